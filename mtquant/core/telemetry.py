@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TensorBoard: what training writes while it runs.
+
+    with Telemetry(Path("logs/phase1/EURUSD")) as board:
+        board.scalars({"train/loss": 0.12, "time/fps": 81_000.0}, step=16_384)
+
+Events are written with TensorBoard's own writer, which needs no torch. `METRICS` is the dictionary
+of the names; `docs/metrics.md` tells more about each.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+METRICS = {
+    "train/loss": "total PPO loss",
+    "train/policy_gradient_loss": "clipped policy loss",
+    "train/value_loss": "squared error of the value estimate",
+    "train/entropy_loss": "minus the policy's entropy",
+    "train/approx_kl": "distance between the policy before and after the update",
+    "train/clip_fraction": "share of samples whose probability ratio was clipped",
+    "train/explained_variance": "share of the returns' variance that the value estimate explains",
+    "train/learning_rate": "Adam step size",
+    "train/std": "standard deviation of the action distribution",
+    "rollout/ep_rew_mean": "mean reward of the latest finished episodes",
+    "rollout/ep_len_mean": "mean length of the latest finished episodes",
+    "time/fps": "bars lived through per second",
+    "market/growth": "mean log growth of equity per bar",
+    "market/turnover": "mean traded notional over equity per bar",
+    "market/cost": "mean commission, spread and slippage over equity per bar",
+    "market/drawdown": "mean distance of equity below its peak",
+    "market/gross": "mean sum of absolute exposures",
+    "market/stop_rate": "stop-losses filled per bar",
+    "market/limit_bind_rate": "share of decisions in which a limit bound",
+    "validation/sharpe": "yearly Sharpe ratio on the validation rows",
+    "validation/drawdown": "largest drawdown on the validation rows",
+    "validation/turnover": "mean traded notional over equity per bar on the validation rows",
+    "validation/win_rate": "share of closed trades that won on the validation rows",
+}
+
+
+class Telemetry:
+    """Writes one TensorBoard event file; a context manager.
+
+    Numbers that are not finite are written as they are, so that the curve shows the break, and are
+    reported to the logger once per name.
+
+    Args:
+        log_dir: Folder of the event file; made if need be.
+        logger: Who hears of numbers that are not finite.
+    """
+
+    def __init__(self, log_dir: Path, logger: logging.Logger | None = None) -> None:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self._logger = logger or logging.getLogger(__name__)
+        self._flagged: set[str] = set()
+        self._writer = EventFileWriter(str(log_dir))
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """One number under a name of `METRICS`, at a step (bars lived through)."""
+        self.scalars({tag: value}, step)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Several numbers of one step."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        for tag, value in values.items():
+            if not math.isfinite(value) and tag not in self._flagged:
+                self._flagged.add(tag)
+                self._logger.warning("%s is %s at step %d", tag, value, step)
+        entries = [
+            Summary.Value(tag=tag, simple_value=float(value)) for tag, value in values.items()
+        ]
+        self._add(Summary(value=entries), step)
+
+    def text(self, tag: str, text: str, step: int) -> None:
+        """A text in Markdown, shown under TensorBoard's Text."""
+        from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+        from tensorboard.compat.proto.tensor_pb2 import TensorProto
+        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+
+        metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
+        tensor = TensorProto(
+            dtype="DT_STRING",
+            string_val=[text.encode()],
+            tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
+        )
+        entry = Summary.Value(tag=f"{tag}/text_summary", metadata=metadata, tensor=tensor)
+        self._add(Summary(value=[entry]), step)
+
+    def flush(self) -> None:
+        """Brings everything written so far to the disk."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Writes what is left and closes the file."""
+        self._writer.close()
+
+    def _add(self, summary: Any, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fused training kernel: plan, desk, reward and observation of E accounts in one compiled loop.
+
+`MarketEnv` is the batch that every training interface wraps (`sb3.py`, `gym.py`). Autoreset is
+SAME_STEP: where an episode ends, `observations` already holds the first one of the next episode and
+the terminal one is kept apart. Terminated means bankrupt; truncated means the episode's time or the
+data ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtquant.core import outcome as oc
+from mtquant.core.compiled import kernel
+from mtquant.core.config import EnvironmentConfig
+from mtquant.core.errors import DataError
+from mtquant.core.seeding import SeedTree
+from mtquant.market.account import B_TARGET, BAR_STOPS
+from mtquant.market.desk import desk_bar
+from mtquant.market.observation import ObservationLayout, observable, write_observation
+from mtquant.market.planning import plan_account
+from mtquant.market.rules import Rules
+from mtquant.market.simulator import Simulator
+from mtquant.market.tape import T_CLOSE, T_TRADABLE, Tape
+from mtquant.rewards.compose import STATE_NAMES, STATES, TERMS, Reward, start_reward, step_reward
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+DONE_TRUNCATED = 1
+DONE_TERMINATED = 2
+
+# Sums over the running episode, for the metric dictionary (docs/metrics.md).
+EPISODE_NAMES = ("reward", "length", "growth", "turnover", "cost", "stops", "bound_bars", "gross")
+(X_REWARD, X_LENGTH, X_GROWTH, X_TURNOVER, X_COST, X_STOPS, X_BOUND, X_GROSS) = range(8)
+
+
+@kernel
+def step_accounts(
+    actions: Float32,
+    unit: Float,
+    account: Float,
+    row: NDArray[np.int64],
+    end: NDArray[np.int64],
+    tape: Float,
+    clock: Float,
+    features: Float32,
+    window: int,
+    rules: Float,
+    caps: Float,
+    settings: Float,
+    outcomes: Float,
+    reward_state: Float,
+    parameters: Float,
+    weights: Float,
+    trace: Float,
+    episode: Float,
+    rewards: Float32,
+    done: NDArray[np.uint8],
+    values: Float32,
+    wanted: Float,
+    fills: Float,
+) -> int:
+    """Steps all accounts by one bar and returns how many episodes ended. Shapes as in
+    `MarketEnv`.
+    """
+    ended = 0
+    for e in range(actions.shape[0]):
+        for n in range(unit.shape[0]):
+            account[e, n + 1, B_TARGET] = np.float64(actions[e, n]) * unit[n]
+        plan_account(account, e, rules, caps, settings, wanted)
+        row[e] += 1
+        desk_bar(account, e, row[e], tape, clock, rules, settings, outcomes, fills)
+        reward = step_reward(reward_state[e], outcomes[e], parameters, weights, trace[e])
+        rewards[e] = reward
+        episode[e, X_REWARD] += reward
+        episode[e, X_LENGTH] += 1.0
+        episode[e, X_GROWTH] += outcomes[e, oc.GROWTH]
+        episode[e, X_TURNOVER] += outcomes[e, oc.TURNOVER]
+        episode[e, X_COST] += outcomes[e, oc.COST]
+        episode[e, X_STOPS] += account[e, 0, BAR_STOPS]
+        episode[e, X_BOUND] += 1.0 if outcomes[e, oc.BINDING] > 0.0 else 0.0
+        episode[e, X_GROSS] += outcomes[e, oc.GROSS]
+        done[e] = 0
+        if outcomes[e, oc.STATUS] == oc.STATUS_BANKRUPT:
+            done[e] = DONE_TERMINATED
+            ended += 1
+        elif row[e] >= end[e]:
+            done[e] = DONE_TRUNCATED
+            ended += 1
+        write_observation(
+            values, e, account, row[e], features, window, tape, rules, outcomes, reward_state
+        )
+    return ended
+
+
+@dataclass(frozen=True)
+class EpisodeEnd:
+    """What one finished episode leaves behind.
+
+    Attributes:
+        terminal_observation: float32 [layout.size], before the next episode began.
+        truncated: True when time or data ended, False when the account was bankrupt.
+        totals: EPISODE_NAMES -> sum over the episode.
+        terms: float64 [TERMS], the reward by term.
+        drawdown: Drawdown at the end.
+    """
+
+    terminal_observation: Float32
+    truncated: bool
+    totals: dict[str, float]
+    terms: Float
+    drawdown: float
+
+
+class MarketEnv:
+    """E accounts stepped together; actions in [-1, 1] per instrument become exposures `action *
+    unit`.
+
+    Args:
+        tape: Bars and rates.
+        rules: How the world answers.
+        features: float32 [T, N, F], NaN where not yet known.
+        feature_names: F names.
+        reward: The reward.
+        rows: Panel rows that episodes may live in (warm-up excluded).
+        n_accounts: E.
+        environment: Episode length, window, cost draw and position size.
+        seeds: Node of the seed tree.
+        unit: Exposure that an action of 1 asks for, float64 [N]; `max_position_size` for each when
+            None.
+
+    Attributes:
+        observations: float32 [E, layout.size], rewritten by every step: copy what must live longer.
+        rewards: float32 [E].
+        done: uint8 [E]: 0, DONE_TRUNCATED or DONE_TERMINATED.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        rules: Rules,
+        features: Float32,
+        feature_names: tuple[str, ...],
+        reward: Reward,
+        rows: slice,
+        n_accounts: int,
+        environment: EnvironmentConfig,
+        seeds: SeedTree,
+        unit: Float | None = None,
+    ) -> None:
+        n = len(tape.symbols)
+        expected = (len(tape.stamps), n, len(feature_names))
+        if features.shape != expected:
+            raise DataError(
+                "features",
+                f"must have shape {expected}",
+                features.shape,
+                "Compute them on this panel.",
+            )
+        self.layout = ObservationLayout(
+            tape.symbols, feature_names, environment.window_bars, STATE_NAMES
+        )
+        first = max(rows.start, environment.window_bars - 1)
+        self.simulator = Simulator(
+            tape,
+            rules,
+            n_accounts,
+            slice(first, rows.stop),
+            environment.episode_length,
+            environment.cost_draw_range,
+            seeds,
+        )
+        self.features = observable(features)
+        self.unit = np.full(n, environment.max_position_size) if unit is None else unit
+        self.reward = reward
+        self._parameters = reward.parameter_vector()
+        self._weights = reward.weight_vector()
+        self.reward_state = np.zeros((n_accounts, STATES))
+        self._trace = np.zeros((n_accounts, TERMS))
+        self._episode = np.zeros((n_accounts, len(EPISODE_NAMES)))
+        self.observations = np.zeros((n_accounts, self.layout.size), dtype=np.float32)
+        self.rewards = np.zeros(n_accounts, dtype=np.float32)
+        self.done = np.zeros(n_accounts, dtype=np.uint8)
+        self._wanted = np.zeros(n)
+        self._no_fills = np.zeros((0, len(oc.FILL_COLUMNS)))
+
+    def __len__(self) -> int:
+        return len(self.simulator)
+
+    def seed(self, seeds: SeedTree) -> None:
+        """Starts every account's stream of episodes anew; takes effect at the next reset."""
+        self.simulator.seed(seeds)
+
+    def reset(self) -> Float32:
+        """Starts a new episode in every account and returns the observations (the env's own
+        array).
+        """
+        for e in range(len(self)):
+            self._start(e)
+        return self.observations
+
+    def step(self, actions: Float32) -> list[tuple[int, EpisodeEnd]]:
+        """Steps every account by one bar.
+
+        Args:
+            actions: float32 [E, N]; a value that is not finite leaves that position alone.
+
+        Returns:
+            For each episode that ended: its account and what it left behind. `observations`,
+            `rewards` and `done` hold the rest.
+        """
+        simulator = self.simulator
+        ended = step_accounts(
+            actions,
+            self.unit,
+            simulator.account,
+            simulator.row,
+            simulator.end,
+            simulator.tape.prices,
+            simulator.tape.clock,
+            self.features,
+            self.layout.window_bars,
+            simulator.rules_matrix,
+            simulator.caps,
+            simulator.settings,
+            simulator.outcomes,
+            self.reward_state,
+            self._parameters,
+            self._weights,
+            self._trace,
+            self._episode,
+            self.rewards,
+            self.done,
+            self.observations,
+            self._wanted,
+            self._no_fills,
+        )
+        if not ended:
+            return []
+        return [(int(e), self._finish(int(e))) for e in np.flatnonzero(self.done)]
+
+    def _finish(self, e: int) -> EpisodeEnd:
+        end = EpisodeEnd(
+            terminal_observation=self.observations[e].copy(),
+            truncated=bool(self.done[e] == DONE_TRUNCATED),
+            totals=dict(zip(EPISODE_NAMES, self._episode[e].tolist(), strict=True)),
+            terms=self._trace[e].copy(),
+            drawdown=float(self.simulator.outcomes[e, oc.DRAWDOWN]),
+        )
+        self._start(e)
+        return end
+
+    def _start(self, e: int) -> None:
+        simulator = self.simulator
+        simulator.start_episode(e)
+        start_reward(self.reward_state[e])
+        self._trace[e] = 0.0
+        self._episode[e] = 0.0
+        write_observation(
+            self.observations,
+            e,
+            simulator.account,
+            simulator.row[e],
+            self.features,
+            self.layout.window_bars,
+            simulator.tape.prices,
+            simulator.rules_matrix,
+            simulator.outcomes,
+            self.reward_state,
+        )
+
+
+def reward_scale(tape: Tape, rows: slice, unit: float) -> float:
+    """Standard deviation of one bar's return at exposure `unit`, pooled over instruments, from
+    `rows` only.
+    """
+    close = tape.prices[rows, :, T_CLOSE]
+    own = tape.prices[rows, :, T_TRADABLE][1:] > 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = np.diff(np.log(close), axis=0)
+    change = change[own & np.isfinite(change)]
+    return float(unit * np.std(change)) if len(change) else 0.0

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules: one frozen record of how the world answers an order. Its hash is stamped on every ledger
+and checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtquant.core.config import EnvironmentConfig
+from mtquant.core.errors import RulesError
+from mtquant.data.instruments import Instrument
+
+Float = NDArray[np.float64]
+
+# Columns of the rules matrix that kernels read, one row per instrument.
+RULE_COLUMNS = 10
+(
+    R_HALF_COST,  # half spread + slippage, fraction of the mid
+    R_COMMISSION,  # fraction of the notional
+    R_LOT,
+    R_MULTIPLIER,
+    R_MARGIN,  # initial margin, fraction of the notional
+    R_FINANCING_LONG,  # per year, fraction of the notional
+    R_FINANCING_SHORT,
+    R_STOP,  # fraction of the average price, 0 = off
+    R_TAKE,
+    R_OWN_RATE,  # 1 where the conversion rate is the inverse of the instrument's own price
+) = range(RULE_COLUMNS)
+
+# Entries of the settings vector that kernels read.
+SETTING_COLUMNS = 5
+S_FILL_AT_CLOSE, S_GROSS_CAP, S_PROJECT, S_MAINTENANCE, S_BANKRUPTCY = range(SETTING_COLUMNS)
+
+
+@dataclass(frozen=True)
+class InstrumentRules:
+    """What one instrument costs and allows; bps of the notional, per side unless said.
+
+    Attributes:
+        spread_bps: Full bid-ask spread; half is paid on each side.
+        commission_bps, slippage_bps: Paid per side.
+        lot: Smallest step of a quantity, in units.
+        multiplier: Quote currency per unit and per 1.0 of price.
+        margin_frac: Initial margin.
+        financing_long_bps, financing_short_bps: Per year; positive is a cost.
+        stop_loss_frac, take_profit_frac: Distance from the average price; 0 is off.
+        name_cap: Largest |exposure|, in units of equity.
+    """
+
+    symbol: str
+    quote: str
+    sector: str
+    spread_bps: float
+    commission_bps: float
+    slippage_bps: float
+    lot: float
+    multiplier: float
+    margin_frac: float
+    financing_long_bps: float
+    financing_short_bps: float
+    stop_loss_frac: float
+    take_profit_frac: float
+    name_cap: float
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the world answers; see `docs/execution.md` for what each entry does.
+
+    Attributes:
+        instruments: One entry per instrument, in the order of the panel.
+        account_currency: Currency of the account.
+        fill_at: ``"open"`` (next open) or ``"close"`` (the close decided at; optimistic).
+        initial_equity: Deposit, account currency.
+        max_gross_exposure: Largest sum of |exposure|.
+        limit_method: ``"project"`` or ``"scale"``.
+        maintenance_margin_frac: Share of the initial margin at which positions are liquidated.
+        bankruptcy_equity_frac: Share of the deposit at which an episode ends.
+    """
+
+    instruments: tuple[InstrumentRules, ...]
+    account_currency: str
+    fill_at: str
+    initial_equity: float
+    max_gross_exposure: float
+    limit_method: str
+    maintenance_margin_frac: float
+    bankruptcy_equity_frac: float
+
+    @classmethod
+    def from_config(
+        cls,
+        environment: EnvironmentConfig,
+        instruments: Mapping[str, Instrument],
+        symbols: Sequence[str],
+    ) -> Rules:
+        """Rules of `symbols` under a config; the spec's flat cost replaces spread, slippage and
+        financing when chosen.
+        """
+        flat = environment.cost_model == "flat"
+        rows = []
+        for symbol in symbols:
+            if symbol not in instruments:
+                raise RulesError(
+                    "instruments",
+                    "must name configured instruments",
+                    symbol,
+                    f"Known: {', '.join(sorted(instruments))}; add it to config/instruments.yaml.",
+                )
+            item = instruments[symbol]
+            rows.append(
+                InstrumentRules(
+                    symbol=symbol,
+                    quote=item.quote,
+                    sector=item.sector,
+                    spread_bps=0.0 if flat else item.spread_bps,
+                    commission_bps=1e4 * environment.transaction_cost
+                    if flat
+                    else item.commission_bps,
+                    slippage_bps=0.0 if flat else item.slippage_bps,
+                    lot=item.lot,
+                    multiplier=item.multiplier,
+                    margin_frac=item.margin_frac,
+                    financing_long_bps=0.0 if flat else item.financing_long_bps,
+                    financing_short_bps=0.0 if flat else item.financing_short_bps,
+                    stop_loss_frac=environment.stop_loss_pct,
+                    take_profit_frac=environment.take_profit_pct or 0.0,
+                    name_cap=environment.max_position_size,
+                )
+            )
+        return cls(
+            instruments=tuple(rows),
+            account_currency=environment.account_currency,
+            fill_at=environment.fill_at,
+            initial_equity=environment.initial_capital,
+            max_gross_exposure=environment.max_gross_exposure,
+            limit_method=environment.limit_method,
+            maintenance_margin_frac=environment.maintenance_margin_frac,
+            bankruptcy_equity_frac=environment.bankruptcy_equity_frac,
+        )
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Instruments in panel order."""
+        return tuple(item.symbol for item in self.instruments)
+
+    def hash(self) -> str:
+        """sha256 of the canonical JSON of every entry."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def for_instrument(self, symbol: str) -> InstrumentRules:
+        """Rules of one instrument.
+
+        Raises:
+            RulesError: It is not in these rules.
+        """
+        for item in self.instruments:
+            if item.symbol == symbol:
+                return item
+        raise RulesError(
+            "symbol", "must be in the rules", symbol, f"Known: {', '.join(self.symbols)}."
+        )
+
+    def matrix(self, own_rate: Sequence[bool]) -> Float:
+        """Rules as kernels read them, float64 [N, RULE_COLUMNS]; `own_rate` comes from the tape's
+        currency paths.
+        """
+        matrix = np.zeros((len(self.instruments), RULE_COLUMNS))
+        for n, item in enumerate(self.instruments):
+            matrix[n, R_HALF_COST] = (item.spread_bps / 2.0 + item.slippage_bps) / 10_000.0
+            matrix[n, R_COMMISSION] = item.commission_bps / 10_000.0
+            matrix[n, R_LOT] = item.lot
+            matrix[n, R_MULTIPLIER] = item.multiplier
+            matrix[n, R_MARGIN] = item.margin_frac
+            matrix[n, R_FINANCING_LONG] = item.financing_long_bps / 10_000.0
+            matrix[n, R_FINANCING_SHORT] = item.financing_short_bps / 10_000.0
+            matrix[n, R_STOP] = item.stop_loss_frac
+            matrix[n, R_TAKE] = item.take_profit_frac
+            matrix[n, R_OWN_RATE] = float(own_rate[n])
+        return matrix
+
+    def caps(self) -> Float:
+        """Name caps, float64 [N]."""
+        return np.array([item.name_cap for item in self.instruments])
+
+    def settings(self) -> Float:
+        """Settings as kernels read them, float64 [SETTING_COLUMNS]."""
+        settings = np.zeros(SETTING_COLUMNS)
+        settings[S_FILL_AT_CLOSE] = float(self.fill_at == "close")
+        settings[S_GROSS_CAP] = self.max_gross_exposure
+        settings[S_PROJECT] = float(self.limit_method == "project")
+        settings[S_MAINTENANCE] = self.maintenance_margin_frac
+        settings[S_BANKRUPTCY] = self.bankruptcy_equity_frac
+        return settings

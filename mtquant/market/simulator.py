@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulator: E accounts on one tape in one compiled loop over preallocated arrays.
+
+Every account has its own place on the tape and its own stream of episode starts, so a batch of
+eight is, bit for bit, eight batches of one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mtquant.core import outcome as oc
+from mtquant.core.errors import DataError
+from mtquant.core.seeding import SeedTree
+from mtquant.market.account import new_accounts, open_account
+from mtquant.market.rules import Rules
+from mtquant.market.tape import Tape
+
+
+class Simulator:
+    """State of E accounts; `envs.market_env` steps it.
+
+    Args:
+        tape: Bars, T rows.
+        rules: How the world answers.
+        n_accounts: E.
+        rows: Panel rows episodes may live in, a slice with start and stop.
+        episode_length: Bars of one episode; it is cut where `rows` ends.
+        cost_draw_range: Lowest and highest multiplier of the instruments' own costs; each episode
+            draws one
+            log-uniformly. (1, 1) for the true costs.
+        seeds: Node of the seed tree; account e draws from its child `e`.
+
+    Attributes:
+        account: float64 [E, 1 + N, COLUMNS].
+        row: int64 [E], panel row each account stands at the close of.
+        end: int64 [E], row at which its episode is truncated.
+        outcomes: float64 [E, len(OUTCOME_COLUMNS)], of the last bar.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        rules: Rules,
+        n_accounts: int,
+        rows: slice,
+        episode_length: int,
+        cost_draw_range: tuple[float, float],
+        seeds: SeedTree,
+    ) -> None:
+        if rows.stop - rows.start < 2:
+            raise DataError(
+                "rows",
+                "must hold at least 2 bars to trade in",
+                rows,
+                "Use more bars, a shorter warm-up, or other split fractions.",
+            )
+        self.tape, self.rules = tape, rules
+        self.rules_matrix = rules.matrix(tape.own_rate)
+        self.caps = rules.caps()
+        self.settings = rules.settings()
+        self.first, self.last = rows.start, rows.stop - 1
+        self.episode_length = episode_length
+        self._log_costs = np.log(np.array(cost_draw_range))
+        self.account = new_accounts(n_accounts, len(tape.symbols))
+        self.row = np.zeros(n_accounts, dtype=np.int64)
+        self.end = np.zeros(n_accounts, dtype=np.int64)
+        self.outcomes = np.zeros((n_accounts, len(oc.OUTCOME_COLUMNS)))
+        self.seed(seeds)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def seed(self, seeds: SeedTree) -> None:
+        """Starts every account's stream of episodes anew."""
+        self._generators = [seeds.child(e).generator() for e in range(len(self))]
+
+    def start_episode(self, e: int) -> None:
+        """Opens account `e` at a random bar of the allowed rows, with randomly scaled costs."""
+        generator = self._generators[e]
+        latest = max(self.first, self.last - self.episode_length)
+        self.row[e] = generator.integers(self.first, latest + 1)
+        self.end[e] = min(self.row[e] + self.episode_length, self.last)
+        scale = float(np.exp(generator.uniform(*self._log_costs)))
+        prices = self.tape.prices[self.row[e]]
+        open_account(self.account, e, self.rules.initial_equity, scale, prices)
+        self.outcomes[e] = 0.0

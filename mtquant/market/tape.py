@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tape: a panel of bars as the flat arrays that the desk reads, with every currency rate worked
+out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtquant.core.errors import RulesError
+from mtquant.data.panel import Panel
+from mtquant.market.rules import InstrumentRules, Rules
+
+Float = NDArray[np.float64]
+
+TAPE_COLUMNS = 7
+T_OPEN, T_HIGH, T_LOW, T_CLOSE, T_RATE_OPEN, T_RATE_CLOSE, T_TRADABLE = range(TAPE_COLUMNS)
+
+CLOCK_COLUMNS = 2
+C_ELAPSED, C_BENCHMARK = range(CLOCK_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What the desk needs to know about every bar; T bars, N instruments.
+
+    Attributes:
+        prices: float64 [T, N, TAPE_COLUMNS]: open, high, low, close (mids, quote currency, NaN
+            before an instrument's first bar), rates at open and close, and 1.0 where the
+            instrument has a bar of its own.
+        clock: float64 [T, CLOCK_COLUMNS]: seconds since the bar before, and the equal-weight simple
+            return of the instruments that traded (the benchmark; 0 where none did).
+        own_rate: For each instrument whether its rate is the inverse of its own price.
+        symbols, stamps, bars_per_year, notes: As in the panel.
+    """
+
+    prices: Float
+    clock: Float
+    own_rate: tuple[bool, ...]
+    symbols: tuple[str, ...]
+    stamps: NDArray[np.int64]
+    bars_per_year: float
+    notes: tuple[str, ...]
+
+    @classmethod
+    def from_panel(cls, panel: Panel, rules: Rules) -> Tape:
+        """Lays a panel out for the desk.
+
+        Raises:
+            RulesError: The panel's instruments are not the rules', or a currency has no path to the
+                account.
+        """
+        if panel.symbols != rules.symbols:
+            raise RulesError(
+                "symbols",
+                "must be the same in panel and rules",
+                panel.symbols,
+                f"The rules hold {rules.symbols}; build both from one list.",
+            )
+        prices = np.empty((len(panel.stamps), len(panel.symbols), TAPE_COLUMNS))
+        for column, array in enumerate((panel.open, panel.high, panel.low, panel.close)):
+            prices[:, :, column] = array
+        prices[:, :, T_TRADABLE] = panel.tradable
+        own = []
+        for n, item in enumerate(rules.instruments):
+            steps = currency_path(item.quote, rules.account_currency, rules.instruments)
+            prices[:, n, T_RATE_OPEN] = _rate(steps, panel.open)
+            prices[:, n, T_RATE_CLOSE] = _rate(steps, panel.close)
+            own.append((n, True) in steps)
+        clock = np.column_stack([panel.elapsed_seconds, _benchmark(panel.close, panel.tradable)])
+        return cls(
+            prices=prices,
+            clock=np.ascontiguousarray(clock),
+            own_rate=tuple(own),
+            symbols=panel.symbols,
+            stamps=panel.stamps,
+            bars_per_year=panel.bars_per_year,
+            notes=panel.notes,
+        )
+
+
+Step = tuple[int, bool]  # instrument, and whether its price is inverted
+
+
+def currency_path(
+    quote: str, account: str, instruments: Sequence[InstrumentRules]
+) -> tuple[Step, ...]:
+    """Instruments whose prices turn `quote` into `account`: none, one, or two through any third
+    currency.
+
+    Raises:
+        RulesError: There is no such path. A guess here would be a wrong profit everywhere.
+    """
+    if quote == account:
+        return ()
+    steps: dict[tuple[str, str], Step] = {}
+    for n, item in enumerate(instruments):
+        if item.sector == "forex":
+            steps.setdefault((item.symbol[:3], item.symbol[3:6]), (n, False))
+            steps.setdefault((item.symbol[3:6], item.symbol[:3]), (n, True))
+    if (quote, account) in steps:
+        return (steps[quote, account],)
+    for (source, middle), first in steps.items():
+        if source == quote and (middle, account) in steps:
+            return first, steps[middle, account]
+    raise RulesError(
+        "account_currency",
+        f"must be reachable from quote currency {quote}",
+        account,
+        f"Add an instrument that converts it, for example {account}{quote} or {quote}{account}.",
+    )
+
+
+def _rate(steps: tuple[Step, ...], mids: Float) -> Float:
+    """Rate along a path at one moment of every bar, float64 [T]; NaN while a price on the path is
+    unknown.
+    """
+    rate = np.ones(len(mids))
+    for n, inverted in steps:
+        rate = rate / mids[:, n] if inverted else rate * mids[:, n]
+    return rate
+
+
+def _benchmark(close: Float, tradable: NDArray[np.bool_]) -> Float:
+    """Equal-weight simple return of the instruments with a bar of their own and a known close
+    before it.
+    """
+    change = np.full_like(close, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change[1:] = close[1:] / close[:-1] - 1.0
+    usable = tradable & np.isfinite(change)
+    count = usable.sum(axis=1)
+    total = np.where(usable, change, 0.0).sum(axis=1)
+    return np.divide(total, count, out=np.zeros(len(close)), where=count > 0)

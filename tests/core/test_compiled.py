@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+
+import numba
+import pytest
+
+from mtquant.core import compiled
+
+
+@pytest.fixture(autouse=True)
+def base(monkeypatch, tmp_path):
+    """An empty place for caches; numba would read its own variable anew, so XDG's is set."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    compiled.cache_folder.cache_clear()
+    yield tmp_path
+    compiled.cache_folder.cache_clear()
+
+
+def test_a_kernel_keeps_its_twin_and_divides_as_numpy():
+    before = numba.config.CACHE_DIR
+
+    @compiled.kernel
+    def ratio(a, b):
+        return a / b
+
+    assert ratio(1.0, 4.0) == ratio.py_func(1.0, 4.0) == 0.25
+    # IEEE 754: a division by zero gives infinity where Python raises.
+    assert ratio(1.0, 0.0) == float("inf")
+    assert before == numba.config.CACHE_DIR
+    assert list(compiled.cache_folder().rglob("*.nbi"))
+
+
+def test_the_cache_is_named_after_the_source_and_old_ones_go(base):
+    root = base / "mtquant" / "kernels"
+    for age in range(7):
+        (root / f"old{age}").mkdir(parents=True)
+        # Each older than the one before by a day, all past the day of grace.
+        stamp = 1_500_000_000 - 86_400 * age
+        os.utime(root / f"old{age}", (stamp, stamp))
+    folder = compiled.cache_folder()
+    assert folder == root / compiled.source_digest()
+    kept = {path.name for path in root.iterdir()} - {folder.name}
+    assert kept == {f"old{age}" for age in range(compiled.KEEP_CACHES)}
+
+
+def test_where_nothing_can_be_written_kernels_still_compile(monkeypatch, base):
+    (base / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(base / "file"))
+    assert compiled.cache_folder() is None
+
+    @compiled.kernel
+    def twice(a):
+        return 2.0 * a
+
+    assert twice(3.0) == 6.0

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import logging
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mtquant.core.telemetry import METRICS, Telemetry
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read(folder: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    return accumulator
+
+
+def test_tensorboard_reads_back_what_was_written(tmp_path):
+    with Telemetry(tmp_path) as board:
+        board.scalar("train/loss", 0.5, 0)
+        board.scalars({"train/loss": np.float32(0.25), "time/fps": 81_000}, 2**33)
+        board.text("config", "**seed** 7", 0)
+    events = read(tmp_path)
+    assert events.Tags()["scalars"] == ["train/loss", "time/fps"]
+    # Steps beyond 32 bits survive; the values are exact in float32.
+    assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(0, 0.5), (2**33, 0.25)]
+    (text,) = events.Tensors("config/text_summary")
+    assert list(text.tensor_proto.string_val) == [b"**seed** 7"]
+
+
+def test_numbers_that_are_not_finite_are_written_and_reported_once(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING), Telemetry(tmp_path) as board:
+        for step in range(3):
+            board.scalars({"train/loss": math.nan, "train/std": 1.0}, step)
+        board.scalar("train/value_loss", math.inf, 3)
+    assert len(read(tmp_path).Scalars("train/loss")) == 3
+    assert math.isnan(read(tmp_path).Scalars("train/loss")[0].value)
+    assert [record.getMessage() for record in caplog.records] == [
+        "train/loss is nan at step 0",
+        "train/value_loss is inf at step 3",
+    ]
+
+
+def test_flush_makes_events_visible_before_the_end(tmp_path):
+    board = Telemetry(tmp_path)
+    board.scalar("train/loss", 1.0, 0)
+    board.flush()
+    assert len(read(tmp_path).Scalars("train/loss")) == 1
+    board.close()
+
+
+def test_writing_loads_neither_torch_nor_tensorflow(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from mtquant.core.telemetry import Telemetry\n"
+        "with Telemetry(Path(sys.argv[1])) as board: board.scalar('train/loss', 1.0, 0)\n"
+        "print({'torch', 'tensorflow', 'pandas'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_metric_dictionary_explains_every_name():
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z]+/[a-z_]+)` \|(.*)\|(.*)\|(.*)\|$", page, flags=re.MULTILINE)
+    assert [name for name, *_ in rows] == list(METRICS)
+    assert all(cell.strip() for row in rows for cell in row)
+    for report_metric in ("Sharpe", "Sortino", "Calmar", "max drawdown", "win rate", "turnover"):
+        assert f"\n| {report_metric} |" in page
