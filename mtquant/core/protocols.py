@@ -35,7 +35,10 @@ class Policy(Protocol):
     policies.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What ledgers and reports call it."""
+        ...
 
     @property
     def feature_names(self) -> tuple[str, ...]:

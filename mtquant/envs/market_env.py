@@ -107,14 +107,19 @@ class EpisodeEnd:
         truncated: True when time or data ended, False when the account was bankrupt.
         totals: EPISODE_NAMES -> sum over the episode.
         terms: float64 [TERMS], the reward by term.
-        drawdown: Drawdown at the end.
+        outcome: float64 [len(OUTCOME_COLUMNS)], the ledger row of its last bar.
     """
 
     terminal_observation: Float32
     truncated: bool
     totals: dict[str, float]
     terms: Float
-    drawdown: float
+    outcome: Float
+
+    @property
+    def drawdown(self) -> float:
+        """Drawdown at the end."""
+        return float(self.outcome[oc.DRAWDOWN])
 
 
 class MarketEnv:
@@ -250,7 +255,7 @@ class MarketEnv:
             truncated=bool(self.done[e] == DONE_TRUNCATED),
             totals=dict(zip(EPISODE_NAMES, self._episode[e].tolist(), strict=True)),
             terms=self._trace[e].copy(),
-            drawdown=float(self.simulator.outcomes[e, oc.DRAWDOWN]),
+            outcome=self.simulator.outcomes[e].copy(),
         )
         self._start(e)
         return end

@@ -182,7 +182,7 @@ def _comparisons(runs: Sequence[Ledger], summaries: Sequence[Mapping[str, float]
     best, summary = max(baselines, key=lambda pair: pair[1]["total_return"])
     lines = [f"Best baseline by total return: {best.name}, {summary['total_return']:+.1%}."]
     for run, _ in baselines:
-        if run.rules_hash != policy.rules_hash or run.fill_at != policy.fill_at:
+        if run.world_hash != policy.world_hash:
             lines.append(f"Not comparable: {run.name} lived under other rules.")
         if len(run) != len(policy) or (run.stamps != policy.stamps).any():
             lines.append(f"Not comparable: {run.name} lived through other bars.")

@@ -5,8 +5,8 @@ A trip runs from flat to flat. A fill that changes the side closes one trip and 
 fee is shared by quantity. Profit is booked by average price, as the account does: closing q units
 of a position entered at average price a earns ``q * (price - a) * side * multiplier * rate``, with
 the price that was paid (half spread and slippage inside) and the conversion rate of the closing
-fill, less the fees of every fill of the trip. Financing belongs to the account and is not in it. A trip still
-open at the end is not listed.
+fill, less the fees of every fill of the trip. Financing belongs to the account and is not in it. A
+trip still open at the end is not listed.
 """
 
 from __future__ import annotations

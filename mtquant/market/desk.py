@@ -290,6 +290,7 @@ class Desk:
             multipliers=tuple(item.multiplier for item in self.rules.instruments),
             account_currency=self.rules.account_currency,
             rules_hash=self.rules.hash(),
+            world_hash=self.rules.without_stops().hash(),
             fill_at=self.rules.fill_at,
             initial_equity=self.initial_equity,
             rows=rows,

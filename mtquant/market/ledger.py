@@ -46,6 +46,7 @@ class Ledger:
         multipliers: Quote currency per unit and per 1.0 of price, for each instrument.
         account_currency: Currency of all money columns.
         rules_hash: sha256 of the Rules the account lived under.
+        world_hash: sha256 of the same Rules without stops: accounts of one world are comparable.
         fill_at: ``"open"`` (next open) or ``"close"`` (optimistic).
         initial_equity: Equity before the first row.
         rows: int64 [T], panel row of each bar.
@@ -65,6 +66,7 @@ class Ledger:
     multipliers: tuple[float, ...]
     account_currency: str
     rules_hash: str
+    world_hash: str
     fill_at: str
     initial_equity: float
     rows: NDArray[np.int64]
@@ -159,6 +161,7 @@ class Ledger:
             "multipliers": list(self.multipliers),
             "account_currency": self.account_currency,
             "rules_hash": self.rules_hash,
+            "world_hash": self.world_hash,
             "fill_at": self.fill_at,
             "initial_equity": self.initial_equity,
             "notes": list(self.notes),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,6 +154,13 @@ class Rules:
     def hash(self) -> str:
         """sha256 of the canonical JSON of every entry."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def without_stops(self) -> Rules:
+        """The same world with stop-loss and take-profit off: what a policy without stops meets."""
+        bare = (
+            replace(item, stop_loss_frac=0.0, take_profit_frac=0.0) for item in self.instruments
+        )
+        return replace(self, instruments=tuple(bare))
 
     def for_instrument(self, symbol: str) -> InstrumentRules:
         """Rules of one instrument.

@@ -146,7 +146,7 @@ def test_markdown_has_the_verdict_and_the_table() -> None:
 
 
 def test_unfair_comparisons_are_named() -> None:
-    other_rules = trading_ledger(seed=2, bars=300, name="B", rules_hash="1" * 64, notes=("odd",))
+    other_rules = trading_ledger(seed=2, bars=300, name="B", world_hash="1" * 64, notes=("odd",))
     other_bars = trading_ledger(seed=2, bars=200, name="C")
     text = report_markdown([POLICY, other_rules, other_bars], title="T")
     assert "Not comparable: B lived under other rules." in text

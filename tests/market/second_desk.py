@@ -195,7 +195,7 @@ class SecondDesk:
         row |= dict(drawdown=1.0 - self.equity / self.peak, status=int(self.equity <= line))
         row |= dict(tail_loss=max(0.0, -result - 1.645 * math.sqrt(self.variance)))
         share = self.equity / max(self.equity, floor)  # below the line equity counts as the floor
-        row |= dict(gross=share * sum(abs(w) for w in exposures), net=share * sum(exposures))
+        row |= dict(gross=sum(abs(share * w) for w in exposures), net=share * sum(exposures))
         margin_use = self._margin(self.mid) / max(self.equity, floor)
         row |= dict(margin_use=margin_use, binding=self.binding)
         self.variance, self.binding = 0.94 * self.variance + 0.06 * result**2, 0

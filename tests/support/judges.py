@@ -90,8 +90,8 @@ def _bars(tape: Tape, row: int) -> list[dict[str, object]]:
 def desk_difference(
     tape: Tape, rules: Rules, targets: NDArray[np.float64], cost_scale: float = 1.0
 ) -> float:
-    """Largest difference between the two desks, relative to the deposit (money) or 1 (everything
-    else).
+    """Largest difference between the two desks, relative to the deposit (money) or to the value
+    itself, at least 1 (everything else).
 
     Infinite when they disagree on a fact: a fill that the other does not have, its origin or
     reason, a limit, a ruin.
@@ -107,8 +107,8 @@ def desk_difference(
         if not np.array_equal(ours.outcomes[:, column], outcomes[:, column]):
             return float("inf")
     money = [oc.EQUITY_BEFORE, oc.EQUITY, oc.FEE, oc.SLIPPAGE, oc.FINANCING]
-    scale = np.ones(len(oc.OUTCOME_COLUMNS))
-    scale[money] = rules.initial_equity
+    scale = np.maximum(1.0, np.abs(outcomes))
+    scale[:, money] = rules.initial_equity
     judged = [k for k in range(len(oc.OUTCOME_COLUMNS)) if k != oc.BENCHMARK]
     worst = np.abs((ours.outcomes - outcomes) / scale)[:, judged].max(initial=0.0)
     known = np.nan_to_num(fills)

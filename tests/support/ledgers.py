@@ -151,6 +151,7 @@ def _ledger(outcomes: Float, positions: Float, prices: Float, **changes: Any) ->
         "symbols": ("AAA",),
         "account_currency": "USD",
         "rules_hash": "0" * 64,
+        "world_hash": "0" * 64,
         "fill_at": "open",
         "initial_equity": 100_000.0,
         "rows": np.arange(len(outcomes), dtype=np.int64),

@@ -4,11 +4,15 @@ tight margin."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.market.rules import InstrumentRules, Rules
 from mtquant.market.tape import (
+    C_ELAPSED,
     T_CLOSE,
     T_OPEN,
     T_RATE_CLOSE,
@@ -123,3 +127,117 @@ def random_targets(
         if held[t]:
             targets[t] = targets[t - 1]
     return targets
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that decides what an account lives through."""
+
+    tape: Tape
+    rules: Rules
+    targets: NDArray[np.float64]
+    cost_scale: float
+
+
+def random_world(
+    seed: int,
+    rows: int = 30,
+    instruments: int | None = None,
+    foreign: bool | None = None,
+    ugly: bool = True,
+    free: bool = False,
+    **changes: object,
+) -> World:
+    """A world of 1 to 4 instruments, calm or wild, drawn from one seed.
+
+    Args:
+        foreign: Whether instruments 1 and 2 pay in another currency; drawn when None.
+        ugly: Let some worlds hold an instrument that begins late or whose price crosses zero.
+        free: No cost and no financing.
+        changes: Fields of the Rules to set otherwise.
+    """
+    generator = np.random.Generator(np.random.PCG64(seed))
+    count = int(generator.integers(1, 5)) if instruments is None else instruments
+    abroad = bool(generator.random() < 0.6) if foreign is None else foreign
+    volatility = float(generator.choice([0.005, 0.02, 0.1]))
+    tape = random_tape(generator, rows, count, volatility=volatility, foreign=abroad)
+    rules = random_rules(generator, count, free=free, **changes)
+    # The audit reads from the quote who pays in another currency.
+    quotes = ("USD", "JPY", "EUR", "USD") if abroad else ("USD",) * 4
+    names = zip(rules.instruments, quotes, strict=False)
+    rules = replace(rules, instruments=tuple(replace(item, quote=q) for item, q in names))
+    targets = random_targets(generator, rows, count)
+    if ugly and generator.random() < 0.2:
+        tape = beginning_late(tape, count - 1, rows // 3)
+    elif ugly and generator.random() < 0.2:
+        tape = crossing_zero(tape)
+    return World(tape, rules, targets, float(generator.choice([0.5, 1.0, 2.0])))
+
+
+def beginning_late(tape: Tape, n: int, row: int) -> Tape:
+    """The tape with instrument n's first bar at `row`."""
+    prices = tape.prices.copy()
+    prices[:row, n, :T_TRADABLE] = np.nan
+    prices[:row, n, T_TRADABLE] = 0.0
+    prices[row, n, T_TRADABLE] = 1.0
+    return replace(tape, prices=prices)
+
+
+def crossing_zero(tape: Tape) -> Tape:
+    """The tape with instrument 0's prices moved down until half its closes are negative, as oil's
+    were in 2020."""
+    prices = tape.prices.copy()
+    prices[:, 0, : T_CLOSE + 1] -= np.median(prices[:, 0, T_CLOSE])
+    return replace(tape, prices=prices)
+
+
+def hand_tape(
+    bars: Sequence[tuple[float, float, float, float]],
+    rates: Sequence[tuple[float, float]] | None = None,
+    elapsed: float = DAY,
+) -> Tape:
+    """One instrument with given (open, high, low, close) and (rate_open, rate_close); every bar
+    lasts `elapsed` seconds."""
+    prices = np.ones((len(bars), 1, TAPE_COLUMNS))
+    prices[:, 0, : T_CLOSE + 1] = bars
+    if rates is not None:
+        prices[:, 0, T_RATE_OPEN : T_RATE_CLOSE + 1] = rates
+    clock = np.zeros((len(bars), 2))
+    clock[1:, C_ELAPSED] = elapsed
+    stamps = (np.cumsum(clock[:, C_ELAPSED]) * 1e9).astype(np.int64)
+    return Tape(prices, clock, (False,), ("X0",), stamps, 252.0, ())
+
+
+def hand_rules(instruments: int = 1, **changes: object) -> Rules:
+    """Rules without costs, stops or binding limits, under which lots are single units.
+
+    `changes` may name fields of the instruments (set for each) or of the Rules.
+    """
+    each: dict[str, object] = {
+        "quote": "USD",
+        "sector": "equity",
+        "spread_bps": 0.0,
+        "commission_bps": 0.0,
+        "slippage_bps": 0.0,
+        "lot": 1.0,
+        "multiplier": 1.0,
+        "margin_frac": 0.1,
+        "financing_long_bps": 0.0,
+        "financing_short_bps": 0.0,
+        "stop_loss_frac": 0.0,
+        "take_profit_frac": 0.0,
+        "name_cap": 100.0,
+    }
+    settings: dict[str, object] = {
+        "account_currency": "USD",
+        "fill_at": "open",
+        "initial_equity": 1000.0,
+        "max_gross_exposure": 100.0,
+        "limit_method": "project",
+        "maintenance_margin_frac": 0.0,
+        "bankruptcy_equity_frac": 0.01,
+    }
+    for name, value in changes.items():
+        (each if name in each else settings)[name] = value
+    names = tuple(InstrumentRules(symbol=f"X{n}", **each) for n in range(instruments))  # type: ignore[arg-type]
+    return Rules(instruments=names, **settings)  # type: ignore[arg-type]

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Specialists under inverse-volatility weights as one policy: what phase 2 has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtquant.agents.baselines import inverse_volatility_weights, observed
+from mtquant.agents.specialist import Specialist
+from mtquant.core.errors import PolicyError
+from mtquant.core.protocols import Observation
+from mtquant.market.observation import INSTRUMENT_EXTRAS, specialist_view
+
+
+class SpecialistEnsemble:
+    """exposure_i = weight_i * a_i, with weight_i inversely proportional to volatility.
+
+    Weights are as large as name cap and gross cap allow, so an ensemble of specialists that all
+    say 1 is the inverse-volatility baseline.
+
+    Args:
+        specialists: Symbol -> specialist; all with the same features and window.
+        name_cap: Largest |exposure| per instrument.
+        gross_cap: Largest sum of |exposure|.
+        volatility_feature: Which feature is the volatility.
+    """
+
+    name = "specialists"
+
+    def __init__(
+        self,
+        specialists: Mapping[str, Specialist],
+        name_cap: float,
+        gross_cap: float,
+        volatility_feature: str = "volatility_60",
+    ) -> None:
+        first = next(iter(specialists.values()))
+        for symbol, specialist in specialists.items():
+            same = specialist.feature_names == first.feature_names
+            if not same or specialist.window_bars != first.window_bars:
+                raise PolicyError(
+                    f"specialist {symbol}",
+                    "must see the same features as the others",
+                    (specialist.feature_names, specialist.window_bars),
+                    "Train all specialists with one configuration.",
+                )
+        if volatility_feature not in first.feature_names:
+            raise PolicyError(
+                "features.catalog",
+                f"must hold {volatility_feature}, by which specialists are weighted",
+                first.feature_names,
+                f"Add {volatility_feature} to features.catalog and train again.",
+            )
+        self.specialists = dict(specialists)
+        self._caps = (name_cap, gross_cap)
+        self._volatility = volatility_feature
+        self._features, self._window = first.feature_names, first.window_bars
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Features that all specialists share."""
+        return self._features
+
+    @property
+    def window_bars(self) -> int:
+        """Bars of features in one observation."""
+        return self._window
+
+    def initial_state(self) -> None:
+        """Feed-forward specialists have no memory."""
+        return None
+
+    def act(self, observation: Observation, state: None) -> tuple[NDArray[np.float64], None]:
+        """Target exposures, float64 [N]; 0 where the volatility is not known yet."""
+        if observation.symbols != tuple(self.specialists):
+            raise PolicyError(
+                "observation",
+                "must hold the specialists' instruments in their order",
+                observation.symbols,
+                f"Specialists: {tuple(self.specialists)}.",
+            )
+        volatility = observed(observation, self._volatility)
+        weights = inverse_volatility_weights(volatility, *self._caps)
+        n_instruments = len(weights)
+        block = self._window * len(self._features) + INSTRUMENT_EXTRAS
+        targets = np.zeros(n_instruments)
+        for n, specialist in enumerate(self.specialists.values()):
+            if weights[n] > 0.0:
+                view = specialist_view(observation.values, block, n, n_instruments)
+                # The specialist knows its position as a share of what an action of 1 buys.
+                view[block - INSTRUMENT_EXTRAS] *= specialist.manifest.unit / weights[n]
+                targets[n] = weights[n] * specialist.action(view)[0]
+        return targets, None

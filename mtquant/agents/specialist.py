@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A specialist: one trained policy for one instrument, and how it is kept on disk.
+
+A specialist's folder holds
+
+    specialist.safetensors   all weights, the scaler among them
+    specialist.json          manifest: what it was trained on, and the sha256 of the weights
+    specialist.zip           the same model for `stable_baselines3.PPO.load` (mtquant never loads
+                             it: a zip runs pickle, so load only your own)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from mtquant.agents.networks import Actor
+from mtquant.core.errors import CheckpointError, PolicyError
+from mtquant.core.protocols import Observation
+from mtquant.core.records import write_atomically
+
+WEIGHTS_NAME = "specialist.safetensors"
+MANIFEST_NAME = "specialist.json"
+ZIP_NAME = "specialist.zip"
+
+
+@dataclass(frozen=True)
+class SpecialistManifest:
+    """What a specialist needs to know about its own training.
+
+    Attributes:
+        symbol: Instrument it trades.
+        feature_names: Features of its observation, oldest bar first, `window_bars` times.
+        window_bars: Bars of features in one observation.
+        observation_names: Name of every entry of its observation, without the symbol.
+        unit: Exposure that an action of 1 asks for.
+        reward_scale: Return of one bar that counts as 1 in reward and reward state.
+        rules_hash: sha256 of the rules it was trained under.
+        features_hash: Identity of the feature catalogue and names.
+        config_hash: sha256 of the training configuration.
+        seed: Root of the run's seed tree.
+        timesteps: Bars lived through in training.
+        weights_sha256: sha256 of `specialist.safetensors`.
+    """
+
+    symbol: str
+    feature_names: tuple[str, ...]
+    window_bars: int
+    observation_names: tuple[str, ...]
+    unit: float
+    reward_scale: float
+    rules_hash: str
+    features_hash: str
+    config_hash: str
+    seed: int
+    timesteps: int
+    weights_sha256: str
+
+
+class Specialist:
+    """A `Policy` for one instrument.
+
+    Args:
+        weights: State of the trained policy.
+        manifest: Its manifest.
+    """
+
+    def __init__(self, weights: dict[str, torch.Tensor], manifest: SpecialistManifest) -> None:
+        self.manifest = manifest
+        self.weights = weights
+        self.name = f"specialist {manifest.symbol}"
+        self._actor = Actor(weights)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Features it needs."""
+        return self.manifest.feature_names
+
+    @property
+    def window_bars(self) -> int:
+        """Bars of features in one observation."""
+        return self.manifest.window_bars
+
+    def initial_state(self) -> None:
+        """A feed-forward policy has no memory."""
+        return None
+
+    def act(self, observation: Observation, state: None) -> tuple[NDArray[np.float64], None]:
+        """Target exposure of the instrument, float64 [1]."""
+        if observation.symbols != (self.manifest.symbol,):
+            raise PolicyError(
+                "observation",
+                f"must be of {self.manifest.symbol} alone",
+                observation.symbols,
+                "Put several specialists into one SpecialistEnsemble.",
+            )
+        return self.action(observation.values) * self.manifest.unit, None
+
+    def action(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Action in [-1, 1] for one raw observation float32 [size].
+
+        Raises:
+            PolicyError: The observation has another size, or the action is not finite.
+        """
+        size = len(self.manifest.observation_names)
+        if values.shape != (size,):
+            raise PolicyError(
+                f"observation of {self.manifest.symbol}",
+                f"must hold {size} entries",
+                values.shape,
+                "Use the features, window and rules that the specialist was trained with.",
+            )
+        action = self._actor.act(values)
+        if not np.all(np.isfinite(action)):
+            raise PolicyError(
+                f"action of {self.manifest.symbol}",
+                "must be finite",
+                action.tolist(),
+                "The weights or the observation hold NaN: load an earlier checkpoint.",
+            )
+        return action
+
+
+def save_specialist(
+    folder: Path, weights: dict[str, torch.Tensor], manifest: dict[str, Any]
+) -> SpecialistManifest:
+    """Writes weights and manifest; the manifest comes last and commits both.
+
+    Args:
+        folder: Made if need be.
+        weights: State of the trained policy.
+        manifest: Fields of `SpecialistManifest` but `weights_sha256`.
+
+    Returns:
+        The manifest as written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = save_tensors({name: tensor.contiguous() for name, tensor in sorted(weights.items())})
+    full = SpecialistManifest(**manifest, weights_sha256=hashlib.sha256(content).hexdigest())
+    text = json.dumps(asdict(full), indent=2) + "\n"
+    write_atomically(folder / WEIGHTS_NAME, lambda path: path.write_bytes(content))
+    write_atomically(folder / MANIFEST_NAME, lambda path: path.write_text(text))
+    return full
+
+
+def load_specialist(folder: Path) -> Specialist:
+    """Reads a specialist written by `save_specialist`.
+
+    Raises:
+        CheckpointError: The folder holds none, or the weights are not those of the manifest.
+    """
+    try:
+        stored = json.loads((folder / MANIFEST_NAME).read_text())
+        content = (folder / WEIGHTS_NAME).read_bytes()
+        for name in ("feature_names", "observation_names"):
+            stored[name] = tuple(stored[name])
+        manifest = SpecialistManifest(**stored)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        remedy = "Train phase 1 first: scripts/run_phase1_training.py."
+        raise CheckpointError(str(folder), "must hold a specialist", str(error), remedy) from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != manifest.weights_sha256:
+        remedy = "The file was damaged or exchanged: train again or restore a backup."
+        field = str(folder / WEIGHTS_NAME)
+        raise CheckpointError(field, "must match the manifest's sha256", digest, remedy)
+    return Specialist(load_tensors(content), manifest)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How good a specialist is on rows it was not trained on: whole parts, and random episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtquant.core import outcome as oc
+from mtquant.envs.market_env import EpisodeEnd, MarketEnv
+from mtquant.evaluation.metrics import max_drawdown, sharpe, win_rate
+
+Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+"""Raw observation float32 [size] -> action in [-1, 1], float64 [actions]."""
+
+
+def evaluate_part(act: Act, env: MarketEnv) -> dict[str, float]:
+    """One pass over a whole part (``evaluation_env(1, ..., whole=True)``).
+
+    Returns:
+        The ``validation/*`` metrics of `docs/metrics.md`; ratios that are undefined, for want of
+        trades, are 0. Win rate here is the share of bars in the market that gained.
+    """
+    outcomes = _live(act, env)
+    returns = outcomes[:, oc.SIMPLE_RETURN]
+    equity = outcomes[:, oc.EQUITY]
+    invested = returns[outcomes[:, oc.GROSS] > 0.0]
+    ratio = sharpe(returns, env.simulator.tape.bars_per_year)
+    wins = win_rate(invested)
+    return {
+        "validation/sharpe": float(np.nan_to_num(ratio)),
+        "validation/drawdown": max_drawdown(equity, float(outcomes[0, oc.EQUITY_BEFORE])),
+        "validation/turnover": float(outcomes[:, oc.TURNOVER].mean()),
+        "validation/win_rate": float(np.nan_to_num(wins)),
+    }
+
+
+def evaluate_episodes(act: Act, env: MarketEnv) -> dict[str, Any]:
+    """One episode in every account of `env`, actions by `act`.
+
+    Returns:
+        ``episodes``; means over them of ``growth`` (log), ``reward``, ``turnover`` and ``cost`` per
+        bar and ``drawdown`` at the end; ``growth_standard_error``; ``win_rate``, the share of
+        episodes that gained.
+    """
+    ends: dict[int, EpisodeEnd] = {}
+    observations = env.reset()
+    while len(ends) < len(env):
+        actions = np.array([act(row) for row in observations], dtype=np.float32)
+        for e, end in env.step(actions):
+            ends.setdefault(e, end)
+    growth = np.array([end.totals["growth"] for end in ends.values()])
+    length = np.array([end.totals["length"] for end in ends.values()])
+
+    def per_bar(name: str) -> float:
+        return float(np.mean([end.totals[name] for end in ends.values()] / length))
+
+    return {
+        "episodes": len(ends),
+        "growth": float(growth.mean()),
+        "growth_standard_error": float(growth.std(ddof=1) / np.sqrt(len(growth)))
+        if len(growth) > 1
+        else float("nan"),
+        "reward": float(np.mean([end.totals["reward"] for end in ends.values()])),
+        "turnover": per_bar("turnover"),
+        "cost": per_bar("cost"),
+        "drawdown": float(np.mean([end.drawdown for end in ends.values()])),
+        "win_rate": float((growth > 0.0).mean()),
+    }
+
+
+def _live(act: Act, env: MarketEnv) -> NDArray[np.float64]:
+    """Outcomes of account 0 until its episode ends, float64 [T, len(OUTCOME_COLUMNS)]."""
+    observations = env.reset()
+    rows = []
+    for _ in range(env.simulator.episode_length + 1):
+        action = act(observations[0]).astype(np.float32)
+        ended = env.step(action[None])
+        rows.append(ended[0][1].outcome if ended else env.simulator.outcomes[0].copy())
+        if ended:
+            break
+    return np.array(rows)

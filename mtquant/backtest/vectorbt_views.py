@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What vectorbt says about a replayed ledger: its own statistics and its own plots.
+
+Statistics of returns come from the audited equity at our closes, so that the cash offset of the
+replay does not dilute them; trades come from the replay's order records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mtquant.backtest.vectorbt_audit import Audit
+from mtquant.market.ledger import Ledger
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+
+def vectorbt_tables(audit: Audit, ledger: Ledger, periods_per_year: float) -> dict[str, Any]:
+    """Statistics by heading: returns, drawdowns, trades (pandas objects)."""
+    import vectorbt  # noqa: F401 - registers the accessor
+
+    equity = _equity(audit, ledger)
+    tables = {
+        "Returns": _returns(equity, ledger, periods_per_year).stats(),
+        "Drawdowns": equity.vbt.drawdowns.stats(),
+    }
+    trades = audit.portfolio.trades
+    if len(trades.records):
+        tables["Trades"] = trades.stats(group_by=True)
+    return {name: _readable(table) for name, table in tables.items()}
+
+
+def vectorbt_figures(audit: Audit, ledger: Ledger, periods_per_year: float) -> dict[str, Figure]:
+    """Plots by heading: cumulative returns, drawdowns, profit of the trades per instrument."""
+    import vectorbt  # noqa: F401
+
+    equity = _equity(audit, ledger)
+    figures = {
+        "Cumulative returns": _returns(equity, ledger, periods_per_year).plot_cumulative(),
+        "Five largest drawdowns": equity.vbt.drawdowns.plot(top_n=5),
+    }
+    trades = audit.portfolio.trades
+    for column in audit.columns[:-1]:  # the last one carries financing, not trades
+        if len(trades.records) and (trades.records["col"] == audit.columns.index(column)).any():
+            figures[f"Trades in {column}"] = trades.plot_pnl(column=column)
+    return figures
+
+
+def _equity(audit: Audit, ledger: Ledger) -> pd.Series:
+    index = ledger.index.tz_convert(None)
+    return pd.Series(audit.equity, index=index, name=ledger.name)
+
+
+def _returns(equity: pd.Series, ledger: Ledger, periods_per_year: float) -> Any:
+    """Vectorbt's returns accessor, with the bars' own calendar as its year."""
+    before = np.concatenate([[ledger.initial_equity], equity.to_numpy()[:-1]])
+    returns = pd.Series(equity.to_numpy() / before - 1.0, index=equity.index, name=equity.name)
+    bar = pd.Timedelta(np.median(np.diff(ledger.stamps)), unit="ns")
+    return returns.vbt.returns(freq=bar, year_freq=bar * periods_per_year)
+
+
+def _readable(table: pd.Series) -> pd.DataFrame:
+    """Statistic and value, numbers with six significant digits."""
+
+    def text(value: object) -> str:
+        return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
+
+    return pd.DataFrame({"statistic": table.index, "value": [text(v) for v in table]})

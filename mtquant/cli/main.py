@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`mtquant`: the commands. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mtquant.core.errors import MtquantError
+
+app = typer.Typer(
+    name="mtquant",
+    help="Train trading agents on real bars and see, audited, what they are worth.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+train_app = typer.Typer(no_args_is_help=True, help="Train agents, phase by phase.")
+app.add_typer(train_app, name="train")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="YAML file; only what differs from the defaults.")
+]
+InstrumentsOption = Annotated[
+    Path | None, typer.Option("--instruments", help="YAML file of instruments and their costs.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="One value: --set training.seed=3. Repeatable.")
+]
+TimestepsOption = Annotated[
+    int | None, typer.Option("--timesteps", min=1, help="Bars lived through per specialist.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda.")]
+PHASE1_MODELS = Path("models/checkpoints/phase1")
+PHASE1_LOGS = Path("logs/phase1")
+
+
+@train_app.command("phase1")
+def train_phase1(
+    config: ConfigOption = None,
+    timesteps: TimestepsOption = None,
+    output_dir: Annotated[Path, typer.Option("--output-dir")] = PHASE1_MODELS,
+    log_dir: Annotated[Path, typer.Option("--log-dir")] = PHASE1_LOGS,
+    device: DeviceOption = None,
+    instruments: InstrumentsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Train one PPO specialist per instrument (TensorBoard: --logdir logs)."""
+    from mtquant.cli.training import phase1
+
+    phase1(config, timesteps, output_dir, log_dir, device, instruments, overrides or [])
+
+
+@app.command()
+def backtest(
+    config: ConfigOption = None,
+    models: Annotated[Path, typer.Option("--models", help="Folder of phase 1.")] = PHASE1_MODELS,
+    output: Annotated[Path, typer.Option("--output")] = Path("models/backtests/latest"),
+    part: Annotated[Literal["test", "validation"], typer.Option("--part")] = "test",
+    instruments: InstrumentsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Trade unseen bars with the specialists, audit the ledger with vectorbt, write the report."""
+    from mtquant.cli.backtesting import run
+
+    run(config, models, output, part, instruments, overrides or [])
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output")] = Path("models/demo"),
+    timesteps: TimestepsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Phase 1 on the bundled real bars, then the out-of-sample report. No network needed."""
+    from mtquant.cli.demo import run
+
+    run(output, timesteps, overrides or [])
+
+
+@app.command()
+def config(
+    config: ConfigOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Print the configuration in force."""
+    import yaml
+
+    from mtquant.core.config import load_config
+
+    loaded = load_config(config, overrides or []).model_dump(mode="json")
+    typer.echo(yaml.safe_dump(loaded, sort_keys=False).rstrip())
+
+
+def main() -> None:
+    """Entry point: our own errors are one line and exit code 2, anything else is a traceback."""
+    run_app(app)
+
+
+def run_app(command: typer.Typer) -> None:
+    """Runs a command line with our errors shown as messages."""
+    try:
+        command()
+    except MtquantError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.secho("interrupted; what was finished is kept", fg=typer.colors.YELLOW, err=True)
+        sys.exit(130)

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trained specialists on bars they have not seen: backtest, audit, baselines, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtquant.agents.baselines import baselines
+from mtquant.agents.ensemble import SpecialistEnsemble
+from mtquant.agents.specialist import Specialist, load_specialist
+from mtquant.backtest.runner import run_backtest
+from mtquant.backtest.vectorbt_audit import Audit, audit
+from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
+from mtquant.core.config import Config, EnvironmentConfig
+from mtquant.core.errors import CheckpointError, DataError
+from mtquant.core.protocols import Policy
+from mtquant.core.runs import RunFolder
+from mtquant.data.bars import Bars
+from mtquant.data.instruments import Instrument
+from mtquant.data.panel import Panel
+from mtquant.data.sources import load_bars, split_bars
+from mtquant.evaluation.metrics import summarize
+from mtquant.evaluation.report import report_markdown, write_report
+from mtquant.features.pipeline import FeaturePipeline
+from mtquant.market.ledger import Ledger
+from mtquant.market.rules import Rules
+from mtquant.market.tape import Tape
+from mtquant.rewards.compose import Reward
+
+TRADING_DAYS_PER_YEAR = 252
+AGE = "age_bars"  # added by `FeaturePipeline.on_panel`, not computed from bars
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """What a backtest leaves behind.
+
+    Attributes:
+        report: The HTML page.
+        ledgers: The policy's, then the baselines'.
+        audit: vectorbt's replay of the policy's.
+        markdown: Verdict and metrics for a terminal.
+        ledger_hash: sha256 of the policy's ledger.
+        weights_hashes: Symbol -> sha256 of the specialist's weights.
+        warnings: What the user should know, such as models trained under other rules.
+    """
+
+    report: Path
+    ledgers: tuple[Ledger, ...]
+    audit: Audit
+    markdown: str
+    ledger_hash: str
+    weights_hashes: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Market:
+    """All configured instruments on one panel, as a portfolio policy meets them."""
+
+    bars: tuple[Bars, ...]
+    panel: Panel
+    rules: Rules
+    tape: Tape
+    rows: slice
+
+    @classmethod
+    def build(cls, config: Config, instruments: Mapping[str, Instrument], part: str) -> Market:
+        """Loads the configured bars and finds the rows of ``"validation"`` or ``"test"``."""
+        by_symbol = load_bars(config.data, instruments)
+        split = split_bars(by_symbol, config.data)
+        panel = Panel.from_bars(list(by_symbol.values()))
+        rules = Rules.from_config(config.environment, instruments, panel.symbols)
+        tape = Tape.from_panel(panel, rules)
+        rows = panel.rows(getattr(split, part))
+        return cls(tuple(by_symbol.values()), panel, rules, tape, rows)
+
+    def features_for(self, policy: Policy) -> NDArray[np.float32]:
+        """The policy's own features on this panel, float32 [T, N, F] in its order.
+
+        Raises:
+            DataError: They are not yet known where trading begins.
+        """
+        pipeline = FeaturePipeline([name for name in policy.feature_names if name != AGE])
+        computed = pipeline.on_panel(self.panel, self.bars)
+        columns = [pipeline.panel_names.index(name) for name in policy.feature_names]
+        features: NDArray[np.float32] = computed[:, :, columns]
+        if not np.isfinite(features[self.rows.start]).all():
+            raise DataError(
+                f"features of {policy.name}",
+                f"must be known where trading begins: they need {pipeline.warmup_bars} bars",
+                f"row {self.rows.start}",
+                "Use bars that begin earlier, or other split fractions.",
+            )
+        return features
+
+
+def load_ensemble(
+    models: Path, config: Config, instruments: Mapping[str, Instrument]
+) -> tuple[SpecialistEnsemble, list[str]]:
+    """The configured instruments' specialists as one policy, and warnings.
+
+    Raises:
+        CheckpointError: A specialist is missing, damaged, or was trained on another version of the
+            features.
+    """
+    warnings: list[str] = []
+    specialists: dict[str, Specialist] = {}
+    for symbol in config.data.instruments:
+        specialist = load_specialist(models / symbol)
+        manifest = specialist.manifest
+        names = [name for name in manifest.feature_names if name != AGE]
+        if FeaturePipeline(names).hash() != manifest.features_hash:
+            raise CheckpointError(
+                str(models / symbol),
+                "must have been trained on this version of the features",
+                manifest.features_hash,
+                "Train the specialist again.",
+            )
+        rules = Rules.from_config(config.environment, instruments, [symbol])
+        if rules.hash() != manifest.rules_hash:
+            warnings.append(f"{symbol} was trained under other rules than it trades under here.")
+        specialists[symbol] = specialist
+    environment = config.environment
+    ensemble = SpecialistEnsemble(
+        specialists, environment.max_position_size, environment.max_gross_exposure
+    )
+    return ensemble, warnings
+
+
+def backtest(
+    config: Config,
+    instruments: Mapping[str, Instrument],
+    models: Path,
+    output: Path,
+    *,
+    part: str = "test",
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> BacktestResult:
+    """Replays the specialists out of sample, audits the ledger and writes the report.
+
+    Args:
+        config: Bars, rules and reward; models trained under others are used with a warning.
+        instruments: Configured instruments.
+        models: Folder of phase 1: one folder per instrument.
+        output: Receives ``report.html``, ``card.json`` and one ledger folder per policy.
+        part: ``"test"`` or ``"validation"``.
+        command: What was typed, for the card.
+        progress: Called with the policy's name, bars done and bars in all.
+    """
+    ensemble, warnings = load_ensemble(models, config, instruments)
+    market = Market.build(config, instruments, part)
+    run = RunFolder.create(output, config=config, seed=config.training.seed, command=command)
+    ledger = _trade(ensemble, market, market.rules, ensemble_reward(ensemble, config), progress)
+    others = _baselines(config.environment, market, progress)
+    ledgers = (ledger, *others)
+    found = audit(ledger, market.rules)
+    for each in ledgers:
+        each.save(output / "ledgers" / each.name.replace(" ", "_"))
+    hashes = {
+        symbol: specialist.manifest.weights_sha256
+        for symbol, specialist in ensemble.specialists.items()
+    }
+    run.stage(f"backtest/{part}", {**summarize(ledger, config.training.seed)})
+    title = f"Specialists out of sample: {part} period"
+    report = write_report(
+        output / "report.html",
+        ledgers,
+        title=title,
+        seed=config.training.seed,
+        figures=vectorbt_figures(found, ledger, market.tape.bars_per_year),
+        tables=vectorbt_tables(found, ledger, market.tape.bars_per_year),
+        card={**_short(run.card), "weights": hashes, "warnings": warnings},
+        audit={
+            "largest relative difference to vectorbt": found.largest_relative_difference,
+            "bars replayed": found.bars,
+            "fills replayed": found.fills,
+        },
+    )
+    markdown = report_markdown(ledgers, title=title, seed=config.training.seed)
+    return BacktestResult(report, ledgers, found, markdown, ledger.hash(), hashes, tuple(warnings))
+
+
+def ensemble_reward(ensemble: SpecialistEnsemble, config: Config) -> Reward:
+    """The reward whose state the specialists observe, at the mean of their scales."""
+    scales = [each.manifest.reward_scale for each in ensemble.specialists.values()]
+    return Reward(
+        dict(config.reward.phase_1),
+        float(np.mean(scales)),
+        sharpe_window_bars=config.reward.sharpe_window_bars,
+        drawdown_target_frac=config.reward.max_drawdown_target,
+    )
+
+
+def _baselines(
+    environment: EnvironmentConfig, market: Market, progress: Progress | None
+) -> list[Ledger]:
+    """Cash, buy and hold, inverse volatility and momentum in the same world, without stops."""
+    per_day = max(1, round(market.tape.bars_per_year / TRADING_DAYS_PER_YEAR))
+    policies = baselines(per_day, environment.max_position_size, environment.max_gross_exposure)
+    reward = Reward({"growth": 1.0}, 1.0)  # baselines do not look at its state
+    rules = market.rules.without_stops()
+    return [_trade(policy, market, rules, reward, progress) for policy in policies]
+
+
+def _trade(
+    policy: Policy, market: Market, rules: Rules, reward: Reward, progress: Progress | None
+) -> Ledger:
+    bars = market.rows.stop - market.rows.start - 1
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(policy.name, done, bars)
+
+    features = market.features_for(policy)
+    return run_backtest(policy, market.tape, rules, features, market.rows, reward, advance)
+
+
+def _short(card: Mapping[str, object]) -> dict[str, object]:
+    """The card without what the report shows anyway."""
+    return {name: value for name, value in card.items() if name != "stages"}
