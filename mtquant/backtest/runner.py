@@ -58,15 +58,14 @@ def run_backtest(
         raise DataError("rows", "must hold 2 bars after the first window", rows, remedy)
     features, names = observable(features), layout.names()
     desk = Desk(tape, rules, policy.name, start_row=rows.start)
-    reward_state, trace = np.zeros((1, STATES)), np.zeros(TERMS)
+    reward_state, trace = np.zeros(STATES), np.zeros(TERMS)
     parameters, weights = reward.parameter_vector(), reward.weight_vector()
-    start_reward(reward_state[0])
+    start_reward(reward_state)
     state = policy.initial_state()
     for _ in range(rows.stop - rows.start - 1):
-        values = np.zeros((1, layout.size), dtype=np.float32)
+        values = np.zeros(layout.size, dtype=np.float32)
         write_observation(
             values,
-            0,
             desk.account,
             desk.row,
             features,
@@ -76,11 +75,11 @@ def run_backtest(
             desk.outcome,
             reward_state,
         )
-        seen = Observation(values[0], int(tape.stamps[desk.row]), tape.symbols, names)
+        seen = Observation(values, int(tape.stamps[desk.row]), tape.symbols, names)
         targets, state = policy.act(seen, state)
         desk.plan(targets)
         outcome = desk.advance()
-        step_reward(reward_state[0], outcome, parameters, weights, trace)
+        step_reward(reward_state, outcome, parameters, weights, trace)
         if progress is not None:
             progress(1)
         if desk.bankrupt:

@@ -25,8 +25,8 @@ def vectorbt_tables(audit: Audit, ledger: Ledger, periods_per_year: float) -> di
 
     equity = _equity(audit, ledger)
     tables = {
-        "Returns": _returns(equity, ledger, periods_per_year).stats(),
-        "Drawdowns": equity.vbt.drawdowns.stats(),
+        "Returns": _returns(equity, ledger, periods_per_year).stats(silence_warnings=True),
+        "Drawdowns": equity.vbt(freq=_bar(ledger)).drawdowns.stats(),
     }
     trades = audit.portfolio.trades
     if len(trades.records):
@@ -41,7 +41,7 @@ def vectorbt_figures(audit: Audit, ledger: Ledger, periods_per_year: float) -> d
     equity = _equity(audit, ledger)
     figures = {
         "Cumulative returns": _returns(equity, ledger, periods_per_year).plot_cumulative(),
-        "Five largest drawdowns": equity.vbt.drawdowns.plot(top_n=5),
+        "Five largest drawdowns": equity.vbt(freq=_bar(ledger)).drawdowns.plot(top_n=5),
     }
     trades = audit.portfolio.trades
     for column in audit.columns[:-1]:  # the last one carries financing, not trades
@@ -59,8 +59,13 @@ def _returns(equity: pd.Series, ledger: Ledger, periods_per_year: float) -> Any:
     """Vectorbt's returns accessor, with the bars' own calendar as its year."""
     before = np.concatenate([[ledger.initial_equity], equity.to_numpy()[:-1]])
     returns = pd.Series(equity.to_numpy() / before - 1.0, index=equity.index, name=equity.name)
-    bar = pd.Timedelta(np.median(np.diff(ledger.stamps)), unit="ns")
+    bar = _bar(ledger)
     return returns.vbt.returns(freq=bar, year_freq=bar * periods_per_year)
+
+
+def _bar(ledger: Ledger) -> pd.Timedelta:
+    """The usual time between two closes; vectorbt guesses it, if at all, with a warning."""
+    return pd.Timedelta(np.median(np.diff(ledger.stamps)), unit="ns")
 
 
 def _readable(table: pd.Series) -> pd.DataFrame:
@@ -69,4 +74,4 @@ def _readable(table: pd.Series) -> pd.DataFrame:
     def text(value: object) -> str:
         return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
 
-    return pd.DataFrame({"statistic": table.index, "value": [text(v) for v in table]})
+    return pd.DataFrame({"value": [text(value) for value in table]}, index=table.index)

@@ -75,8 +75,8 @@ def kernel(function: Function) -> Function:
     previous = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder) if folder else ""
     try:
-        return numba.njit(cache=folder is not None, error_model="numpy", nogil=True, _nrt=False)(
-            function
-        )
+        return numba.njit(
+            cache=folder is not None, error_model="numpy", nogil=True, _nrt=False, forceinline=True
+        )(function)
     finally:
         numba.config.CACHE_DIR = previous

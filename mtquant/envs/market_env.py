@@ -70,30 +70,32 @@ def step_accounts(
     """
     ended = 0
     for e in range(actions.shape[0]):
+        one, outcome, totals = account[e], outcomes[e], episode[e]
         for n in range(unit.shape[0]):
-            account[e, n + 1, B_TARGET] = np.float64(actions[e, n]) * unit[n]
-        plan_account(account, e, rules, caps, settings, wanted)
-        row[e] += 1
-        desk_bar(account, e, row[e], tape, clock, rules, settings, outcomes, fills)
-        reward = step_reward(reward_state[e], outcomes[e], parameters, weights, trace[e])
+            one[n + 1, B_TARGET] = np.float64(actions[e, n]) * unit[n]
+        plan_account(one, rules, caps, settings, wanted)
+        now = row[e] + 1
+        row[e] = now
+        desk_bar(one, now, tape, clock, rules, settings, outcome, fills)
+        reward = step_reward(reward_state[e], outcome, parameters, weights, trace[e])
         rewards[e] = reward
-        episode[e, X_REWARD] += reward
-        episode[e, X_LENGTH] += 1.0
-        episode[e, X_GROWTH] += outcomes[e, oc.GROWTH]
-        episode[e, X_TURNOVER] += outcomes[e, oc.TURNOVER]
-        episode[e, X_COST] += outcomes[e, oc.COST]
-        episode[e, X_STOPS] += account[e, 0, BAR_STOPS]
-        episode[e, X_BOUND] += 1.0 if outcomes[e, oc.BINDING] > 0.0 else 0.0
-        episode[e, X_GROSS] += outcomes[e, oc.GROSS]
+        totals[X_REWARD] += reward
+        totals[X_LENGTH] += 1.0
+        totals[X_GROWTH] += outcome[oc.GROWTH]
+        totals[X_TURNOVER] += outcome[oc.TURNOVER]
+        totals[X_COST] += outcome[oc.COST]
+        totals[X_STOPS] += one[0, BAR_STOPS]
+        totals[X_BOUND] += 1.0 if outcome[oc.BINDING] > 0.0 else 0.0
+        totals[X_GROSS] += outcome[oc.GROSS]
         done[e] = 0
-        if outcomes[e, oc.STATUS] == oc.STATUS_BANKRUPT:
+        if outcome[oc.STATUS] == oc.STATUS_BANKRUPT:
             done[e] = DONE_TERMINATED
             ended += 1
-        elif row[e] >= end[e]:
+        elif now >= end[e]:
             done[e] = DONE_TRUNCATED
             ended += 1
         write_observation(
-            values, e, account, row[e], features, window, tape, rules, outcomes, reward_state
+            values[e], one, now, features, window, tape, rules, outcome, reward_state[e]
         )
     return ended
 
@@ -267,16 +269,15 @@ class MarketEnv:
         self._trace[e] = 0.0
         self._episode[e] = 0.0
         write_observation(
-            self.observations,
-            e,
-            simulator.account,
+            self.observations[e],
+            simulator.account[e],
             simulator.row[e],
             self.features,
             self.layout.window_bars,
             simulator.tape.prices,
             simulator.rules_matrix,
-            simulator.outcomes,
-            self.reward_state,
+            simulator.outcomes[e],
+            self.reward_state[e],
         )
 
 

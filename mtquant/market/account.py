@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The account: a float64 block, changed only by fills, financing and marks.
 
-A batch of E accounts is ``[E, 1 + N, COLUMNS]``: row 0 of an account holds its scalars (A_*, and
-BAR_* for what happened in the current bar), row ``n + 1`` the position in instrument n (B_*).
-Constant columns cost nothing to address; kernels take the whole array and an account number, since
-views and structures cost more than the arithmetic.
+A batch of E accounts is ``[E, 1 + N, COLUMNS]``. In one account, ``[1 + N, COLUMNS]``, row 0 holds
+its scalars (A_*, and BAR_* for what happened in the current bar), row ``n + 1`` the position in
+instrument n (B_*). Kernels take one account: a view costs nothing, and constant columns neither.
 
-Legend of the kernel letters: e account, n instrument, q quantity, m multiplier, p mid, r rate to
-the account currency.
+Legend of the kernel letters: n instrument, q quantity, m multiplier, p mid, r rate to the account
+currency.
 """
 
 from __future__ import annotations
@@ -57,42 +56,42 @@ def new_accounts(n_accounts: int, n_instruments: int) -> Float:
 
 
 @kernel
-def open_account(account: Float, e: int, equity: float, cost_scale: float, prices: Float) -> None:
-    """Starts account `e` flat, with the marks and rates of one bar (`prices`: tape row, float64 [N,
+def open_account(account: Float, equity: float, cost_scale: float, prices: Float) -> None:
+    """Starts an account flat, with the marks and rates of one bar (`prices`: tape row, float64 [N,
     TAPE_COLUMNS]).
     """
-    account[e] = 0.0
-    account[e, 0, A_CASH] = equity
-    account[e, 0, A_EQUITY] = equity
-    account[e, 0, A_PEAK] = equity
-    account[e, 0, A_INITIAL] = equity
-    account[e, 0, A_COST_SCALE] = cost_scale
+    account[:] = 0.0
+    account[0, A_CASH] = equity
+    account[0, A_EQUITY] = equity
+    account[0, A_PEAK] = equity
+    account[0, A_INITIAL] = equity
+    account[0, A_COST_SCALE] = cost_scale
     for n in range(prices.shape[0]):
-        account[e, n + 1, B_MARK] = prices[n, 3]
-        account[e, n + 1, B_RATE] = prices[n, 5]
+        account[n + 1, B_MARK] = prices[n, 3]
+        account[n + 1, B_RATE] = prices[n, 5]
 
 
 @kernel
-def equity_at_marks(account: Float, e: int, rules: Float) -> float:
+def equity_at_marks(account: Float, rules: Float) -> float:
     """Cash + sum q m (p - a) r over open positions, at the last known mids and rates."""
-    equity = account[e, 0, A_CASH]
+    equity = account[0, A_CASH]
     for n in range(rules.shape[0]):
-        q = account[e, n + 1, B_POSITION]
+        q = account[n + 1, B_POSITION]
         if q != 0.0:
-            gain = account[e, n + 1, B_MARK] - account[e, n + 1, B_AVERAGE]
-            equity += q * rules[n, R_MULTIPLIER] * gain * account[e, n + 1, B_RATE]
+            gain = account[n + 1, B_MARK] - account[n + 1, B_AVERAGE]
+            equity += q * rules[n, R_MULTIPLIER] * gain * account[n + 1, B_RATE]
     return equity
 
 
 @kernel
-def used_margin(account: Float, e: int, rules: Float) -> float:
+def used_margin(account: Float, rules: Float) -> float:
     """Sum |q| m |p| r margin_frac over open positions, at the last known mids and rates."""
     margin = 0.0
     for n in range(rules.shape[0]):
-        q = account[e, n + 1, B_POSITION]
+        q = account[n + 1, B_POSITION]
         if q != 0.0:
-            value = abs(q) * rules[n, R_MULTIPLIER] * abs(account[e, n + 1, B_MARK])
-            margin += value * account[e, n + 1, B_RATE] * rules[n, R_MARGIN]
+            value = abs(q) * rules[n, R_MULTIPLIER] * abs(account[n + 1, B_MARK])
+            margin += value * account[n + 1, B_RATE] * rules[n, R_MARGIN]
     return margin
 
 
@@ -100,7 +99,6 @@ def used_margin(account: Float, e: int, rules: Float) -> float:
 def write_fill(
     fills: Float,
     account: Float,
-    e: int,
     row: int,
     n: int,
     origin: int,
@@ -114,7 +112,7 @@ def write_fill(
     reason: int,
 ) -> None:
     """Appends a fill or a refusal to the buffer; training passes a buffer of no rows."""
-    count = int(account[e, 0, BAR_FILLS])
+    count = int(account[0, BAR_FILLS])
     if count >= fills.shape[0]:
         return
     fills[count, oc.FILL_ROW] = row
@@ -128,13 +126,12 @@ def write_fill(
     fills[count, oc.FILL_FEE] = fee
     fills[count, oc.FILL_SLIPPAGE] = slippage
     fills[count, oc.FILL_REASON] = reason
-    account[e, 0, BAR_FILLS] = count + 1
+    account[0, BAR_FILLS] = count + 1
 
 
 @kernel
 def book_fill(
     account: Float,
-    e: int,
     n: int,
     done: float,
     reference: float,
@@ -149,10 +146,10 @@ def book_fill(
     """Books `done` units (not 0) against mid `reference`: price, costs, realised gain, new average
     (docs/execution.md, 2).
     """
-    q = account[e, n + 1, B_POSITION]
-    average = account[e, n + 1, B_AVERAGE]
+    q = account[n + 1, B_POSITION]
+    average = account[n + 1, B_AVERAGE]
     m = rules[n, R_MULTIPLIER]
-    scale = account[e, 0, A_COST_SCALE]
+    scale = account[0, A_COST_SCALE]
     h = rules[n, R_HALF_COST] * scale
     size = abs(done)
     side = 1.0 if done > 0.0 else -1.0
@@ -165,23 +162,22 @@ def book_fill(
     # branch a coin flip.
     closed = min(size, abs(q)) if q * done < 0.0 else 0.0
     kept, opened = abs(q) - closed, size - closed
-    account[e, 0, A_CASH] += closed * -side * m * (price - average) * rate - fee
+    account[0, A_CASH] += closed * -side * m * (price - average) * rate - fee
     average = (average * kept + price * opened) / (kept + opened) if opened > 0.0 else average
     lot = rules[n, R_LOT]
     q = np.floor((q + done) / lot + 0.5) * lot
     if kept == 0.0:
-        account[e, n + 1, B_HELD_BARS] = 0.0
+        account[n + 1, B_HELD_BARS] = 0.0
     if q == 0.0:
         average = 0.0
-    account[e, n + 1, B_POSITION] = q
-    account[e, n + 1, B_AVERAGE] = average
-    account[e, 0, BAR_FEE] += fee
-    account[e, 0, BAR_SLIPPAGE] += slippage
-    account[e, 0, BAR_TRADED] += notional
+    account[n + 1, B_POSITION] = q
+    account[n + 1, B_AVERAGE] = average
+    account[0, BAR_FEE] += fee
+    account[0, BAR_SLIPPAGE] += slippage
+    account[0, BAR_TRADED] += notional
     write_fill(
         fills,
         account,
-        e,
         row,
         n,
         origin,

@@ -61,130 +61,127 @@ TAIL_SIGMAS = 1.645  # 95 % quantile of the normal distribution
 
 
 @kernel
-def _start_bar(account: Float, e: int) -> None:
-    account[e, 0, BAR_FEE] = 0.0
-    account[e, 0, BAR_SLIPPAGE] = 0.0
-    account[e, 0, BAR_TRADED] = 0.0
-    account[e, 0, BAR_STOPS] = 0.0
-    account[e, 0, BAR_FILLS] = 0.0
+def _start_bar(account: Float) -> None:
+    account[0, BAR_FEE] = 0.0
+    account[0, BAR_SLIPPAGE] = 0.0
+    account[0, BAR_TRADED] = 0.0
+    account[0, BAR_STOPS] = 0.0
+    account[0, BAR_FILLS] = 0.0
 
 
 @kernel
-def _mark_open(account: Float, e: int, tape: Float, row: int) -> None:
-    for n in range(tape.shape[1]):
-        if tape[row, n, T_TRADABLE] > 0.0:
-            account[e, n + 1, B_MARK] = tape[row, n, T_OPEN]
-        account[e, n + 1, B_RATE] = tape[row, n, T_RATE_OPEN]
+def _mark_open(account: Float, bar: Float) -> None:
+    for n in range(bar.shape[0]):
+        if bar[n, T_TRADABLE] > 0.0:
+            account[n + 1, B_MARK] = bar[n, T_OPEN]
+        account[n + 1, B_RATE] = bar[n, T_RATE_OPEN]
 
 
 @kernel
-def _mark_close(
-    account: Float, e: int, tape: Float, row: int, rules: Float
-) -> tuple[float, float, float]:
+def _mark_close(account: Float, bar: Float, rules: Float) -> tuple[float, float, float]:
     """Marks the account at the close; returns the value held, gross and net, and the financing of
     the bar.
     """
-    equity, margin = account[e, 0, A_CASH], 0.0
+    equity, margin = account[0, A_CASH], 0.0
     gross, net, financing = 0.0, 0.0, 0.0
-    for n in range(tape.shape[1]):
-        if tape[row, n, T_TRADABLE] > 0.0:
-            account[e, n + 1, B_MARK] = tape[row, n, T_CLOSE]
-        rate = tape[row, n, T_RATE_CLOSE]
-        account[e, n + 1, B_RATE] = rate
-        financing += account[e, n + 1, B_FINANCING]
-        q = account[e, n + 1, B_POSITION]
+    for n in range(bar.shape[0]):
+        if bar[n, T_TRADABLE] > 0.0:
+            account[n + 1, B_MARK] = bar[n, T_CLOSE]
+        rate = bar[n, T_RATE_CLOSE]
+        account[n + 1, B_RATE] = rate
+        financing += account[n + 1, B_FINANCING]
+        q = account[n + 1, B_POSITION]
         if q != 0.0:
-            mark, m = account[e, n + 1, B_MARK], rules[n, R_MULTIPLIER]
-            account[e, n + 1, B_HELD_BARS] += 1.0
-            equity += q * m * (mark - account[e, n + 1, B_AVERAGE]) * rate
+            mark, m = account[n + 1, B_MARK], rules[n, R_MULTIPLIER]
+            account[n + 1, B_HELD_BARS] += 1.0
+            equity += q * m * (mark - account[n + 1, B_AVERAGE]) * rate
             value = q * m * mark * rate
             net += value
             gross += abs(value)
             margin += abs(value) * rules[n, R_MARGIN]
-    account[e, 0, A_EQUITY] = equity
-    account[e, 0, A_PEAK] = max(account[e, 0, A_PEAK], equity)
-    account[e, 0, A_USED_MARGIN] = margin
+    account[0, A_EQUITY] = equity
+    account[0, A_PEAK] = max(account[0, A_PEAK], equity)
+    account[0, A_USED_MARGIN] = margin
     return gross, net, financing
 
 
 @kernel
 def _write_outcome(
     account: Float,
-    e: int,
     before: float,
     benchmark: float,
     held: tuple[float, float, float],
     settings: Float,
-    outcomes: Float,
+    outcome: Float,
 ) -> None:
     """One Outcome row from the marked account; then the EWMA variance takes in this bar's
     return.
     """
     gross, net, financing = held
-    equity = account[e, 0, A_EQUITY]
-    ruined = equity <= settings[S_BANKRUPTCY] * account[e, 0, A_INITIAL]
-    floored = max(equity, EQUITY_FLOOR_FRAC * account[e, 0, A_INITIAL])
+    equity = account[0, A_EQUITY]
+    ruined = equity <= settings[S_BANKRUPTCY] * account[0, A_INITIAL]
+    floored = max(equity, EQUITY_FLOOR_FRAC * account[0, A_INITIAL])
     per_before, per_equity = 1.0 / before, 1.0 / floored
     simple = (equity - before) * per_before
-    variance = account[e, 0, A_VARIANCE]
+    variance = account[0, A_VARIANCE]
 
-    outcomes[e, oc.EQUITY_BEFORE] = before
-    outcomes[e, oc.EQUITY] = equity
-    outcomes[e, oc.GROWTH] = math.log(floored * per_before)
-    outcomes[e, oc.SIMPLE_RETURN] = simple
-    outcomes[e, oc.BENCHMARK] = benchmark
-    outcomes[e, oc.FEE] = account[e, 0, BAR_FEE]
-    outcomes[e, oc.SLIPPAGE] = account[e, 0, BAR_SLIPPAGE]
-    outcomes[e, oc.FINANCING] = financing
-    outcomes[e, oc.COST] = (account[e, 0, BAR_FEE] + account[e, 0, BAR_SLIPPAGE]) * per_before
-    outcomes[e, oc.TURNOVER] = account[e, 0, BAR_TRADED] * per_before
-    outcomes[e, oc.DRAWDOWN] = 1.0 - equity / account[e, 0, A_PEAK]
-    outcomes[e, oc.TAIL_LOSS] = max(0.0, -simple - TAIL_SIGMAS * math.sqrt(variance))
-    outcomes[e, oc.GROSS] = gross * per_equity
-    outcomes[e, oc.NET] = net * per_equity
-    outcomes[e, oc.MARGIN_USE] = account[e, 0, A_USED_MARGIN] * per_equity
-    outcomes[e, oc.BINDING] = account[e, 0, A_BINDING]
-    outcomes[e, oc.STATUS] = oc.STATUS_BANKRUPT if ruined else oc.STATUS_ACTIVE
-    account[e, 0, A_VARIANCE] = VARIANCE_DECAY * variance + (1.0 - VARIANCE_DECAY) * simple * simple
+    outcome[oc.EQUITY_BEFORE] = before
+    outcome[oc.EQUITY] = equity
+    outcome[oc.GROWTH] = math.log(floored * per_before)
+    outcome[oc.SIMPLE_RETURN] = simple
+    outcome[oc.BENCHMARK] = benchmark
+    outcome[oc.FEE] = account[0, BAR_FEE]
+    outcome[oc.SLIPPAGE] = account[0, BAR_SLIPPAGE]
+    outcome[oc.FINANCING] = financing
+    outcome[oc.COST] = (account[0, BAR_FEE] + account[0, BAR_SLIPPAGE]) * per_before
+    outcome[oc.TURNOVER] = account[0, BAR_TRADED] * per_before
+    outcome[oc.DRAWDOWN] = 1.0 - equity / account[0, A_PEAK]
+    outcome[oc.TAIL_LOSS] = max(0.0, -simple - TAIL_SIGMAS * math.sqrt(variance))
+    outcome[oc.GROSS] = gross * per_equity
+    outcome[oc.NET] = net * per_equity
+    outcome[oc.MARGIN_USE] = account[0, A_USED_MARGIN] * per_equity
+    outcome[oc.BINDING] = account[0, A_BINDING]
+    outcome[oc.STATUS] = oc.STATUS_BANKRUPT if ruined else oc.STATUS_ACTIVE
+    account[0, A_VARIANCE] = VARIANCE_DECAY * variance + (1.0 - VARIANCE_DECAY) * simple * simple
 
 
 @kernel
 def desk_bar(
     account: Float,
-    e: int,
     row: int,
     tape: Float,
     clock: Float,
     rules: Float,
     settings: Float,
-    outcomes: Float,
+    outcome: Float,
     fills: Float,
 ) -> None:
-    """Lives account `e` through bar `row` (>= 1): events 0 to 5 of docs/execution.md.
+    """Lives an account through bar `row` (>= 1): events 0 to 5 of docs/execution.md.
 
     Args:
-        account: float64 [E, 1 + N, COLUMNS]; its queued orders were planned at the close of bar
+        account: float64 [1 + N, COLUMNS]; its queued orders were planned at the close of bar
         ``row - 1``. tape: float64 [T, N, TAPE_COLUMNS].
         clock: float64 [T, CLOCK_COLUMNS].
         rules: float64 [N, RULE_COLUMNS].
         settings: float64 [SETTING_COLUMNS].
-        outcomes: float64 [E, len(OUTCOME_COLUMNS)]; row `e` is written.
+        outcome: float64 [len(OUTCOME_COLUMNS)]; written.
         fills: float64 [M, len(FILL_COLUMNS)]; receives fills and refusals of this bar while it has
             room (M = 0: none).
     """
-    before = account[e, 0, A_EQUITY]
-    _start_bar(account, e)
+    before = account[0, A_EQUITY]
+    bar = tape[row]
+    _start_bar(account)
     at_close = settings[S_FILL_AT_CLOSE] > 0.0
     if at_close:
-        fill_orders(account, e, tape, row - 1, rules, fills)
-    charge_financing(account, e, rules, clock[row, C_ELAPSED])
-    _mark_open(account, e, tape, row)
+        fill_orders(account, tape[row - 1], row - 1, rules, fills)
+    charge_financing(account, rules, clock[row, C_ELAPSED])
+    _mark_open(account, bar)
     if not at_close:
-        fill_orders(account, e, tape, row, rules, fills)
-    trigger_stops(account, e, tape, row, rules, fills)
-    liquidate(account, e, tape, row, rules, settings, fills)
-    held = _mark_close(account, e, tape, row, rules)
-    _write_outcome(account, e, before, clock[row, C_BENCHMARK], held, settings, outcomes)
+        fill_orders(account, bar, row, rules, fills)
+    trigger_stops(account, bar, row, rules, fills)
+    liquidate(account, bar, row, rules, settings, fills)
+    held = _mark_close(account, bar, rules)
+    _write_outcome(account, before, clock[row, C_BENCHMARK], held, settings, outcome)
 
 
 class Desk:
@@ -215,24 +212,24 @@ class Desk:
         self.caps = rules.caps()
         self.settings = rules.settings()
         n = len(tape.symbols)
-        self.account = new_accounts(1, n)
-        self.outcome = np.zeros((1, len(oc.OUTCOME_COLUMNS)))
+        self.account = new_accounts(1, n)[0]
+        self.outcome = np.zeros(len(oc.OUTCOME_COLUMNS))
         self._wanted = np.zeros(n)
         # Each instrument can fill its order and then be stopped or liquidated in the same bar.
         self._buffer = np.zeros((2 * n, len(oc.FILL_COLUMNS)))
         self._rows: list[tuple[Float, ...]] = []
         self._fills: list[Float] = []
         self._first_row = start_row + 1
-        open_account(self.account, 0, self.initial_equity, cost_scale, tape.prices[start_row])
+        open_account(self.account, self.initial_equity, cost_scale, tape.prices[start_row])
 
     def block(self, column: int) -> Float:
         """One account column of every instrument, float64 [N] (a view)."""
-        return self.account[0, 1:, column]
+        return self.account[1:, column]
 
     @property
     def bankrupt(self) -> bool:
         """Whether the last bar ended the account."""
-        return bool(self.outcome[0, oc.STATUS] == oc.STATUS_BANKRUPT)
+        return bool(self.outcome[oc.STATUS] == oc.STATUS_BANKRUPT)
 
     def plan(self, targets: Float) -> None:
         """Queues the orders that lead to `targets` (exposures float64 [N]; NaN leaves a position
@@ -250,7 +247,7 @@ class Desk:
                 "Give one exposure per instrument.",
             )
         self.block(B_TARGET)[:] = targets
-        plan_account(self.account, 0, self.rules_matrix, self.caps, self.settings, self._wanted)
+        plan_account(self.account, self.rules_matrix, self.caps, self.settings, self._wanted)
 
     def advance(self) -> Float:
         """Lives through the next bar and returns its Outcome, float64 [len(OUTCOME_COLUMNS)]."""
@@ -258,7 +255,6 @@ class Desk:
         targets = self.block(B_TARGET).copy()
         desk_bar(
             self.account,
-            0,
             self.row,
             self.tape.prices,
             self.tape.clock,
@@ -267,12 +263,12 @@ class Desk:
             self.outcome,
             self._buffer,
         )
-        count = int(self.account[0, 0, BAR_FILLS])
+        count = int(self.account[0, BAR_FILLS])
         if count:
             self._fills.append(self._buffer[:count].copy())
         kept = (B_POSITION, B_MARK, B_RATE, B_FINANCING)
-        self._rows.append((self.outcome[0].copy(), *(self.block(c).copy() for c in kept), targets))
-        return self.outcome[0]
+        self._rows.append((self.outcome.copy(), *(self.block(c).copy() for c in kept), targets))
+        return self.outcome
 
     def ledger(self) -> Ledger:
         """Everything since the start, as an immutable ledger."""

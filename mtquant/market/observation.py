@@ -99,60 +99,59 @@ class ObservationLayout:
 @kernel
 def write_observation(
     values: Float32,
-    e: int,
     account: Float,
     row: int,
     features: Float32,
     window: int,
     tape: Float,
     rules: Float,
-    outcomes: Float,
+    outcome: Float,
     reward_state: Float,
 ) -> None:
-    """Writes row `e` of `values` for account `e` at the close of panel row `row` (>= window - 1).
+    """Writes what one account shows at the close of panel row `row` (>= window - 1).
 
     Args:
-        values: float32 [E, layout.size].
-        account: float64 [E, 1 + N, COLUMNS].
+        values: float32 [layout.size], written.
+        account: float64 [1 + N, COLUMNS].
         features: float32 [T, N, F], finite (`observable`).
         tape: float64 [T, N, TAPE_COLUMNS].
-        outcomes: float64 [E, len(OUTCOME_COLUMNS)], of the last bar (zeros at the start).
-        reward_state: float64 [E, STATES].
+        outcome: float64 [len(OUTCOME_COLUMNS)], of the last bar (zeros at the start).
+        reward_state: float64 [STATES].
     """
-    per_equity = 1.0 / account[e, 0, A_EQUITY]
-    scale = account[e, 0, A_COST_SCALE]
+    per_equity = 1.0 / account[0, A_EQUITY]
+    scale = account[0, A_COST_SCALE]
     n_features = features.shape[2]
     k = 0
     for n in range(rules.shape[0]):
         for back in range(row - window + 1, row + 1):
-            block = values[e, k : k + n_features]
+            block = values[k : k + n_features]
             known = features[back, n]
             for f in range(n_features):
                 block[f] = known[f]
             k += n_features
-        q = account[e, n + 1, B_POSITION]
-        held = account[e, n + 1, B_HELD_BARS]
-        mark = account[e, n + 1, B_MARK]
+        q = account[n + 1, B_POSITION]
+        held = account[n + 1, B_HELD_BARS]
+        mark = account[n + 1, B_MARK]
         if q != 0.0:
             side = 1.0 if q > 0.0 else -1.0
-            value = q * rules[n, R_MULTIPLIER] * mark * account[e, n + 1, B_RATE]
-            values[e, k] = value * per_equity
-            values[e, k + 1] = side * (mark / account[e, n + 1, B_AVERAGE] - 1.0)
-            values[e, k + 2] = held / (held + HELD_HALF_BARS)
+            value = q * rules[n, R_MULTIPLIER] * mark * account[n + 1, B_RATE]
+            values[k] = value * per_equity
+            values[k + 1] = side * (mark / account[n + 1, B_AVERAGE] - 1.0)
+            values[k + 2] = held / (held + HELD_HALF_BARS)
         else:
-            values[e, k] = 0.0
-            values[e, k + 1] = 0.0
-            values[e, k + 2] = 0.0
-        values[e, k + 3] = (rules[n, R_HALF_COST] + rules[n, R_COMMISSION]) * scale * 1_000.0
-        values[e, k + 4] = tape[row, n, T_TRADABLE]
+            values[k] = 0.0
+            values[k + 1] = 0.0
+            values[k + 2] = 0.0
+        values[k + 3] = (rules[n, R_HALF_COST] + rules[n, R_COMMISSION]) * scale * 1_000.0
+        values[k + 4] = tape[row, n, T_TRADABLE]
         k += INSTRUMENT_EXTRAS
-    values[e, k] = outcomes[e, oc.DRAWDOWN]
-    values[e, k + 1] = outcomes[e, oc.GROSS]
-    values[e, k + 2] = outcomes[e, oc.NET]
-    values[e, k + 3] = outcomes[e, oc.MARGIN_USE]
-    values[e, k + 4] = 100.0 * math.sqrt(account[e, 0, A_VARIANCE])
-    for s in range(reward_state.shape[1]):
-        values[e, k + ACCOUNT_EXTRAS + s] = reward_state[e, s]
+    values[k] = outcome[oc.DRAWDOWN]
+    values[k + 1] = outcome[oc.GROSS]
+    values[k + 2] = outcome[oc.NET]
+    values[k + 3] = outcome[oc.MARGIN_USE]
+    values[k + 4] = 100.0 * math.sqrt(account[0, A_VARIANCE])
+    for s in range(reward_state.shape[0]):
+        values[k + ACCOUNT_EXTRAS + s] = reward_state[s]
 
 
 def observable(features: Float32) -> Float32:

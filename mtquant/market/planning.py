@@ -30,42 +30,40 @@ HOLD_TOLERANCE = (
 
 
 @kernel
-def exposure(account: Float, e: int, n: int, rules: Float) -> float:
+def exposure(account: Float, n: int, rules: Float) -> float:
     """Q m p r / equity at the last known mid, rate and equity; 0 when flat."""
-    q = account[e, n + 1, B_POSITION]
+    q = account[n + 1, B_POSITION]
     if q == 0.0:
         return 0.0
-    value = q * rules[n, R_MULTIPLIER] * account[e, n + 1, B_MARK] * account[e, n + 1, B_RATE]
-    return value / account[e, 0, A_EQUITY]
+    value = q * rules[n, R_MULTIPLIER] * account[n + 1, B_MARK] * account[n + 1, B_RATE]
+    return value / account[0, A_EQUITY]
 
 
 @kernel
-def plan_account(
-    account: Float, e: int, rules: Float, caps: Float, settings: Float, wanted: Float
-) -> None:
-    """Turns the B_TARGET exposures of account `e` into queued orders; what was queued is replaced.
+def plan_account(account: Float, rules: Float, caps: Float, settings: Float, wanted: Float) -> None:
+    """Turns the B_TARGET exposures of an account into queued orders; what was queued is replaced.
 
     `wanted` is scratch space, float64 [N].
     """
     n_instruments = rules.shape[0]
     for n in range(n_instruments):
-        target = account[e, n + 1, B_TARGET]
-        wanted[n] = target if math.isfinite(target) else exposure(account, e, n, rules)
-    planned = account[e, 1:, B_PLANNED]
+        target = account[n + 1, B_TARGET]
+        wanted[n] = target if math.isfinite(target) else exposure(account, n, rules)
+    planned = account[1:, B_PLANNED]
     binding = limit_exposures(
         wanted, planned, caps, settings[S_GROSS_CAP], settings[S_PROJECT] > 0.0
     )
-    account[e, 0, A_BINDING] = binding
-    equity = account[e, 0, A_EQUITY]
+    account[0, A_BINDING] = binding
+    equity = account[0, A_EQUITY]
     for n in range(n_instruments):
-        account[e, n + 1, B_QUEUED] = 0.0
-        held = not math.isfinite(account[e, n + 1, B_TARGET])
+        account[n + 1, B_QUEUED] = 0.0
+        held = not math.isfinite(account[n + 1, B_TARGET])
         if held and abs(planned[n] - wanted[n]) <= HOLD_TOLERANCE:
             continue
-        unit = rules[n, R_MULTIPLIER] * account[e, n + 1, B_MARK] * account[e, n + 1, B_RATE]
+        unit = rules[n, R_MULTIPLIER] * account[n + 1, B_MARK] * account[n + 1, B_RATE]
         if not (unit > 0.0 and equity > 0.0):  # also true for NaN
             continue
         lot = rules[n, R_LOT]
         lots = np.floor(abs(planned[n]) * equity / (unit * lot) + LOT_TOLERANCE)
         quantity = lots * lot if planned[n] >= 0.0 else -lots * lot
-        account[e, n + 1, B_QUEUED] = quantity - account[e, n + 1, B_POSITION]
+        account[n + 1, B_QUEUED] = quantity - account[n + 1, B_POSITION]

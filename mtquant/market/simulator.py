@@ -83,5 +83,5 @@ class Simulator:
         self.end[e] = min(self.row[e] + self.episode_length, self.last)
         scale = float(np.exp(generator.uniform(*self._log_costs)))
         prices = self.tape.prices[self.row[e]]
-        open_account(self.account, e, self.rules.initial_equity, scale, prices)
+        open_account(self.account[e], self.rules.initial_equity, scale, prices)
         self.outcomes[e] = 0.0

@@ -61,8 +61,8 @@ class Coverage:
             self.counts["fill", text] += int((origins == code).sum())
         for code, text in oc.REASON_TEXTS.items():
             self.counts["answer", text] += int((reasons == code).sum())
-        for name, count in _cases(world, ledger).items():
-            self.counts["case", name] += count
+        for name, times in _cases(world, ledger).items():
+            self.counts["case", name] += times
         self.bars += len(ledger)
 
 

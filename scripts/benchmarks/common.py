@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmarks share; imported before NumPy and Numba, so that both start with one thread."""
+"""What the benchmarks share; imported before NumPy and Numba, which then start one thread."""
 
 from __future__ import annotations
 

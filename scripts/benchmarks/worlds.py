@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import common  # noqa: F401
 import numpy as np
 from numpy.typing import NDArray
 
@@ -86,7 +85,8 @@ def make_market(
     Costs, lots, margins and financing are those of config/instruments.yaml, and half a basis point
     of commission; stop-loss 2 %, take-profit 4 %. Actions reach up to `leverage` in one instrument
     (or 4 x leverage / N in each of N), the name cap cuts them at 0.8 of that, and the gross cap is
-    `leverage`: limits bind often.
+    `leverage`: limits bind often. With leverage there is no stop-loss, so that the margin is what
+    ends positions.
     """
     symbols = list(START_PRICES)[:instruments]
     generator = seeds.child("market", instruments, rows).generator()
@@ -95,7 +95,7 @@ def make_market(
     unit = leverage * min(1.0, 4.0 / instruments)
     environment = EnvironmentConfig(
         episode_length=episode_length,
-        stop_loss_pct=0.02,
+        stop_loss_pct=0.02 if leverage <= 1.0 else 0.0,
         take_profit_pct=0.04,
         max_position_size=0.8 * unit,
         max_gross_exposure=leverage,
@@ -145,6 +145,16 @@ def random_actions(env: MarketEnv, count: int, seeds: SeedTree) -> list[Float32]
     shape = (count, len(env), len(env.unit))
     drawn = seeds.child("actions").generator().random(shape, dtype=np.float32)
     return list(2.0 * drawn - 1.0)
+
+
+def stagger(env: MarketEnv, seeds: SeedTree) -> None:
+    """Ends the first episodes at random times, so that every stretch of steps has its share of
+    ends. A fresh batch would end all of them at once, outside most measurements.
+    """
+    simulator = env.simulator
+    generator = seeds.child("stagger").generator()
+    left = generator.integers(1, simulator.episode_length + 1, len(env))
+    np.minimum(simulator.end, simulator.row + left, out=simulator.end)
 
 
 def random_ledger(market: Market, bars: int, seeds: SeedTree) -> Ledger:

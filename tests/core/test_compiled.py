@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 
 import numba
+import numpy as np
 import pytest
 
 from mtquant.core import compiled
@@ -56,3 +57,53 @@ def test_where_nothing_can_be_written_kernels_still_compile(monkeypatch, base):
         return 2.0 * a
 
     assert twice(3.0) == 6.0
+
+
+def test_every_kernel_lies_where_the_digest_looks():
+    found = {
+        path.relative_to(compiled.PACKAGE).parts[0]
+        for path in compiled.PACKAGE.rglob("*.py")
+        if "@kernel" in path.read_text()
+    }
+    assert {"market", "risk", "rewards", "envs"} <= found <= set(compiled.KERNEL_PACKAGES)
+
+
+def test_an_edited_helper_gives_another_digest(monkeypatch, base):
+    package = base / "package"
+    for name in compiled.KERNEL_PACKAGES:
+        (package / name).mkdir(parents=True)
+    helper = package / "market" / "helper.py"
+    monkeypatch.setattr(compiled, "PACKAGE", package)
+    digests = []
+    for text in ("a = 1", "a = 2", "a = 1"):
+        helper.write_text(text)
+        compiled.source_digest.cache_clear()
+        digests.append(compiled.source_digest())
+    compiled.source_digest.cache_clear()
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_a_kernel_may_not_allocate():
+    @compiled.kernel
+    def fresh(n):
+        return np.zeros(n)
+
+    with pytest.raises(numba.core.errors.NumbaError):
+        fresh(3)
+
+
+def test_results_do_not_depend_on_the_order_of_a_loop_being_kept():
+    """Fast arithmetic would sum pairwise; ours sums as Python does, term by term."""
+
+    @compiled.kernel
+    def total(values):
+        result = 0.0
+        for value in values:
+            result += value
+        return result
+
+    values = np.random.Generator(np.random.PCG64(0)).normal(size=1000) * 1e8
+    expected = 0.0
+    for value in values.tolist():
+        expected += value
+    assert total(values) == expected

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mtquant.core import outcome as oc
 from mtquant.market.account import (
+    B_MARK,
     B_QUEUED,
     BAR_FEE,
     BAR_FILLS,
@@ -103,13 +104,13 @@ def test_a_refused_order_leaves_the_account_byte_for_byte(seed):
         if not len(refused):
             continue
         twin.row, twin.account[:] = row, before
-        assert (twin.account[0, 1 + refused, B_QUEUED] != 0.0).all()
-        twin.account[0, 1 + refused, B_QUEUED] = 0.0
+        assert (twin.account[1 + refused, B_QUEUED] != 0.0).all()
+        twin.account[1 + refused, B_QUEUED] = 0.0
         twin.advance()
-        assert twin.account[0, 0, BAR_FILLS] == after[0, 0, BAR_FILLS] - len(refused)
-        twin.account[0, 0, BAR_FILLS] = after[0, 0, BAR_FILLS]
+        assert twin.account[0, BAR_FILLS] == after[0, BAR_FILLS] - len(refused)
+        twin.account[0, BAR_FILLS] = after[0, BAR_FILLS]
         assert twin.account.tobytes() == after.tobytes()
-        assert (after[0, 1:, B_QUEUED] == 0.0).all()
+        assert (after[1:, B_QUEUED] == 0.0).all()
 
 
 @pytest.mark.parametrize(
@@ -131,9 +132,9 @@ def test_a_refusal_on_a_flat_account_changes_nothing_but_the_queue(reason, bar, 
     assert desk.ledger().fills[:, oc.FILL_REASON].tolist() == [reason]
     after = desk.account.copy()
     for block in (before, after):
-        block[0, 0, SCRATCH] = 0.0
-        block[0, 1:, B_QUEUED] = 0.0
-        block[0, 1:, 2] = 0.0  # the mark moved with the bar
+        block[0, SCRATCH] = 0.0
+        block[1:, B_QUEUED] = 0.0
+        block[1:, B_MARK] = 0.0  # it moved with the bar
     assert before.tobytes() == after.tobytes()
 
 
@@ -232,7 +233,7 @@ LONG_STOP = hand_rules(stop_loss_frac=0.05, take_profit_frac=0.10)
 STOP_CASES = [
     pytest.param((99.0, 101.0, 96.0, 97.0), None, None, id="inside both"),
     pytest.param((99.0, 101.0, 95.0, 97.0), 95.0, oc.ORIGIN_STOP_LOSS, id="touch stops"),
-    pytest.param((99.0, 110.0, 96.0, 97.0), 110.0, oc.ORIGIN_TAKE_PROFIT, id="touch takes"),
+    pytest.param((99.0, 110.1, 96.0, 97.0), 110.0, oc.ORIGIN_TAKE_PROFIT, id="takes"),
     pytest.param((93.0, 99.0, 92.0, 97.0), 93.0, oc.ORIGIN_STOP_LOSS, id="gap fills at the open"),
     pytest.param((112.0, 115.0, 111.0, 113.0), 112.0, oc.ORIGIN_TAKE_PROFIT, id="gap takes"),
     pytest.param((99.0, 120.0, 80.0, 100.0), 95.0, oc.ORIGIN_STOP_LOSS, id="stop first"),

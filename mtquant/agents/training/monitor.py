@@ -109,14 +109,15 @@ class Monitor(BaseCallback):
             self._keep(self.num_timesteps)
 
     def _market_metrics(self) -> dict[str, float]:
-        """Means over the latest episodes, per bar lived through."""
+        """Means over the latest episodes, per bar lived through.
+
+        ``rollout/*`` comes from stable-baselines3 itself, from the same episodes.
+        """
         if not self._episodes:
             return {}
         totals = {name: sum(end[name] for end in self._episodes) for name in self._episodes[0]}
         bars, count = totals["length"], len(self._episodes)
         return {
-            "rollout/ep_rew_mean": totals["reward"] / count,
-            "rollout/ep_len_mean": bars / count,
             "market/growth": totals["growth"] / bars,
             "market/turnover": totals["turnover"] / bars,
             "market/cost": totals["cost"] / bars,

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worked example of docs/time.md, read from the page and run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mtquant.core import outcome as oc
+from mtquant.data.bars import Bars
+from mtquant.data.panel import Panel
+from mtquant.market.account import B_POSITION, B_QUEUED
+from mtquant.market.desk import Desk
+from mtquant.market.tape import Tape
+from tests.support.tapes import hand_rules
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "time.md"
+
+
+def tables():
+    """Both tables of the section as lists of cells, without their heads."""
+    section = PAGE.read_text().split("## A worked three-bar example")[1]
+    found = re.findall(r"(?:^\|.*\n)+", section, flags=re.MULTILINE)
+    return [
+        [[cell.strip() for cell in line.strip("|\n").split("|")] for line in table.splitlines()[2:]]
+        for table in found
+    ]
+
+
+@pytest.fixture
+def bars():
+    """The bars of the first table, read as a file stamped at its bars' starts."""
+    rows = tables()[0]
+    starts = pd.DatetimeIndex([f"2024-03-05 {row[0]}" for row in rows]).tz_localize("UTC")
+    columns = ("open", "high", "low", "close")
+    frame = pd.DataFrame(
+        {name: [float(row[2 + k]) for row in rows] for k, name in enumerate(columns)}, index=starts
+    )
+    return Bars.from_frame(frame, "EURUSD", "USD", stamped="open", bar_seconds=3600)
+
+
+def rules(fill_at="open"):
+    plain = hand_rules(
+        fill_at=fill_at, spread_bps=2.0, commission_bps=1.0, lot=100.0, initial_equity=10_000.0
+    )
+    (item,) = plain.instruments
+    return replace(plain, instruments=(replace(item, symbol="EURUSD", sector="forex"),))
+
+
+def test_the_worked_example(bars):
+    table, story = tables()
+    panel = Panel.from_bars([bars])
+    closes = panel.stamps.astype("datetime64[ns]").astype("datetime64[m]")
+    assert [str(close)[-5:] for close in closes] == [row[1] for row in table]
+
+    desk = Desk(Tape.from_panel(panel, rules()), rules(), "worked example")
+    happened = []
+
+    def tell(row, *numbers):
+        happened.extend((table[row][1], number) for number in numbers)
+
+    for row, exposure in ((0, 0.5), (1, 0.0)):
+        desk.plan(np.array([exposure]))
+        tell(row, exposure)
+        if row == 0:
+            tell(row, desk.block(B_QUEUED)[0])
+        held, last = desk.block(B_POSITION)[0], panel.close[row, 0]
+        outcome = desk.advance()
+        fill = desk.ledger().fills[-1]
+        opened, close = panel.open[row + 1, 0], panel.close[row + 1, 0]
+        early, late = held * (opened - last), desk.block(B_POSITION)[0] * (close - opened)
+        if held:
+            tell(row + 1, early)
+        tell(row + 1, fill[oc.FILL_PRICE], outcome[oc.SLIPPAGE], outcome[oc.FEE])
+        if not held:
+            tell(row + 1, late)
+        tell(row + 1, outcome[oc.EQUITY], outcome[oc.GROWTH])
+        assert early * late == 0.0  # the page lists the one of the two that is not 0
+    assert [stamp for stamp, *_ in story] == [stamp for stamp, _ in happened]
+    for (_, event, number), (_, found) in zip(story, happened, strict=True):
+        # Ten decimals: what the page prints.
+        assert found == pytest.approx(float(number), abs=5e-11 + 1e-9 * abs(float(number))), event
+
+
+def test_filling_at_the_close_would_have_been_richer(bars):
+    """By 4,500 x 0.0010 of price, and by what the costs of a lower price are lower."""
+    tape = Tape.from_panel(Panel.from_bars([bars]), rules())
+    equity = {}
+    for fill_at in ("open", "close"):
+        desk = Desk(tape, rules(fill_at), "worked example")
+        desk.plan(np.array([0.5]))
+        desk.advance()
+        equity[fill_at] = desk.ledger().equity[-1]
+        assert desk.ledger().fills[0, oc.FILL_REFERENCE] == {"open": 1.1010, "close": 1.1}[fill_at]
+    cheaper = 4_500 * 0.0010 * 0.0002  # 1 bp of spread and 1 bp of commission on 4.50
+    assert equity["close"] - equity["open"] == pytest.approx(4.50 + cheaper, abs=1e-6)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny markets on disk and tiny specialists trained on them: a phase 1 run in a second or two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtquant.agents.training.phase1_trainer import Phase1Trainer
+from mtquant.agents.training.world import SpecialistWorld
+from mtquant.core.config import Config, load_config
+from mtquant.data.bars import Bars
+from mtquant.data.files import write_parquet
+from mtquant.data.instruments import load_instruments
+from mtquant.data.sources import split_bars
+from tests.support.builders import bars_from_closes, make_bars
+
+DAY = 86_400
+SYMBOLS = ("EURUSD", "GBPUSD")  # both pay in dollars, so that no conversion is needed
+INSTRUMENTS = load_instruments(None)
+# 600 daily bars: 360 for training, 120 for validation, 120 for the test; the longest memory that a
+# policy or a baseline asks for is 120 bars.
+BARS = 600
+FEATURES = ("log_return_1", "zscore_20", "volatility_60")
+TINY = (
+    f"features.catalog=[{', '.join(FEATURES)}]",
+    "environment.warmup_steps=0",
+    "environment.episode_length=50",
+    "training.n_envs=4",
+    "training.n_steps=64",
+    "training.batch_size=64",
+    "training.n_epochs=2",
+    "training.hidden_units=[8, 8]",
+    "training.checkpoint_every_updates=2",
+    "training.device=cpu",
+)
+TINY_STEPS = 1_024  # four rollouts of 4 x 64
+
+
+def write_market(folder: Path, symbols: Sequence[str] = SYMBOLS, bars: int = BARS) -> Path:
+    """Writes one random walk per symbol, daily, and returns the folder."""
+    for seed, symbol in enumerate(symbols):
+        walk = make_bars(symbol, bars, seed, DAY, volatility=0.01)
+        write_parquet(walk, folder / f"{symbol}.parquet")
+    return folder
+
+
+def tiny_config(folder: Path, *overrides: str, symbols: Sequence[str] = SYMBOLS) -> Config:
+    """The configuration of a tiny run over the files of `folder`."""
+    data = (
+        "data.source=parquet",
+        f"data.folder={folder}",
+        f"data.instruments=[{', '.join(symbols)}]",
+        "data.stamped=close",
+    )
+    return load_config(None, [*data, *TINY, *overrides])
+
+
+def tiny_trainer(config: Config, folder: Path, timesteps: int = TINY_STEPS) -> Phase1Trainer:
+    """A trainer that writes below `folder`."""
+    return Phase1Trainer(
+        config, folder / "models", folder / "logs", INSTRUMENTS, timesteps=timesteps
+    )
+
+
+def tiny_world(config: Config, bars: Bars) -> SpecialistWorld:
+    """One instrument's world without a file."""
+    split = split_bars({bars.symbol: bars}, config.data)
+    return SpecialistWorld.build(bars, split, config, INSTRUMENTS)
+
+
+def walk_world(*overrides: str, seed: int = 0, bars: int = BARS) -> SpecialistWorld:
+    """The tiny world of a random walk of EURUSD."""
+    walk = make_bars("EURUSD", bars, seed, DAY, volatility=0.01)
+    return tiny_world(tiny_config(Path("unread"), *overrides), walk)
+
+
+def momentum_bars(
+    bars: int, seed: int, persistence: float, noise: float, symbol: str = "EURUSD"
+) -> Bars:
+    """Daily closes whose log return follows r' = persistence * r + noise * N(0, 1).
+
+    Bars open at the previous close, so an order filled there earns the whole next return.
+    """
+    shocks = noise * np.random.Generator(np.random.PCG64(seed)).standard_normal(bars)
+    returns: NDArray[np.float64] = np.zeros(bars)
+    for t in range(1, bars):
+        returns[t] = persistence * returns[t - 1] + shocks[t]
+    closes = 1.1 * np.exp(np.cumsum(returns - returns.mean()))
+    return replace(bars_from_closes(closes, symbol, bar_seconds=DAY))
