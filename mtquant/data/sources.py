@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mtquant.core.config import DataConfig
@@ -61,4 +62,7 @@ def _load(symbol: str, config: DataConfig, instrument: Instrument) -> Bars:
         "session_close": instrument.session.close if session else None,
     }
     read = read_parquet if config.source == "parquet" else read_csv
-    return read(path, **options)  # type: ignore[arg-type]
+    bars = read(path, **options)  # type: ignore[arg-type]
+    if symbol in config.files:
+        bars = replace(bars, notes=(*bars.notes, f"bars read from {path.name}"))
+    return bars

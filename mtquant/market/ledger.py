@@ -140,15 +140,14 @@ class Ledger:
         """
         try:
             header = json.loads((folder / "ledger.json").read_text())
+            digest = header.pop("sha256")
+            for name in ("symbols", "multipliers", "notes"):
+                header[name] = tuple(header[name])
             with np.load(folder / "ledger.npz", allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-        except (OSError, ValueError) as error:
+                ledger = cls(**header, **{name: stored[name] for name in stored.files})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             remedy = "Run the backtest again."
             raise CheckpointError(str(folder), "must hold a ledger", str(error), remedy) from error
-        digest = header.pop("sha256")
-        for name in ("symbols", "multipliers", "notes"):
-            header[name] = tuple(header[name])
-        ledger = cls(**header, **arrays)
         if ledger.hash() != digest:
             remedy = "The files were changed or damaged; run the backtest again."
             raise CheckpointError(str(folder), "must match its sha256", digest, remedy)

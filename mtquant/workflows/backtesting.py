@@ -33,6 +33,10 @@ from mtquant.market.tape import Tape
 from mtquant.rewards.compose import Reward
 
 TRADING_DAYS_PER_YEAR = 252
+NOT_ENFORCED = (
+    "max_portfolio_var, max_correlation_exposure and max_sector_allocation are not enforced yet:"
+    " only the name cap and the gross cap are."
+)
 AGE = "age_bars"  # added by `FeaturePipeline.on_panel`, not computed from bars
 
 Progress = Callable[[str, int, int], None]
@@ -111,7 +115,7 @@ def load_ensemble(
         CheckpointError: A specialist is missing, damaged, or was trained on another version of the
             features.
     """
-    warnings: list[str] = []
+    warnings = [NOT_ENFORCED]
     specialists: dict[str, Specialist] = {}
     for symbol in config.data.instruments:
         specialist = load_specialist(models / symbol)

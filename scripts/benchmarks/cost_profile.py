@@ -46,9 +46,10 @@ def plan_stage(
 ) -> None:
     """Actions to queued orders."""
     for e in range(count):
+        one = account[e]
         for n in range(unit.shape[0]):
-            account[e, n + 1, B_TARGET] = np.float64(actions[e, n]) * unit[n]
-        plan_account(account, e, rules, caps, settings, wanted)
+            one[n + 1, B_TARGET] = np.float64(actions[e, n]) * unit[n]
+        plan_account(one, rules, caps, settings, wanted)
 
 
 @kernel
@@ -57,11 +58,12 @@ def fill_stage(
 ) -> None:
     """Financing, marks at the open, queued orders."""
     for e in range(count):
-        charge_financing(account, e, rules, clock[row[e], C_ELAPSED])
+        one, bar = account[e], tape[row[e]]
+        charge_financing(one, rules, clock[row[e], C_ELAPSED])
         for n in range(rules.shape[0]):
-            account[e, n + 1, B_MARK] = tape[row[e], n, T_OPEN]
-            account[e, n + 1, B_RATE] = tape[row[e], n, T_RATE_OPEN]
-        fill_orders(account, e, tape, row[e], rules, fills)
+            one[n + 1, B_MARK] = bar[n, T_OPEN]
+            one[n + 1, B_RATE] = bar[n, T_RATE_OPEN]
+        fill_orders(one, bar, row[e], rules, fills)
 
 
 @kernel
@@ -70,8 +72,9 @@ def stop_stage(
 ) -> None:
     """Stops and liquidation."""
     for e in range(count):
-        trigger_stops(account, e, tape, row[e], rules, fills)
-        liquidate(account, e, tape, row[e], rules, settings, fills)
+        one, bar = account[e], tape[row[e]]
+        trigger_stops(one, bar, row[e], rules, fills)
+        liquidate(one, bar, row[e], rules, settings, fills)
 
 
 @kernel
@@ -88,7 +91,7 @@ def desk_stage(
 ) -> None:
     """The whole desk."""
     for e in range(count):
-        desk_bar(account, e, row[e], tape, clock, rules, settings, outcomes, fills)
+        desk_bar(account[e], row[e], tape, clock, rules, settings, outcomes[e], fills)
 
 
 @kernel
@@ -135,9 +138,8 @@ def observe_stage(
 ) -> None:
     """The whole observation."""
     for e in range(count):
-        write_observation(
-            values, e, account, row[e], features, window, tape, rules, outcomes, states
-        )
+        known = (features, window, tape, rules, outcomes[e], states[e])
+        write_observation(values[e], account[e], row[e], *known)
 
 
 def profile(market: Market, accounts: int, steps: int, seeds: SeedTree) -> dict[str, float]:

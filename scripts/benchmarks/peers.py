@@ -22,7 +22,7 @@ SIMULATES = (
         "fills at the next open; spread, slippage, commission, financing by elapsed time; lots; "
         "margin; stop-loss and take-profit inside the bar; name and gross limits; liquidation; "
         "currencies; drawn costs; any exposure in [-1, 1]",
-        "",
+        "partial fills by volume, market impact, an order book",
     ),
     (
         "gym-anytrading",

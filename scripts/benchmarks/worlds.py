@@ -17,7 +17,7 @@ from mtquant.envs.market_env import MarketEnv
 from mtquant.market.desk import Desk
 from mtquant.market.ledger import Ledger
 from mtquant.market.rules import Rules
-from mtquant.market.tape import Tape
+from mtquant.market.tape import T_CLOSE, Tape
 from mtquant.rewards.compose import Reward
 
 Float32 = NDArray[np.float32]
@@ -69,7 +69,7 @@ class Market:
 
     def closes(self) -> NDArray[np.float64]:
         """Closes of the first instrument, float64 [T]."""
-        return self.tape.prices[:, 0, 3].copy()
+        return self.tape.prices[:, 0, T_CLOSE].copy()
 
 
 def make_market(

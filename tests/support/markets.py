@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,15 +48,19 @@ def write_market(folder: Path, symbols: Sequence[str] = SYMBOLS, bars: int = BAR
     return folder
 
 
-def tiny_config(folder: Path, *overrides: str, symbols: Sequence[str] = SYMBOLS) -> Config:
-    """The configuration of a tiny run over the files of `folder`."""
-    data = (
+def market_settings(folder: Path, symbols: Sequence[str] = SYMBOLS) -> list[str]:
+    """``--set`` texts for the files of `write_market`."""
+    return [
         "data.source=parquet",
         f"data.folder={folder}",
         f"data.instruments=[{', '.join(symbols)}]",
         "data.stamped=close",
-    )
-    return load_config(None, [*data, *TINY, *overrides])
+    ]
+
+
+def tiny_config(folder: Path, *overrides: str, symbols: Sequence[str] = SYMBOLS) -> Config:
+    """The configuration of a tiny run over the files of `folder`."""
+    return load_config(None, [*market_settings(folder, symbols), *TINY, *overrides])
 
 
 def tiny_trainer(config: Config, folder: Path, timesteps: int = TINY_STEPS) -> Phase1Trainer:
@@ -91,4 +94,4 @@ def momentum_bars(
     for t in range(1, bars):
         returns[t] = persistence * returns[t - 1] + shocks[t]
     closes = 1.1 * np.exp(np.cumsum(returns - returns.mean()))
-    return replace(bars_from_closes(closes, symbol, bar_seconds=DAY))
+    return bars_from_closes(closes, symbol, bar_seconds=DAY)
