@@ -10,6 +10,7 @@ data ended.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,14 @@ from numpy.typing import NDArray
 from mtquant.core import outcome as oc
 from mtquant.core.compiled import kernel
 from mtquant.core.config import EnvironmentConfig
-from mtquant.core.errors import DataError
+from mtquant.core.errors import DataError, PolicyError
 from mtquant.core.seeding import SeedTree
-from mtquant.market.account import B_TARGET, BAR_STOPS, COLUMNS
+from mtquant.market.account import B_TARGET, BAR_STOPS, COLUMNS, open_account
 from mtquant.market.desk import desk_bar
 from mtquant.market.observation import ObservationLayout, observable, write_observation
 from mtquant.market.planning import plan_account
 from mtquant.market.rules import RULE_COLUMNS, Rules
-from mtquant.market.simulator import Simulator
+from mtquant.market.simulator import DRAWS, Simulator
 from mtquant.market.tape import CLOCK_COLUMNS, T_CLOSE, T_TRADABLE, TAPE_COLUMNS, Tape
 from mtquant.rewards.compose import STATE_NAMES, STATES, TERMS, Reward, start_reward, step_reward
 
@@ -41,6 +42,38 @@ EPISODE_NAMES = ("reward", "length", "growth", "turnover", "cost", "stops", "bou
 )
 EPISODES = len(EPISODE_NAMES)
 OUTCOMES = len(oc.OUTCOME_COLUMNS)
+
+
+@kernel
+def _copy(source: NDArray[Any], target: NDArray[Any]) -> None:
+    # Not `target[:] = source`: Numba would allocate in case they overlap.
+    for k in range(source.shape[0]):
+        target[k] = source[k]
+
+
+@kernel
+def _begin_episode(
+    one: Float,
+    start: int,
+    equity: float,
+    scale: float,
+    tape: Float,
+    features: Float32,
+    window: int,
+    rules: Float,
+    outcome: Float,
+    reward_state: Float,
+    trace: Float,
+    totals: Float,
+    values: Float32,
+) -> None:
+    """Opens one account at the close of row `start` and writes its first observation."""
+    open_account(one, equity, scale, tape[start])
+    outcome[:] = 0.0
+    trace[:] = 0.0
+    totals[:] = 0.0
+    start_reward(reward_state)
+    write_observation(values, one, start, features, window, tape, rules, outcome, reward_state)
 
 
 @kernel
@@ -69,8 +102,20 @@ def _step_all(
     values: Float32,
     wanted: Float,
     fills: Float,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    scales: Float,
+    cursor: NDArray[np.int64],
+    equity: float,
+    last_values: Float32,
+    last_outcomes: Float,
+    last_trace: Float,
+    last_episode: Float,
 ) -> int:
-    """The loop of `step_accounts`."""
+    """The loop of `step_accounts`: plan, desk, reward, observation, and the next episode where
+    one ended. Shapes as in `MarketEnv` and `Simulator`; the last_* arrays keep what an episode
+    left behind.
+    """
     ended = 0
     for e in range(actions.shape[0]):
         one, outcome, totals = account[e], outcomes[e], episode[e]
@@ -90,54 +135,67 @@ def _step_all(
         totals[X_STOPS] += one[0, BAR_STOPS]
         totals[X_BOUND] += 1.0 if outcome[oc.BINDING] > 0.0 else 0.0
         totals[X_GROSS] += outcome[oc.GROSS]
-        done[e] = 0
-        if outcome[oc.STATUS] == oc.STATUS_BANKRUPT:
-            done[e] = DONE_TERMINATED
-            ended += 1
-        elif now >= end[e]:
-            done[e] = DONE_TRUNCATED
-            ended += 1
         write_observation(
             values[e], one, now, features, window, tape, rules, outcome, reward_state[e]
         )
+        done[e] = 0
+        if outcome[oc.STATUS] == oc.STATUS_BANKRUPT:
+            done[e] = DONE_TERMINATED
+        elif now >= end[e]:
+            done[e] = DONE_TRUNCATED
+        if done[e] > 0:
+            ended += 1
+            _copy(values[e], last_values[e])
+            _copy(outcome, last_outcomes[e])
+            _copy(trace[e], last_trace[e])
+            _copy(totals, last_episode[e])
+            k = cursor[e]
+            cursor[e] = k + 1
+            row[e], end[e] = starts[e, k], ends[e, k]
+            _begin_episode(
+                one,
+                row[e],
+                equity,
+                scales[e, k],
+                tape,
+                features,
+                window,
+                rules,
+                outcome,
+                reward_state[e],
+                trace[e],
+                totals,
+                values[e],
+            )
     return ended
 
 
 @kernel
-def step_accounts(
-    actions: Float32,
-    unit: Float,
-    account: Float,
-    row: NDArray[np.int64],
-    end: NDArray[np.int64],
-    tape: Float,
-    clock: Float,
-    features: Float32,
-    window: int,
-    rules: Float,
-    caps: Float,
-    settings: Float,
-    outcomes: Float,
-    reward_state: Float,
-    parameters: Float,
-    weights: Float,
-    trace: Float,
-    episode: Float,
-    rewards: Float32,
-    done: NDArray[np.uint8],
-    values: Float32,
-    wanted: Float,
-    fills: Float,
-) -> int:
-    """Steps all accounts by one bar and returns how many episodes ended. Shapes as in `MarketEnv`.
+def step_accounts(*arrays: Any) -> int:
+    """Steps all accounts by one bar and returns how many episodes ended.
 
     The loop is compiled twice from one source. Where the widths of all arrays are compared with
     constants, the compiler takes them for constants behind the comparison: with one instrument it
     drops every loop over instruments and works out addresses while compiling, which halves a step.
 
+    Args:
+        *arrays: The arguments of `_step_all` behind `n_instruments`, in its order.
+
     Returns:
         The number of ended episodes, or -1 if an array has another width than its module says.
     """
+    actions = arrays[0]
+    account = arrays[2]
+    tape = arrays[5]
+    clock = arrays[6]
+    features = arrays[7]
+    window = arrays[8]
+    rules = arrays[9]
+    outcomes = arrays[12]
+    reward_state = arrays[13]
+    trace = arrays[16]
+    episode = arrays[17]
+    wanted = arrays[21]
     if (
         account.shape[2] != COLUMNS
         or tape.shape[2] != TAPE_COLUMNS
@@ -158,58 +216,8 @@ def step_accounts(
         and wanted.shape[0] == 1
         and window == 1
     ):
-        return _step_all(
-            1,
-            actions,
-            unit,
-            account,
-            row,
-            end,
-            tape,
-            clock,
-            features,
-            window,
-            rules,
-            caps,
-            settings,
-            outcomes,
-            reward_state,
-            parameters,
-            weights,
-            trace,
-            episode,
-            rewards,
-            done,
-            values,
-            wanted,
-            fills,
-        )
-    return _step_all(
-        rules.shape[0],
-        actions,
-        unit,
-        account,
-        row,
-        end,
-        tape,
-        clock,
-        features,
-        window,
-        rules,
-        caps,
-        settings,
-        outcomes,
-        reward_state,
-        parameters,
-        weights,
-        trace,
-        episode,
-        rewards,
-        done,
-        values,
-        wanted,
-        fills,
-    )
+        return _step_all(1, *arrays)
+    return _step_all(rules.shape[0], *arrays)
 
 
 @dataclass(frozen=True)
@@ -305,6 +313,11 @@ class MarketEnv:
         self.observations = np.zeros((n_accounts, self.layout.size), dtype=np.float32)
         self.rewards = np.zeros(n_accounts, dtype=np.float32)
         self.done = np.zeros(n_accounts, dtype=np.uint8)
+        self._last_values = np.zeros_like(self.observations)
+        self._last_outcomes = np.zeros_like(self.simulator.outcomes)
+        self._last_trace = np.zeros_like(self._trace)
+        self._last_episode = np.zeros_like(self._episode)
+        self._action_shape = (n_accounts, n)
         self._wanted = np.zeros(n)
         self._no_fills = np.zeros((0, len(oc.FILL_COLUMNS)))
 
@@ -332,7 +345,17 @@ class MarketEnv:
         Returns:
             For each episode that ended: its account and what it left behind. `observations`,
             `rewards` and `done` hold the rest.
+
+        Raises:
+            PolicyError: The actions have another shape or type.
         """
+        if actions.shape != self._action_shape or actions.dtype != np.float32:
+            raise PolicyError(
+                "actions",
+                f"must be float32 of shape {self._action_shape}",
+                (str(actions.dtype), actions.shape),
+                "Give one action per account and instrument.",
+            )
         simulator = self.simulator
         ended = step_accounts(
             actions,
@@ -358,21 +381,30 @@ class MarketEnv:
             self.observations,
             self._wanted,
             self._no_fills,
+            simulator.starts,
+            simulator.ends,
+            simulator.scales,
+            simulator.cursor,
+            simulator.rules.initial_equity,
+            self._last_values,
+            self._last_outcomes,
+            self._last_trace,
+            self._last_episode,
         )
         if not ended:
             return []
         return [(int(e), self._finish(int(e))) for e in np.flatnonzero(self.done)]
 
     def _finish(self, e: int) -> EpisodeEnd:
-        end = EpisodeEnd(
-            terminal_observation=self.observations[e].copy(),
+        if self.simulator.cursor[e] == DRAWS:
+            self.simulator.draw(e)
+        return EpisodeEnd(
+            terminal_observation=self._last_values[e].copy(),
             truncated=bool(self.done[e] == DONE_TRUNCATED),
-            totals=dict(zip(EPISODE_NAMES, self._episode[e].tolist(), strict=True)),
-            terms=self._trace[e].copy(),
-            outcome=self.simulator.outcomes[e].copy(),
+            totals=dict(zip(EPISODE_NAMES, self._last_episode[e].tolist(), strict=True)),
+            terms=self._last_trace[e].copy(),
+            outcome=self._last_outcomes[e].copy(),
         )
-        self._start(e)
-        return end
 
     def _start(self, e: int) -> None:
         simulator = self.simulator

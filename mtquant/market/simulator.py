@@ -16,6 +16,8 @@ from mtquant.market.account import new_accounts, open_account
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 
+DRAWS = 64  # episodes drawn ahead per account, so that a compiled loop can start them itself
+
 
 class Simulator:
     """State of E accounts; `envs.market_env` steps it.
@@ -36,6 +38,9 @@ class Simulator:
         row: int64 [E], panel row each account stands at the close of.
         end: int64 [E], row at which its episode is truncated.
         outcomes: float64 [E, len(OUTCOME_COLUMNS)], of the last bar.
+        starts, ends: int64 [E, DRAWS], rows of the episodes drawn ahead.
+        scales: float64 [E, DRAWS], their cost multipliers.
+        cursor: int64 [E], which of them is next.
     """
 
     def __init__(
@@ -61,11 +66,15 @@ class Simulator:
         self.settings = rules.settings()
         self.first, self.last = rows.start, rows.stop - 1
         self.episode_length = episode_length
-        self._log_costs = np.log(np.array(cost_draw_range))
+        self._log_costs = [float(np.log(factor)) for factor in cost_draw_range]
         self.account = new_accounts(n_accounts, len(tape.symbols))
         self.row = np.zeros(n_accounts, dtype=np.int64)
         self.end = np.zeros(n_accounts, dtype=np.int64)
         self.outcomes = np.zeros((n_accounts, len(oc.OUTCOME_COLUMNS)))
+        self.starts = np.zeros((n_accounts, DRAWS), dtype=np.int64)
+        self.ends = np.zeros((n_accounts, DRAWS), dtype=np.int64)
+        self.scales = np.zeros((n_accounts, DRAWS))
+        self.cursor = np.zeros(n_accounts, dtype=np.int64)
         self.seed(seeds)
 
     def __len__(self) -> int:
@@ -74,14 +83,25 @@ class Simulator:
     def seed(self, seeds: SeedTree) -> None:
         """Starts every account's stream of episodes anew."""
         self._generators = [seeds.child(e).generator() for e in range(len(self))]
+        for e in range(len(self)):
+            self.draw(e)
+
+    def draw(self, e: int) -> None:
+        """Draws the next DRAWS episodes of account `e`: first and last row, and cost multiplier."""
+        generator = self._generators[e]
+        latest = max(self.first, self.last - self.episode_length)
+        self.starts[e] = generator.integers(self.first, latest + 1, DRAWS)
+        self.ends[e] = np.minimum(self.starts[e] + self.episode_length, self.last)
+        self.scales[e] = np.exp(generator.uniform(self._log_costs[0], self._log_costs[1], DRAWS))
+        self.cursor[e] = 0
 
     def start_episode(self, e: int) -> None:
         """Opens account `e` at a random bar of the allowed rows, with randomly scaled costs."""
-        generator = self._generators[e]
-        latest = max(self.first, self.last - self.episode_length)
-        self.row[e] = generator.integers(self.first, latest + 1)
-        self.end[e] = min(self.row[e] + self.episode_length, self.last)
-        scale = float(np.exp(generator.uniform(*self._log_costs)))
+        k = self.cursor[e]
+        self.row[e], self.end[e] = self.starts[e, k], self.ends[e, k]
         prices = self.tape.prices[self.row[e]]
-        open_account(self.account[e], self.rules.initial_equity, scale, prices)
+        open_account(self.account[e], self.rules.initial_equity, self.scales[e, k], prices)
         self.outcomes[e] = 0.0
+        self.cursor[e] += 1
+        if self.cursor[e] == DRAWS:
+            self.draw(e)
