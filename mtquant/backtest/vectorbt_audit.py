@@ -74,10 +74,18 @@ def audit(ledger: Ledger, rules: Rules) -> Audit:
     """Replays a ledger in vectorbt and compares equity bar by bar.
 
     Raises:
-        AuditError: The largest relative difference is above 1e-9.
+        AuditError: The largest relative difference is above 1e-9, or a fill's price is not positive.
     """
     import vectorbt as vbt
 
+    done = ledger.fills[ledger.fills[:, oc.FILL_QUANTITY] != 0.0]
+    if not (done[:, oc.FILL_PRICE] > 0.0).all():
+        raise AuditError(
+            f"fills of {ledger.name!r}",
+            "must have positive prices for vectorbt to replay them",
+            float(done[:, oc.FILL_PRICE].min()),
+            "Use bars without prices at or below zero, or audit with the second desk alone.",
+        )
     foreign = [n for n, item in enumerate(rules.instruments) if _is_foreign(item.quote, rules)]
     replay = _lay_out(ledger, rules, foreign)
     offset = 10.0 * (ledger.initial_equity + _largest_book(replay))
@@ -110,8 +118,7 @@ def audit(ledger: Ledger, rules: Rules) -> Audit:
             {"ours": float(ledger.equity[bar]), "vectorbt": float(equity[bar]), "relative": worst},
             "One of the two is wrong: keep the ledger and report it with the run card.",
         )
-    fills = int((ledger.fills[:, oc.FILL_QUANTITY] != 0.0).sum())
-    return Audit(worst, len(ledger), fills, equity, portfolio, columns)
+    return Audit(worst, len(ledger), len(done), equity, portfolio, columns)
 
 
 def _is_foreign(quote: str, rules: Rules) -> bool:

@@ -28,9 +28,12 @@ def vectorbt_tables(audit: Audit, ledger: Ledger, periods_per_year: float) -> di
         "Returns": _returns(equity, ledger, periods_per_year).stats(silence_warnings=True),
         "Drawdowns": equity.vbt(freq=_bar(ledger)).drawdowns.stats(),
     }
-    trades = audit.portfolio.trades
+    trades = _trades(audit)
     if len(trades.records):
-        tables["Trades"] = trades.stats(group_by=True)
+        # The replay has rows for fills as well as for bars: what counts rows as time is left out.
+        stats = trades.stats(group_by=True)
+        timed = ("Start", "End", "Period", "Coverage", "Overlap Coverage")
+        tables["Trades"] = stats[[n for n in stats.index if n not in timed and "Dur" not in n]]
     return {name: _readable(table) for name, table in tables.items()}
 
 
@@ -43,11 +46,17 @@ def vectorbt_figures(audit: Audit, ledger: Ledger, periods_per_year: float) -> d
         "Cumulative returns": _returns(equity, ledger, periods_per_year).plot_cumulative(),
         "Five largest drawdowns": equity.vbt(freq=_bar(ledger)).drawdowns.plot(top_n=5),
     }
-    trades = audit.portfolio.trades
-    for column in audit.columns[:-1]:  # the last one carries financing, not trades
+    trades = _trades(audit)
+    for column in audit.columns[:-1]:
         if len(trades.records) and (trades.records["col"] == audit.columns.index(column)).any():
             figures[f"Trades in {column}"] = trades.plot_pnl(column=column)
     return figures
+
+
+def _trades(audit: Audit) -> Any:
+    """The replay's trades, without those of the last column, which only carry financing."""
+    trades = audit.portfolio.trades
+    return trades.apply_mask(trades.col_arr != len(audit.columns) - 1)
 
 
 def _equity(audit: Audit, ledger: Ledger) -> pd.Series:

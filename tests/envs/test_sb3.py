@@ -112,11 +112,11 @@ def test_bankruptcy_is_not_a_time_limit() -> None:
     for _ in range(200):
         *_, infos = env.step(np.ones((ACCOUNTS, 1), dtype=np.float32))
         ends += [info for info in infos if info]
-    ruined = [end for end in ends if end["totals"]["growth"] <= np.log(0.99)]
-    assert 0 < len(ruined) < len(ends)
-    for end in ends:
-        assert end["TimeLimit.truncated"] is (end not in ruined)
-        assert (end["episode"]["l"] == 50) or end in ruined
+    ruined = [end["totals"]["growth"] <= np.log(0.99) for end in ends]
+    assert 0 < sum(ruined) < len(ends)
+    for end, is_ruined in zip(ends, ruined, strict=True):
+        assert end["TimeLimit.truncated"] is not is_ruined
+        assert end["episode"]["l"] == 50 or is_ruined
 
 
 def test_seeding_is_reproducible() -> None:
