@@ -36,7 +36,8 @@ def inverse_volatility_weights(volatility: Float, name_cap: float, gross_cap: fl
     raw = np.divide(1.0, volatility, out=np.zeros_like(volatility), where=known)
     if not known.any():
         return raw
-    return raw * min(gross_cap / raw.sum(), name_cap / raw.max())
+    shares = raw / raw.max()  # the largest is exactly 1, so that its weight is exactly the cap
+    return shares * min(name_cap, gross_cap / shares.sum())
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def audit(ledger: Ledger, rules: Rules) -> Audit:
     """Replays a ledger in vectorbt and compares equity bar by bar.
 
     Raises:
-        AuditError: The largest relative difference is above 1e-9, or a fill's price is not positive.
+        AuditError: The largest relative difference is above 1e-9, or a fill has no positive price.
     """
     import vectorbt as vbt
 
@@ -111,7 +111,7 @@ def audit(ledger: Ledger, rules: Rules) -> Audit:
     gap = np.abs(equity - ledger.equity) / scale
     worst = float(gap.max(initial=0.0))
     if not worst <= TOLERANCE:
-        bar = int(np.nanargmax(gap))
+        bar = int(np.flatnonzero(~(gap <= TOLERANCE))[0])  # the first, where the lie began
         raise AuditError(
             f"equity of {ledger.name!r} at {ledger.index[bar]}",
             f"must equal vectorbt's to {TOLERANCE:g}",

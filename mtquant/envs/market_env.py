@@ -19,6 +19,7 @@ from mtquant.core import outcome as oc
 from mtquant.core.compiled import kernel
 from mtquant.core.config import EnvironmentConfig
 from mtquant.core.errors import DataError, PolicyError
+from mtquant.core.prefetch import prefetch_row
 from mtquant.core.seeding import SeedTree
 from mtquant.market.account import B_TARGET, BAR_STOPS, COLUMNS, open_account
 from mtquant.market.desk import desk_bar
@@ -32,6 +33,7 @@ from mtquant.rewards.compose import STATE_NAMES, STATES, TERMS, Reward, start_re
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
+BLOCK_ACCOUNTS = 16
 DONE_TRUNCATED = 1
 DONE_TERMINATED = 2
 
@@ -42,6 +44,18 @@ EPISODE_NAMES = ("reward", "length", "growth", "turnover", "cost", "stops", "bou
 )
 EPISODES = len(EPISODE_NAMES)
 OUTCOMES = len(oc.OUTCOME_COLUMNS)
+
+
+@kernel
+def _add_to_episode(totals: Float, reward: float, outcome: Float, stops: float) -> None:
+    totals[X_REWARD] += reward
+    totals[X_LENGTH] += 1.0
+    totals[X_GROWTH] += outcome[oc.GROWTH]
+    totals[X_TURNOVER] += outcome[oc.TURNOVER]
+    totals[X_COST] += outcome[oc.COST]
+    totals[X_STOPS] += stops
+    totals[X_BOUND] += 1.0 if outcome[oc.BINDING] > 0.0 else 0.0
+    totals[X_GROSS] += outcome[oc.GROSS]
 
 
 @kernel
@@ -117,43 +131,54 @@ def _step_all(
     left behind.
     """
     ended = 0
-    for e in range(actions.shape[0]):
-        one, outcome, totals = account[e], outcomes[e], episode[e]
-        for n in range(n_instruments):
-            one[n + 1, B_TARGET] = np.float64(actions[e, n]) * unit[n]
-        plan_account(one, rules, caps, settings, wanted)
-        now = row[e] + 1
-        row[e] = now
-        desk_bar(one, now, tape, clock, rules, settings, outcome, fills)
-        reward = step_reward(reward_state[e], outcome, parameters, weights, trace[e])
-        rewards[e] = reward
-        totals[X_REWARD] += reward
-        totals[X_LENGTH] += 1.0
-        totals[X_GROWTH] += outcome[oc.GROWTH]
-        totals[X_TURNOVER] += outcome[oc.TURNOVER]
-        totals[X_COST] += outcome[oc.COST]
-        totals[X_STOPS] += one[0, BAR_STOPS]
-        totals[X_BOUND] += 1.0 if outcome[oc.BINDING] > 0.0 else 0.0
-        totals[X_GROSS] += outcome[oc.GROSS]
-        write_observation(
-            values[e], one, now, features, window, tape, rules, outcome, reward_state[e]
-        )
-        done[e] = 0
-        if outcome[oc.STATUS] == oc.STATUS_BANKRUPT:
-            done[e] = DONE_TERMINATED
-        elif now >= end[e]:
-            done[e] = DONE_TRUNCATED
-        if done[e] > 0:
+    # Stage by stage over small blocks, not account by account: the work of one account is one long
+    # chain in which each number waits for the one before, but accounts do not wait for each other.
+    for block in range(0, actions.shape[0], BLOCK_ACCOUNTS):
+        stop = min(block + BLOCK_ACCOUNTS, actions.shape[0])
+        for e in range(block, stop):
+            prefetch_row(tape, row[e] + 1, 8 * TAPE_COLUMNS * n_instruments)
+            prefetch_row(features, row[e] + 1, 4 * features.shape[2] * n_instruments)
+        for e in range(block, stop):
+            for n in range(n_instruments):
+                account[e, n + 1, B_TARGET] = np.float64(actions[e, n]) * unit[n]
+            plan_account(account[e], rules, caps, settings, wanted)
+        for e in range(block, stop):
+            row[e] += 1
+            desk_bar(account[e], row[e], tape, clock, rules, settings, outcomes[e], fills)
+        for e in range(block, stop):
+            reward = step_reward(reward_state[e], outcomes[e], parameters, weights, trace[e])
+            rewards[e] = reward
+            _add_to_episode(episode[e], reward, outcomes[e], account[e, 0, BAR_STOPS])
+        for e in range(block, stop):
+            write_observation(
+                values[e],
+                account[e],
+                row[e],
+                features,
+                window,
+                tape,
+                rules,
+                outcomes[e],
+                reward_state[e],
+            )
+        for e in range(block, stop):
+            done[e] = 0
+            if outcomes[e, oc.STATUS] == oc.STATUS_BANKRUPT:
+                done[e] = DONE_TERMINATED
+            elif row[e] >= end[e]:
+                done[e] = DONE_TRUNCATED
+            if done[e] == 0:
+                continue
             ended += 1
             _copy(values[e], last_values[e])
-            _copy(outcome, last_outcomes[e])
+            _copy(outcomes[e], last_outcomes[e])
             _copy(trace[e], last_trace[e])
-            _copy(totals, last_episode[e])
+            _copy(episode[e], last_episode[e])
             k = cursor[e]
             cursor[e] = k + 1
             row[e], end[e] = starts[e, k], ends[e, k]
             _begin_episode(
-                one,
+                account[e],
                 row[e],
                 equity,
                 scales[e, k],
@@ -161,10 +186,10 @@ def _step_all(
                 features,
                 window,
                 rules,
-                outcome,
+                outcomes[e],
                 reward_state[e],
                 trace[e],
-                totals,
+                episode[e],
                 values[e],
             )
     return ended

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from mtquant.core.errors import CheckpointError
 from mtquant.core.records import write_atomically
 
 Float = NDArray[np.float64]
+UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)
 ARRAY_NAMES = (
     "rows",
     "stamps",
@@ -143,9 +145,10 @@ class Ledger:
             digest = header.pop("sha256")
             for name in ("symbols", "multipliers", "notes"):
                 header[name] = tuple(header[name])
-            with np.load(folder / "ledger.npz", allow_pickle=False) as stored:
+            with (folder / "ledger.npz").open("rb") as file:
+                stored = np.load(file, allow_pickle=False)
                 ledger = cls(**header, **{name: stored[name] for name in stored.files})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (*UNREADABLE, KeyError, TypeError, AttributeError) as error:
             remedy = "Run the backtest again."
             raise CheckpointError(str(folder), "must hold a ledger", str(error), remedy) from error
         if ledger.hash() != digest:

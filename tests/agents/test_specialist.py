@@ -123,17 +123,10 @@ def test_an_observation_of_another_size_is_refused(tmp_path: Path) -> None:
         specialist.act(observation(size=SIZE + 1), None)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_an_action_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
-    weights = constant_weights(SIZE, value)
-    weights["features_extractor.scale"][:] = 1.0
-    save_specialist(tmp_path, weights, manifest_of(WORLD))
-    values = np.zeros(SIZE, dtype=np.float32)
-    if np.isinf(value):  # the clip makes it 1
-        assert load_specialist(tmp_path).action(values).tolist() == [1.0]
-        return
+def test_an_action_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    specialist = saved(tmp_path, action=np.nan)
     with pytest.raises(PolicyError, match=r"action of EURUSD must be finite.*earlier checkpoint"):
-        load_specialist(tmp_path).action(values)
+        specialist.action(np.zeros(SIZE, dtype=np.float32))
 
 
 def test_an_observation_with_nan_is_refused(tmp_path: Path) -> None:

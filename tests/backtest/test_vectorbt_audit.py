@@ -104,7 +104,15 @@ def test_a_lie_is_found_and_its_bar_named(kind):
         audit(ledger, rules)
     stamps = [str(stamp) for stamp in ledger.index]
     named = stamps.index(re.search(r"at (.+)$", raised.value.field)[1])
-    if kind == "equity":
-        assert named == bar  # the others stay in the books: the largest gap may come later
-    assert named >= bar
+    assert named == bar
     assert set(raised.value.found) == {"ours", "vectorbt", "relative"}
+
+
+def test_a_fill_below_zero_is_beyond_the_replay():
+    # 50 units at 100 on 1000 are liquidated where the market opens again, at -5, as oil's was.
+    bars = [(100.0, 100.0, 100.0, 100.0)] * 2 + [(-5.0, -4.0, -6.0, -5.0)]
+    rules = hand_rules(maintenance_margin_frac=0.5)
+    ledger = run_desk(hand_tape(bars), rules, np.array([[5.0], [np.nan]]))
+    assert ledger.fills[-1, oc.FILL_REFERENCE] == -5.0
+    with pytest.raises(AuditError, match="positive"):
+        audit(ledger, rules)

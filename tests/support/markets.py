@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,19 @@ from numpy.typing import NDArray
 
 from mtquant.agents.training.phase1_trainer import Phase1Trainer
 from mtquant.agents.training.world import SpecialistWorld
+from mtquant.backtest.runner import run_backtest
 from mtquant.core.config import Config, load_config
+from mtquant.core.protocols import Policy
 from mtquant.data.bars import Bars
 from mtquant.data.files import write_parquet
 from mtquant.data.instruments import load_instruments
+from mtquant.data.panel import Panel
 from mtquant.data.sources import split_bars
+from mtquant.features.pipeline import AGE_NAME, FeaturePipeline
+from mtquant.market.ledger import Ledger
+from mtquant.market.rules import Rules
+from mtquant.market.tape import Tape
+from mtquant.rewards.compose import Reward
 from tests.support.builders import bars_from_closes, make_bars
 
 DAY = 86_400
@@ -65,9 +74,8 @@ def tiny_config(folder: Path, *overrides: str, symbols: Sequence[str] = SYMBOLS)
 
 def tiny_trainer(config: Config, folder: Path, timesteps: int = TINY_STEPS) -> Phase1Trainer:
     """A trainer that writes below `folder`."""
-    return Phase1Trainer(
-        config, folder / "models", folder / "logs", INSTRUMENTS, timesteps=timesteps
-    )
+    models, logs = folder / "models", folder / "logs"
+    return Phase1Trainer(config, models, logs, INSTRUMENTS, timesteps=timesteps)
 
 
 def tiny_world(config: Config, bars: Bars) -> SpecialistWorld:
@@ -95,3 +103,30 @@ def momentum_bars(
         returns[t] = persistence * returns[t - 1] + shocks[t]
     closes = 1.1 * np.exp(np.cumsum(returns - returns.mean()))
     return bars_from_closes(closes, symbol, bar_seconds=DAY)
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """Several instruments' bars as a portfolio policy meets them."""
+
+    bars: tuple[Bars, ...]
+    panel: Panel
+    rules: Rules
+    tape: Tape
+
+    @classmethod
+    def build(cls, bars: Sequence[Bars], *overrides: str) -> Portfolio:
+        """Lays bars out under the default environment and `overrides` of it."""
+        environment = load_config(None, overrides).environment
+        panel = Panel.from_bars(bars)
+        rules = Rules.from_config(environment, INSTRUMENTS, panel.symbols)
+        return cls(tuple(bars), panel, rules, Tape.from_panel(panel, rules))
+
+    def run(self, policy: Policy, rows: slice | None = None) -> Ledger:
+        """A backtest of `policy`, over all rows unless told otherwise."""
+        pipeline = FeaturePipeline([name for name in policy.feature_names if name != AGE_NAME])
+        columns = [pipeline.panel_names.index(name) for name in policy.feature_names]
+        features = pipeline.on_panel(self.panel, self.bars)[:, :, columns]
+        reward = Reward({"growth": 1.0}, 0.01)
+        rows = slice(policy.window_bars - 1, len(self.panel)) if rows is None else rows
+        return run_backtest(policy, self.tape, self.rules, features, rows, reward)

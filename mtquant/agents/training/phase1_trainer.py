@@ -34,6 +34,7 @@ from mtquant.data.sources import load_bars, split_bars
 from mtquant.envs.sb3 import MarketVecEnv
 
 Progress = Callable[[str, int, Mapping[str, float]], None]
+DEVICES = ("auto", "cpu", "cuda")
 
 
 class Phase1Trainer:
@@ -226,8 +227,11 @@ def resolve_device(device: str) -> str:
     """``"auto"`` becomes cuda where there is a GPU, else cpu.
 
     Raises:
-        ConfigError: cuda was asked for and there is none.
+        ConfigError: cuda was asked for and there is none, or the name is another.
     """
+    if device not in DEVICES:
+        remedy = "Use --device auto, which takes the GPU where there is one."
+        raise ConfigError("device", f"must be one of {', '.join(DEVICES)}", device, remedy)
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():

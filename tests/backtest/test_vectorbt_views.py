@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vectorbt's tables and plots of a replayed ledger: its figures of our account, nothing diluted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mtquant.backtest.vectorbt_audit import Audit, audit
+from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
+from mtquant.evaluation.metrics import max_drawdown, sharpe
+from mtquant.market.ledger import Ledger
+from tests.support.builders import make_bars
+from tests.support.markets import DAY, SYMBOLS, Portfolio
+from tests.support.specialists import Replay
+
+PER_YEAR = 365.25  # the bars are daily, weekends included
+
+
+@pytest.fixture(scope="module")
+def judged() -> tuple[Audit, Ledger]:
+    """A random policy on two instruments, with costs and financing."""
+    bars = [make_bars(symbol, 120, seed, DAY) for seed, symbol in enumerate(SYMBOLS)]
+    portfolio = Portfolio.build(bars)
+    targets = np.random.Generator(np.random.PCG64(0)).uniform(-0.1, 0.1, (120, 2))
+    ledger = portfolio.run(Replay(targets))
+    return audit(ledger, portfolio.rules), ledger
+
+
+def test_returns_are_those_of_the_account(judged: tuple[Audit, Ledger]) -> None:
+    tables = vectorbt_tables(*judged, PER_YEAR)
+    ledger = judged[1]
+    returns = tables["Returns"]["value"]
+    growth = ledger.equity[-1] / ledger.initial_equity - 1.0
+    # Six significant digits are shown.
+    assert float(returns["Total Return [%]"]) == pytest.approx(100.0 * growth, rel=1e-5)
+    ours = sharpe(ledger.column("simple_return"), PER_YEAR)
+    assert float(returns["Sharpe Ratio"]) == pytest.approx(ours, rel=1e-5)
+    fall = max_drawdown(ledger.equity, ledger.initial_equity)
+    assert float(returns["Max Drawdown [%]"]) == pytest.approx(100.0 * fall, rel=1e-5)
+    assert "Max Drawdown [%]" in tables["Drawdowns"].index
+
+
+def test_trades_are_those_of_the_fills(judged: tuple[Audit, Ledger]) -> None:
+    found, ledger = judged
+    trades = vectorbt_tables(found, ledger, PER_YEAR)["Trades"]["value"]
+    assert int(float(trades["Total Trades"])) == len(found.portfolio.trades.records)
+    assert set(vectorbt_tables(found, ledger, PER_YEAR)) == {"Returns", "Drawdowns", "Trades"}
+
+
+def test_there_is_a_plot_for_every_instrument_that_traded(judged: tuple[Audit, Ledger]) -> None:
+    figures = vectorbt_figures(*judged, PER_YEAR)
+    assert set(figures) == {
+        "Cumulative returns",
+        "Five largest drawdowns",
+        "Trades in EURUSD",
+        "Trades in GBPUSD",
+    }
+    assert all(len(figure.data) > 0 for figure in figures.values())
+
+
+def test_an_account_that_never_traded() -> None:
+    bars = [make_bars("EURUSD", 60, 0, DAY)]
+    portfolio = Portfolio.build(bars)
+    ledger = portfolio.run(Replay(np.zeros((60, 1))))
+    found = audit(ledger, portfolio.rules)
+    assert "Trades" not in vectorbt_tables(found, ledger, PER_YEAR)
+    assert set(vectorbt_figures(found, ledger, PER_YEAR)) == {
+        "Cumulative returns",
+        "Five largest drawdowns",
+    }
