@@ -14,6 +14,7 @@ from mtquant.core.config import load_config
 from mtquant.data.instruments import load_instruments
 
 SETTINGS = ("training.preset=recommended",)
+TIMESTEPS = 300_000  # per specialist: enough to see it learn, short enough to wait for
 
 
 def run(output: Path, timesteps: int | None, overrides: Sequence[str]) -> None:
@@ -23,6 +24,6 @@ def run(output: Path, timesteps: int | None, overrides: Sequence[str]) -> None:
     instruments = load_instruments(None)
     models, logs = output / "phase1", output / "logs" / "phase1"
     console.rule("phase 1: one specialist per instrument, on real daily bars")
-    run_phase1(config, instruments, models, logs, timesteps, None, console)
+    run_phase1(config, instruments, models, logs, timesteps or TIMESTEPS, None, console)
     console.rule("out of sample: the specialists as one portfolio")
     run_backtest(config, instruments, models, output / "backtest", "test", console)

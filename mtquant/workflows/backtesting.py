@@ -163,7 +163,8 @@ def backtest(
     ensemble, warnings = load_ensemble(models, config, instruments)
     market = Market.build(config, instruments, part)
     run = RunFolder.create(output, config=config, seed=config.training.seed, command=command)
-    ledger = _trade(ensemble, market, market.rules, ensemble_reward(ensemble, config), progress)
+    reward = ensemble_reward(ensemble, config, market.tape.bars_per_year)
+    ledger = _trade(ensemble, market, market.rules, reward, progress)
     others = _baselines(config.environment, market, progress)
     ledgers = (ledger, *others)
     found = audit(ledger, market.rules)
@@ -193,15 +194,11 @@ def backtest(
     return BacktestResult(report, ledgers, found, markdown, ledger.hash(), hashes, tuple(warnings))
 
 
-def ensemble_reward(ensemble: SpecialistEnsemble, config: Config) -> Reward:
+def ensemble_reward(ensemble: SpecialistEnsemble, config: Config, bars_per_year: float) -> Reward:
     """The reward whose state the specialists observe, at the mean of their scales."""
     scales = [each.manifest.reward_scale for each in ensemble.specialists.values()]
-    return Reward(
-        dict(config.reward.phase_1),
-        float(np.mean(scales)),
-        sharpe_window_bars=config.reward.sharpe_window_bars,
-        drawdown_target_frac=config.reward.max_drawdown_target,
-    )
+    scale = float(np.mean(scales))
+    return Reward.from_config(config.reward, config.reward.phase_1, scale, bars_per_year)
 
 
 def _baselines(

@@ -166,5 +166,5 @@ def test_specialists_that_see_different_features_are_refused(other: StubSpeciali
 
 
 def test_weighting_needs_its_volatility() -> None:
-    with pytest.raises(PolicyError, match="features.catalog must hold volatility_60"):
+    with pytest.raises(PolicyError, match=r"features\.catalog must hold volatility_60"):
         ensemble({"EURUSD": StubSpecialist(("log_return_1",))})

@@ -11,7 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from mtquant.agents.training.world import SpecialistWorld
+from mtquant.core.config import Config
 from mtquant.core.protocols import Observation
+from mtquant.data.instruments import load_instruments
+from mtquant.data.sources import load_bars, split_bars
 
 
 def constant_weights(size: int, action: float) -> dict[str, torch.Tensor]:
@@ -75,3 +78,10 @@ class Replay:
     def act(self, observation: Observation, state: int) -> tuple[NDArray[np.float64], int]:
         self.seen.append(observation)
         return self.targets[state], state + 1
+
+
+def world_of(config: Config, symbol: str) -> SpecialistWorld:
+    """One configured instrument's world, with its bars read and split as a trainer does it."""
+    instruments = load_instruments(None)
+    bars = load_bars(config.data, instruments)
+    return SpecialistWorld.build(bars[symbol], split_bars(bars, config.data), config, instruments)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the config's data section to bars: every source, file names, what stamps mean, errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtquant.core.config import DataConfig, load_config
+from mtquant.core.errors import DataError, RulesError
+from mtquant.data.bundled import load_bundled
+from mtquant.data.files import write_parquet
+from mtquant.data.instruments import load_instruments
+from mtquant.data.sources import load_bars, split_bars
+from tests.support.builders import assert_same_bars, bars_from_closes, make_bars, replaced
+
+INSTRUMENTS = load_instruments(None)
+HOUR = 3_600
+
+
+def data(*overrides: str) -> DataConfig:
+    return load_config(None, [f"data.{override}" for override in overrides]).data
+
+
+def test_the_bundled_series_in_the_configs_order() -> None:
+    bars = load_bars(data("instruments=[WTIUSD, SPX500]"), INSTRUMENTS)
+    assert list(bars) == ["WTIUSD", "SPX500"]
+    for symbol, series in bars.items():
+        assert_same_bars(series, load_bundled(symbol))
+
+
+def test_only_bundled_series_are_bundled() -> None:
+    with pytest.raises(DataError, match=r"data.instruments: EURUSD .*Bundled: SPX500, NAS100"):
+        load_bars(data("instruments=[EURUSD]"), INSTRUMENTS)
+
+
+def test_parquet_files_of_our_own(tmp_path: Path) -> None:
+    walks = {s: make_bars(s, 50, k, HOUR) for k, s in enumerate(("EURUSD", "GBPUSD"))}
+    for symbol, walk in walks.items():
+        write_parquet(walk, tmp_path / f"{symbol}.parquet")
+    config = data(
+        "source=parquet",
+        f"folder={tmp_path}",
+        "instruments=[GBPUSD, EURUSD]",
+        "stamped=close",
+        "bar=1h",
+    )
+    bars = load_bars(config, INSTRUMENTS)
+    assert list(bars) == ["GBPUSD", "EURUSD"]
+    for symbol, walk in walks.items():
+        assert_same_bars(bars[symbol], walk)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"), [("bar=2h", "bar_seconds"), ("stamped=open", "stamp")]
+)
+def test_files_of_our_own_contradict_a_wrong_config(
+    tmp_path: Path, change: str, field: str
+) -> None:
+    write_parquet(make_bars("EURUSD", 50), tmp_path / "EURUSD.parquet")
+    settings = ["source=parquet", f"folder={tmp_path}", "instruments=[EURUSD]", "stamped=close"]
+    config = data(*settings, "bar=1h", change)
+    with pytest.raises(DataError, match=rf"EURUSD\.parquet: {field}.* must agree"):
+        load_bars(config, INSTRUMENTS)
+
+
+@pytest.mark.parametrize("source", ["parquet", "csv"])
+def test_a_file_may_have_another_name(tmp_path: Path, source: str) -> None:
+    """Brent standing in for WTI: the instrument is what the config says, not what the file does."""
+    frame = make_bars("WTIUSD", 50, 1, HOUR, start_price=70.0).to_frame()
+    name = f"BRENTUSD.{source}"
+    if source == "parquet":
+        frame.to_parquet(tmp_path / name)
+    else:
+        frame.rename_axis("timestamp").to_csv(tmp_path / name)
+    config = data(
+        f"source={source}",
+        f"folder={tmp_path}",
+        "instruments=[WTIUSD]",
+        f"files.WTIUSD={name}",
+        "stamped=close",
+        "bar=1h",
+    )
+    bars = load_bars(config, INSTRUMENTS)["WTIUSD"]
+    assert bars.notes == (f"bars read from {name}",)
+    expected = make_bars("WTIUSD", 50, 1, HOUR, start_price=70.0, notes=bars.notes)
+    assert_same_bars(bars, expected)
+
+
+def test_the_quote_is_the_instruments(tmp_path: Path) -> None:
+    frame = make_bars("USDJPY", 50, 0, HOUR, start_price=110.0).to_frame()
+    frame.to_parquet(tmp_path / "USDJPY.parquet")
+    settings = ["source=parquet", f"folder={tmp_path}", "instruments=[USDJPY]", "bar=1h"]
+    bars = load_bars(data(*settings, "stamped=close"), INSTRUMENTS)["USDJPY"]
+    assert bars.quote == "JPY"
+
+
+@pytest.mark.parametrize("stamped", ["open", "close"])
+def test_stamps_mean_what_the_config_says(tmp_path: Path, stamped: str) -> None:
+    bars = make_bars("EURUSD", 50, 0, HOUR)
+    frame = bars.to_frame()
+    frame.to_parquet(tmp_path / "EURUSD.parquet")
+    settings = ["source=parquet", f"folder={tmp_path}", "instruments=[EURUSD]", "bar=1h"]
+    read = load_bars(data(*settings, f"stamped={stamped}"), INSTRUMENTS)["EURUSD"]
+    # A bar stamped with its beginning closes, and is known, one hour later.
+    later = HOUR * 10**9 if stamped == "open" else 0
+    assert np.array_equal(read.stamps, bars.stamps + later)
+
+
+def test_session_dates_close_at_the_instruments_own_hour(tmp_path: Path) -> None:
+    rows = "date,open,high,low,close,volume\n2018-03-09,1,1,1,1,0\n2018-03-12,1,1,1,1,0\n"
+    for symbol in ("SPX500", "WTIUSD"):
+        (tmp_path / f"{symbol}.csv").write_text(rows)
+    config = data("source=csv", f"folder={tmp_path}", "instruments=[SPX500, WTIUSD]")
+    bars = load_bars(config, INSTRUMENTS)
+    closes = {symbol: [str(t) for t in own.to_frame().index] for symbol, own in bars.items()}
+    # config/instruments.yaml: the index closes at 16:00, oil settles at 14:30 New York time, which
+    # is UTC-5 on the Friday and, summer time having begun on 2018-03-11, UTC-4 on the Monday.
+    assert closes == {
+        "SPX500": ["2018-03-09 21:00:00+00:00", "2018-03-12 20:00:00+00:00"],
+        "WTIUSD": ["2018-03-09 19:30:00+00:00", "2018-03-12 18:30:00+00:00"],
+    }
+
+
+@pytest.mark.parametrize("source", ["parquet", "csv"])
+def test_a_missing_file_is_named(tmp_path: Path, source: str) -> None:
+    config = data(f"source={source}", f"folder={tmp_path}", "instruments=[EURUSD]")
+    with pytest.raises(DataError, match=rf"EURUSD\.{source}: content must be a readable {source}"):
+        load_bars(config, INSTRUMENTS)
+
+
+def test_broken_bars_are_refused_with_the_files_name(tmp_path: Path) -> None:
+    bars = make_bars("EURUSD", 50)
+    high = bars.high.copy()
+    high[7] = bars.low[7] / 2.0
+    replaced(bars, high=high).to_frame().to_parquet(tmp_path / "EURUSD.parquet")
+    settings = ["source=parquet", f"folder={tmp_path}", "instruments=[EURUSD]", "bar=1h"]
+    with pytest.raises(DataError, match=r"EURUSD\.parquet: EURUSD must hold clean bars: row 7"):
+        load_bars(data(*settings, "stamped=close"), INSTRUMENTS)
+
+
+def test_an_unknown_instrument_is_refused(tmp_path: Path) -> None:
+    config = data("source=parquet", f"folder={tmp_path}", "instruments=[EURUSX]")
+    with pytest.raises(RulesError, match=r"found 'EURUSX'\. Did you mean EURUSD\?"):
+        load_bars(config, INSTRUMENTS)
+
+
+def test_one_split_for_all_instruments() -> None:
+    """The cuts are the calendar's: the later start of one moves them for both."""
+    early = bars_from_closes(np.linspace(1.0, 2.0, 400), "EURUSD")
+    late = bars_from_closes(np.linspace(1.0, 2.0, 200), "GBPUSD", start_ns=int(early.stamps[199]))
+    config = data("source=parquet", "folder=unread", "instruments=[EURUSD, GBPUSD]", "bar=1h")
+    split = split_bars({"EURUSD": early, "GBPUSD": late}, config)
+    # Both have bars in the last 200 hours; 60 % of the 199 steps between the first and the last of
+    # those is 119.4, so the cut is the stamp 120 steps behind the common start, and the five bars
+    # before and after it (the defaults of purge and embargo) belong to no part.
+    start = int(late.stamps[0])
+    hours = [(t - start) / (HOUR * 10**9) for t in (split.train.end_ns, split.validation.start_ns)]
+    assert hours == [115.0, 125.0]
+    assert split.train.start_ns == early.stamps[0]
+    assert split.test.end_ns == early.stamps[-1] + 1
