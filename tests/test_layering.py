@@ -67,8 +67,8 @@ HEAVY = BRING_TORCH | {
     "vectorbt",
     "yfinance",
 }
-# core/compiled.py is where numba lives; nobody who wants no kernels imports it.
-HEAVY_AT_HOME = {("core/compiled.py", "numba")}
+# core/compiled.py and prefetch.py are where numba lives; who wants no kernels imports neither.
+HEAVY_AT_HOME = {("core/compiled.py", "numba"), ("core/prefetch.py", "numba")}
 
 
 def imported(tree: ast.AST, package: str) -> Iterator[str]:

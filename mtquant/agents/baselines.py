@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mtquant.core.errors import PolicyError
 from mtquant.core.protocols import Observation, Policy
+from mtquant.features.catalog import LONGEST_BARS
 
 Float = NDArray[np.float64]
 
@@ -58,8 +59,31 @@ class Cash:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a policy that decides rarely still waits for.
+
+    Attributes:
+        period: When it last decided; -1 before the first time.
+        targets: Exposure still asked for, float64 [N]; NaN where nothing is.
+    """
+
+    period: int
+    targets: Float
+
+    def after(self, observation: Observation) -> Float:
+        """What is still asked for.
+
+        An order is answered by the next bar of its own instrument; one that could not be placed,
+        for want of a price, has left no position.
+        """
+        here = observed(observation, "tradable") > 0.0
+        booked = (observed(observation, "exposure") != 0.0) | (self.targets == 0.0)
+        return np.where(here & booked, np.nan, self.targets)
+
+
+@dataclass(frozen=True)
 class BuyAndHold:
-    """Buys equal amounts of every instrument at its first bar and keeps the units.
+    """Buys equal amounts of every instrument once and keeps the units.
 
     The name cap trims a position that has grown past it: that is the limit's doing, not the
     policy's.
@@ -71,18 +95,18 @@ class BuyAndHold:
     feature_names: tuple[str, ...] = ("log_return_1",)
     window_bars: int = 1
 
-    def initial_state(self) -> frozenset[str]:
-        """The instruments bought so far."""
-        return frozenset()
+    def initial_state(self) -> Asked:
+        """Nothing asked for yet."""
+        return Asked(-1, np.zeros(0))
 
-    def act(self, observation: Observation, state: frozenset[str]) -> tuple[Float, frozenset[str]]:
-        """The equal weight once, then NaN (leave the position alone)."""
-        weight = min(self.name_cap, self.gross_cap / len(observation.symbols))
-        held = np.array([symbol in state for symbol in observation.symbols])
-        tradable = observed(observation, "tradable") > 0.0
-        targets = np.where(held, np.nan, np.where(tradable, weight, 0.0))
-        bought = {s for s, now in zip(observation.symbols, tradable, strict=True) if now}
-        return targets, state | bought
+    def act(self, observation: Observation, state: Asked) -> tuple[Float, Asked]:
+        """The equal weight until it is bought, then NaN (leave the position alone)."""
+        if state.period < 0:
+            weight = min(self.name_cap, self.gross_cap / len(observation.symbols))
+            targets = np.full(len(observation.symbols), weight)
+        else:
+            targets = state.after(observation)
+        return targets, Asked(0, targets)
 
 
 @dataclass(frozen=True)
@@ -103,19 +127,21 @@ class _Monthly:
         """One bar is enough."""
         return 1
 
-    def initial_state(self) -> int:
-        """Month of the last decision, counted since 1970; -1 before the first."""
-        return -1
+    def initial_state(self) -> Asked:
+        """Nothing asked for yet."""
+        return Asked(-1, np.zeros(0))
 
-    def act(self, observation: Observation, state: int) -> tuple[Float, int]:
-        """Exposures on a new month, NaN between."""
+    def act(self, observation: Observation, state: Asked) -> tuple[Float, Asked]:
+        """Exposures in a new month, until each is booked; NaN between."""
         stamp = np.datetime64(observation.stamp, "ns")
         month = int(stamp.astype("datetime64[M]").astype(np.int64))
-        if month == state:
-            return np.full(len(observation.symbols), np.nan), state
-        volatility = observed(observation, f"volatility_{self.volatility_bars}")
-        weights = inverse_volatility_weights(volatility, self.name_cap, self.gross_cap)
-        return weights * self.direction(observation), month
+        if month == state.period:
+            targets = state.after(observation)
+        else:
+            volatility = observed(observation, f"volatility_{self.volatility_bars}")
+            weights = inverse_volatility_weights(volatility, self.name_cap, self.gross_cap)
+            targets = weights * self.direction(observation)
+        return targets, Asked(month, targets)
 
     def direction(self, observation: Observation) -> Float:
         """+1 long, -1 short, for each instrument."""
@@ -151,11 +177,14 @@ class Momentum(_Monthly):
 
 
 def baselines(bars_per_day: int, name_cap: float, gross_cap: float) -> list[Policy]:
-    """The four baselines for bars of which a trading day has `bars_per_day`."""
-    window = 60 * bars_per_day
+    """The four baselines for bars of which a trading day has `bars_per_day`.
+
+    They look back 60 and 120 trading days, or as far as the feature catalogue goes.
+    """
+    window, lookback = (min(days * bars_per_day, LONGEST_BARS) for days in (60, 120))
     return [
         Cash(),
         BuyAndHold(name_cap, gross_cap),
         InverseVolatility(name_cap, gross_cap, window),
-        Momentum(name_cap, gross_cap, window, lookback_bars=120 * bars_per_day),
+        Momentum(name_cap, gross_cap, window, lookback_bars=lookback),
     ]

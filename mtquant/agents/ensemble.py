@@ -69,12 +69,18 @@ class SpecialistEnsemble:
         """Bars of features in one observation."""
         return self._window
 
-    def initial_state(self) -> None:
-        """Feed-forward specialists have no memory."""
-        return None
+    def initial_state(self) -> NDArray[np.float64]:
+        """The latest target of every instrument, float64 [N]."""
+        return np.zeros(len(self.specialists))
 
-    def act(self, observation: Observation, state: None) -> tuple[NDArray[np.float64], None]:
-        """Target exposures, float64 [N]; 0 where the volatility is not known yet."""
+    def act(
+        self, observation: Observation, state: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Target exposures, float64 [N]; 0 where the volatility is not known yet.
+
+        A specialist decides on its instrument's own bars, as it did in training. While a market is
+        closed its latest target stands, so that it is asked for again at the reopening.
+        """
         if observation.symbols != tuple(self.specialists):
             raise PolicyError(
                 "observation",
@@ -86,11 +92,15 @@ class SpecialistEnsemble:
         weights = inverse_volatility_weights(volatility, *self._caps)
         n_instruments = len(weights)
         block = self._window * len(self._features) + INSTRUMENT_EXTRAS
-        targets = np.zeros(n_instruments)
+        tradable = observed(observation, "tradable") > 0.0
+        targets = state.copy()
         for n, specialist in enumerate(self.specialists.values()):
+            if not tradable[n]:
+                continue
+            targets[n] = 0.0
             if weights[n] > 0.0:
                 view = specialist_view(observation.values, block, n, n_instruments)
                 # The specialist knows its position as a share of what an action of 1 buys.
                 view[block - INSTRUMENT_EXTRAS] *= specialist.manifest.unit / weights[n]
                 targets[n] = weights[n] * specialist.action(view)[0]
-        return targets, None
+        return targets, targets

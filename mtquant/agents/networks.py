@@ -22,11 +22,7 @@ from mtquant.market.observation import ObservationLayout
 
 CLIP = 10.0
 
-# What counts as 1 in the parts of an observation that are not features. They are scales by
-# definition, not statistics: an untrained policy already sees numbers of order one.
-OPEN_RETURN_SCALE = 0.02
-DRAWDOWN_SCALE = 0.1
-MARGIN_SCALE = 0.1
+OPEN_RETURN_SCALE = 0.02  # gain or loss of an open position that counts as 1
 
 
 class ObservationScaler(BaseFeaturesExtractor):
@@ -52,33 +48,30 @@ class ObservationScaler(BaseFeaturesExtractor):
 
 
 def observation_scaling(
-    layout: ObservationLayout, features: Scaler, unit: float, bar_return: float
+    layout: ObservationLayout, features: Scaler, unit: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and scale of every entry of a one-instrument observation.
+
+    The account block has an infinite scale, so a specialist sees 0 there: trained alone, it would
+    learn from an account that holds nothing but its own position, and then trade in one that holds
+    eight. Its own position, its cost and its market are in its block.
 
     Args:
         layout: Where everything is.
         features: Scaler of the features, fitted on training rows.
         unit: Exposure that an action of 1 asks for.
-        bar_return: Return of one bar that counts as 1 (the reward's scale).
 
     Returns:
         float32 [layout.size] each.
     """
-    window = layout.window_bars
-    mean: list[NDArray[Any]] = [
-        np.tile(features.mean, window),
-        np.zeros(layout.size - window * len(features.mean)),
-    ]
-    # exposure, open return, held bars, cost, tradable | drawdown, gross, net, margin, volatility
-    extras = [unit, OPEN_RETURN_SCALE, 1.0, 1.0, 1.0]
-    account = [DRAWDOWN_SCALE, unit, unit, MARGIN_SCALE, 100.0 * bar_return]
-    rest = np.ones(len(layout.reward_state_names))
+    known = np.tile(features.mean, layout.window_bars)
+    mean: list[NDArray[Any]] = [known, np.zeros(layout.size - len(known))]
+    # exposure, open return, held bars, cost, tradable
+    own = np.array([unit, OPEN_RETURN_SCALE, 1.0, 1.0, 1.0])
     scale: list[NDArray[Any]] = [
-        np.tile(features.scale, window),
-        np.array(extras),
-        np.array(account),
-        rest,
+        np.tile(features.scale, layout.window_bars),
+        own,
+        np.full(layout.size - len(known) - len(own), np.inf),
     ]
     return np.concatenate(mean).astype(np.float32), np.concatenate(scale).astype(np.float32)
 

@@ -27,6 +27,7 @@ from mtquant.agents.networks import Actor
 from mtquant.core.errors import CheckpointError, PolicyError
 from mtquant.core.protocols import Observation
 from mtquant.core.records import write_atomically
+from mtquant.data.bars import Bars
 
 WEIGHTS_NAME = "specialist.safetensors"
 MANIFEST_NAME = "specialist.json"
@@ -47,6 +48,8 @@ class SpecialistManifest:
         rules_hash: sha256 of the rules it was trained under.
         features_hash: Identity of the feature catalogue and names.
         config_hash: sha256 of the training configuration.
+        bars_sha256: `bars_digest` of the bars it was trained and chosen on.
+        known_until_ns: End of its validation rows: what comes later it has never met.
         seed: Root of the run's seed tree.
         timesteps: Bars lived through in training.
         weights_sha256: sha256 of `specialist.safetensors`.
@@ -61,9 +64,24 @@ class SpecialistManifest:
     rules_hash: str
     features_hash: str
     config_hash: str
+    bars_sha256: str
+    known_until_ns: int
     seed: int
     timesteps: int
     weights_sha256: str
+
+
+def bars_digest(bars: Bars, until_ns: int) -> str:
+    """sha256 over stamps and prices of the bars that closed before `until_ns`.
+
+    Bars that were extended since have the same digest; other bars, revised ones or bars of another
+    length do not.
+    """
+    rows = bars.stamps < until_ns
+    digest = hashlib.sha256(str(bars.bar_seconds).encode())
+    for array in (bars.stamps, bars.open, bars.high, bars.low, bars.close):
+        digest.update(np.ascontiguousarray(array[rows]).tobytes())
+    return digest.hexdigest()
 
 
 class Specialist:

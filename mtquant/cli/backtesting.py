@@ -6,15 +6,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markdown import Markdown
 
-from mtquant.cli.training import specialist_progress
-from mtquant.core.config import Config, load_config
+from mtquant.cli.console import interruptible, progress_bars, say
+from mtquant.cli.settings import backtest_settings
+from mtquant.core.config import Config
 from mtquant.data.instruments import Instrument, load_instruments
-from mtquant.workflows.backtesting import BacktestResult, backtest
+
+if TYPE_CHECKING:
+    from mtquant.workflows.backtesting import BacktestResult
 
 
 def run(
@@ -26,8 +29,12 @@ def run(
     overrides: Sequence[str],
 ) -> BacktestResult:
     """Runs the backtest as the flags say and prints what came out."""
-    config = load_config(config_path, overrides)
-    return run_backtest(config, load_instruments(instruments_path), models, output, part, Console())
+    config, origin = backtest_settings(config_path, models, overrides)
+    instruments = load_instruments(instruments_path)
+    console = Console()
+    say(console, f"configuration {origin}")
+    with interruptible("the report was not written"):
+        return run_backtest(config, instruments, models, output, part, console)
 
 
 def run_backtest(
@@ -39,7 +46,9 @@ def run_backtest(
     console: Console,
 ) -> BacktestResult:
     """The backtest with a progress bar per policy."""
-    with specialist_progress(console) as bars:
+    from mtquant.workflows.backtesting import backtest  # slow to import
+
+    with progress_bars(console) as bars:
         tasks: dict[str, Any] = {}
 
         def advance(name: str, done: int, total: int) -> None:
@@ -59,14 +68,15 @@ def run_backtest(
         )
     console.print(Markdown(result.markdown))
     for warning in result.warnings:
-        console.print(f"[yellow]warning: {warning}[/yellow]")
+        say(console, f"warning: {warning}", style="yellow")
     difference = result.audit.largest_relative_difference
-    console.print(
+    say(
+        console,
         f"\naudit         vectorbt replays {result.audit.fills:,} fills over "
-        f"{result.audit.bars:,} bars: largest relative difference {difference:.1e}"
+        f"{result.audit.bars:,} bars: largest relative difference {difference:.1e}",
     )
     for symbol, digest in result.weights_hashes.items():
-        console.print(f"weights hash  {symbol} {digest}")
-    console.print(f"ledger hash   {result.ledger_hash}")
-    console.print(f"report        {result.report}")
+        say(console, f"weights hash  {symbol} {digest}")
+    say(console, f"ledger hash   {result.ledger_hash}")
+    say(console, f"report        {result.report}")
     return result

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mtquant.cli.backtesting import run_backtest
+from mtquant.cli.console import interruptible, say
 from mtquant.cli.training import run_phase1
 from mtquant.core.config import load_config
 from mtquant.data.instruments import load_instruments
@@ -23,7 +24,10 @@ def run(output: Path, timesteps: int | None, overrides: Sequence[str]) -> None:
     config = load_config(None, [*SETTINGS, *overrides])
     instruments = load_instruments(None)
     models, logs = output / "phase1", output / "logs" / "phase1"
-    console.rule("phase 1: one specialist per instrument, on real daily bars")
-    run_phase1(config, instruments, models, logs, timesteps or TIMESTEPS, None, console)
-    console.rule("out of sample: the specialists as one portfolio")
-    run_backtest(config, instruments, models, output / "backtest", "test", console)
+    steps = timesteps or TIMESTEPS
+    say(console, f"configuration built-in defaults and --set {' '.join([*SETTINGS, *overrides])}")
+    with interruptible(f"checkpoints kept so far are in {models}"):
+        console.rule("phase 1: one specialist per instrument, on real daily bars")
+        run_phase1(config, instruments, models, logs, steps, None, console, overwrite=True)
+        console.rule("out of sample: the specialists as one portfolio")
+        run_backtest(config, instruments, models, output / "backtest", "test", console)

@@ -22,7 +22,8 @@ train_app = typer.Typer(no_args_is_help=True, help="Train agents, phase by phase
 app.add_typer(train_app, name="train")
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="YAML file; only what differs from the defaults.")
+    Path | None,
+    typer.Option("--config", help="YAML file; left out, config/agents.yaml here, else defaults."),
 ]
 InstrumentsOption = Annotated[
     Path | None, typer.Option("--instruments", help="YAML file of instruments and their costs.")
@@ -47,16 +48,22 @@ def train_phase1(
     device: DeviceOption = None,
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in --output-dir.")
+    ] = False,
 ) -> None:
     """Train one PPO specialist per instrument (TensorBoard: --logdir logs)."""
     from mtquant.cli.training import phase1
 
-    phase1(config, timesteps, output_dir, log_dir, device, instruments, overrides or [])
+    phase1(config, timesteps, output_dir, log_dir, device, instruments, overrides or [], overwrite)
 
 
 @app.command()
 def backtest(
-    config: ConfigOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="YAML file; left out, what the models were trained under."),
+    ] = None,
     models: Annotated[Path, typer.Option("--models", help="Folder of phase 1.")] = PHASE1_MODELS,
     output: Annotated[Path, typer.Option("--output")] = Path("models/backtests/latest"),
     part: Annotated[Literal["test", "validation"], typer.Option("--part")] = "test",
@@ -89,10 +96,11 @@ def config(
     """Print the configuration in force."""
     import yaml
 
-    from mtquant.core.config import load_config
+    from mtquant.cli.settings import training_settings
 
-    loaded = load_config(config, overrides or []).model_dump(mode="json")
-    typer.echo(yaml.safe_dump(loaded, sort_keys=False).rstrip())
+    loaded, origin = training_settings(config, overrides or [])
+    typer.echo(f"# configuration {origin}")
+    typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False).rstrip())
 
 
 def main() -> None:
@@ -107,6 +115,3 @@ def run_app(command: typer.Typer) -> None:
     except MtquantError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.secho("interrupted; what was finished is kept", fg=typer.colors.YELLOW, err=True)
-        sys.exit(130)

@@ -7,15 +7,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mtquant.core.config import Config, load_config
+from mtquant.cli.console import interruptible, progress_bars, say
+from mtquant.cli.settings import training_settings
+from mtquant.core.config import Config
 from mtquant.data.instruments import Instrument, load_instruments
-from mtquant.workflows.training import Phase1Result, train_phase1
+
+if TYPE_CHECKING:
+    from mtquant.workflows.training import Phase1Result
 
 
 def phase1(
@@ -26,11 +29,17 @@ def phase1(
     device: str | None,
     instruments_path: Path | None,
     overrides: Sequence[str],
+    overwrite: bool,
 ) -> Phase1Result:
     """Runs phase 1 as the flags say and prints what came out."""
-    config = load_config(config_path, overrides)
+    config, origin = training_settings(config_path, overrides)
     instruments = load_instruments(instruments_path)
-    return run_phase1(config, instruments, output_dir, log_dir, timesteps, device, Console())
+    console = Console()
+    say(console, f"configuration {origin}")
+    with interruptible(f"checkpoints kept so far are in {output_dir}"):
+        return run_phase1(
+            config, instruments, output_dir, log_dir, timesteps, device, console, overwrite
+        )
 
 
 def run_phase1(
@@ -41,10 +50,13 @@ def run_phase1(
     timesteps: int | None,
     device: str | None,
     console: Console,
+    overwrite: bool,
 ) -> Phase1Result:
     """Phase 1 with a progress bar per specialist."""
+    from mtquant.workflows.training import train_phase1  # slow to import
+
     steps = timesteps or config.training.phase_1_timesteps
-    with specialist_progress(console) as bars:
+    with progress_bars(console) as bars:
         tasks: dict[str, Any] = {}
         started: dict[str, float] = {}
 
@@ -65,25 +77,14 @@ def run_phase1(
             device=device,
             command=sys.argv,
             progress=advance,
+            overwrite=overwrite,
         )
     console.print(results_table(result))
-    console.print(f"specialists   {result.output_dir}")
-    console.print(f"curves        tensorboard --logdir {log_dir}")
-    console.print(f"weights hash  {result.weights_hash}")
-    console.print(f"ledger hash   {result.ledger_hash}")
+    say(console, f"specialists   {result.output_dir}")
+    say(console, f"curves        tensorboard --logdir {log_dir}")
+    say(console, f"weights hash  {result.weights_hash}")
+    say(console, f"ledger hash   {result.ledger_hash}")
     return result
-
-
-def specialist_progress(console: Console) -> Progress:
-    """Bars with steps, speed and time left."""
-    return Progress(
-        TextColumn("{task.description:<20}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=console,
-    )
 
 
 def results_table(result: Phase1Result) -> Table:

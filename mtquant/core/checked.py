@@ -12,10 +12,11 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from mtquant.core.errors import ConfigError, MtquantError
@@ -28,6 +29,18 @@ class Section(BaseModel):
 
 
 Model = TypeVar("Model", bound=Section)
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("must be a time zone this machine knows") from error
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(_known_zone)]
+"""IANA name of a time zone, for example ``"America/New_York"``."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -108,8 +121,13 @@ _StrictLoader.add_implicit_resolver(
 )
 
 
-def apply_override(values: dict[str, Any], override: str) -> list[str]:
-    """Writes one ``a.b=c`` into the nested mapping and returns its key path."""
+def apply_override(values: dict[str, Any], override: str, defaults: Section) -> list[str]:
+    """Writes one ``a.b=c`` into the nested mapping and returns its key path.
+
+    A key of a free mapping, such as ``reward.phase_1.growth``, is added to the mapping that
+    `values` or, failing that, `defaults` hold: what it means does not depend on whether a file
+    spells the defaults out.
+    """
     path, equals, text = override.partition("=")
     keys = path.strip().split(".")
     if not equals or len(keys) < 2 or not all(keys):
@@ -123,8 +141,12 @@ def apply_override(values: dict[str, Any], override: str) -> list[str]:
             f"--set {path}", "must be valid YAML", text, "Quote the value."
         ) from error
     inner = values
+    default: Any = defaults
     for depth, key in enumerate(keys[:-1], start=1):
-        below = {} if inner.get(key) is None else inner[key]
+        default = getattr(default, key, None)
+        below = inner.get(key)
+        if below is None:
+            below = dict(default) if isinstance(default, Mapping) else {}
         if not isinstance(below, dict):
             raise ConfigError(
                 path,

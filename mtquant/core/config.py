@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configuration: what `config/agents.yaml` and ``--set section.key=value`` may say.
 
-    config = load_config(Path("config/agents.yaml"), ["training.seed=3", "data.bar=1h"])
+    config = load_config(Path("config/agents.yaml"), ["training.seed=3", "data.purge_bars=9"])
     config.training.effective().batch_size
 
 The defaults live in these models, and `config/agents.yaml` spells the same values out (a test
@@ -12,6 +12,7 @@ out of range or two values that do not fit are a `ConfigError`.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -28,17 +29,22 @@ from pydantic import (
     model_validator,
 )
 
-from mtquant.core.checked import Section, apply_override, did_you_mean, read_yaml, validated
-from mtquant.core.errors import ConfigError
+from mtquant.core.checked import (
+    Section,
+    ZoneName,
+    apply_override,
+    did_you_mean,
+    read_yaml,
+    validated,
+)
+from mtquant.core.errors import CheckpointError, ConfigError
+from mtquant.core.training_config import RecommendedConfig, TrainingConfig
 
 BUNDLED_INSTRUMENTS = ("SPX500", "NAS100", "WTIUSD")
 CURRENCIES = ("EURUSD", "GBPUSD", "USDJPY")
 SPEC_INSTRUMENTS = (*CURRENCIES, "XAUUSD", "WTIUSD", "SPX500", "NAS100", "US30")
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
-Discount = Annotated[float, Field(ge=0.0, le=1.0)]
-Decay = Literal["constant", "linear"]
-Preset = Literal["spec", "recommended"]
 
 
 def _refuse_repeats(field: str, names: Sequence[str]) -> None:
@@ -47,144 +53,13 @@ def _refuse_repeats(field: str, names: Sequence[str]) -> None:
         raise ConfigError(field, "must not repeat a name", repeated, "Delete the repetition.")
 
 
-def _largest_divisor(number: int, limit: int) -> int:
-    return next(size for size in range(min(limit, number), 0, -1) if number % size == 0)
-
-
-class PPONumbers(Section):
-    """What one PPO update is made of.
-
-    Defaults are the spec's where it names the key, else stable-baselines3's.
-
-    Attributes:
-        learning_rate: Adam step size at the start.
-        learning_rate_decay: ``"constant"``, or ``"linear"`` to 0 at the last step of the phase.
-        batch_size: Samples per gradient step; divides ``n_envs * n_steps``.
-        n_epochs: Passes over one rollout.
-        gamma: Discount per bar.
-        gae_lambda: Lambda of generalised advantage estimation.
-        clip_range: PPO's clip of the probability ratio, around 1.
-        ent_coef: Weight of the entropy bonus.
-        vf_coef: Weight of the value loss.
-        max_grad_norm: Gradients are scaled down to this Euclidean norm.
-        n_envs: Accounts stepped side by side, per specialist.
-        n_steps: Rollout length per account, bars.
-        hidden_units: Width of each hidden layer of the actor, and of the critic.
-    """
-
-    learning_rate: PositiveFloat = 3e-4
-    learning_rate_decay: Decay = "constant"
-    batch_size: PositiveInt = 256
-    n_epochs: PositiveInt = 10
-    gamma: Discount = 0.99
-    gae_lambda: Discount = 0.95
-    clip_range: PositiveFloat = 0.2
-    ent_coef: NonNegativeFloat = 0.0
-    vf_coef: NonNegativeFloat = 0.5
-    max_grad_norm: PositiveFloat = 0.5
-    n_envs: PositiveInt = 8
-    n_steps: PositiveInt = 2048
-    hidden_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)
-
-
-class PPOSettings(PPONumbers):
-    """The numbers a trainer runs with, after the preset was applied.
-
-    Attributes:
-        preset: Which set of values this is.
-    """
-
-    preset: Preset = "spec"
-
-    @property
-    def rollout_steps(self) -> int:
-        """Samples in one rollout, all accounts together."""
-        return self.n_envs * self.n_steps
-
-    @model_validator(mode="after")
-    def _batches_fill_the_rollout(self) -> Self:
-        steps = self.rollout_steps
-        if steps % self.batch_size:
-            section = "training" if self.preset == "spec" else "training.recommended"
-            fitting = _largest_divisor(steps, self.batch_size)
-            raise ConfigError(
-                f"{section}.batch_size",
-                f"must divide n_envs * n_steps = {self.n_envs} * {self.n_steps} = {steps}",
-                self.batch_size,
-                f"Set it to {fitting}, or change {section}.n_envs or {section}.n_steps.",
-            )
-        return self
-
-
-class RecommendedConfig(Section):
-    """Settings that learn where the spec's overfit noise.
-
-    Large batches, few epochs, a decaying rate and a shorter discount. They replace the values of
-    the same name when ``training.preset`` is ``"recommended"``.
-    """
-
-    learning_rate: PositiveFloat = 1e-3
-    learning_rate_decay: Decay = "linear"
-    batch_size: PositiveInt = 2048
-    n_epochs: PositiveInt = 4
-    gamma: Discount = 0.95
-    n_envs: PositiveInt = 64
-    n_steps: PositiveInt = 256
-
-
-class TrainingConfig(PPONumbers):
-    """How the three phases learn.
-
-    Attributes:
-        preset: ``"spec"`` uses the values of this section, ``"recommended"`` overrides them by
-            `recommended`.
-        recommended: The overriding values.
-        phase_1_timesteps: Bars lived through by each specialist, all its accounts together.
-        phase_2_timesteps: The same for the meta-controller.
-        phase_3_timesteps: The same for the joint phase.
-        meta_update_freq: The meta-controller learns every this many iterations of phase 3.
-        specialist_update_freq: The specialists learn every this many iterations of phase 3.
-        checkpoint_every_updates: PPO iterations (rollout and update) between checkpoints.
-        device: ``"auto"`` takes the GPU where there is one; ``"cuda"`` without a GPU refuses.
-        torch_threads: Threads torch may use; another number gives other roundings.
-        seed: Root of the run's seed tree.
-    """
-
-    preset: Preset = "spec"
-    recommended: RecommendedConfig = RecommendedConfig()
-    phase_1_timesteps: PositiveInt = 500_000
-    phase_2_timesteps: PositiveInt = 300_000
-    phase_3_timesteps: PositiveInt = 1_000_000
-    meta_update_freq: PositiveInt = 1
-    specialist_update_freq: PositiveInt = 5
-    checkpoint_every_updates: PositiveInt = 10
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    torch_threads: PositiveInt = 1
-    seed: NonNegativeInt = 7
-
-    def effective(self) -> PPOSettings:
-        """The PPO numbers of the chosen preset."""
-        return self._resolved(self.preset)
-
-    def _resolved(self, preset: Preset) -> PPOSettings:
-        values = {name: getattr(self, name) for name in PPONumbers.model_fields}
-        if preset == "recommended":
-            values.update(self.recommended.model_dump())
-        return PPOSettings(preset=preset, **values)
-
-    @model_validator(mode="after")
-    def _both_presets_hold(self) -> Self:
-        self._resolved("spec")
-        self._resolved("recommended")
-        return self
-
-
 class EnvironmentConfig(Section):
     """The account, its costs and its limits.
 
     Attributes:
         episode_length: Bars per training episode.
-        warmup_steps: Bars before the first decision of an episode that fill the risk estimates.
+        warmup_steps: Least number of bars of history before an episode's first decision; features
+            may ask for more.
         initial_capital: Equity at the start, account currency.
         account_currency: ISO 4217 code of the account.
         cost_model: ``"instrument"`` charges each instrument's own spread, slippage, commission and
@@ -200,9 +75,12 @@ class EnvironmentConfig(Section):
             none.
         max_position_size: Largest absolute exposure per instrument, in units of equity.
         max_gross_exposure: Largest sum of absolute exposures, in units of equity.
-        max_portfolio_var: Largest one-day 95 % value at risk, in units of equity.
-        max_correlation_exposure: Largest correlation-weighted exposure, in units of equity.
-        max_sector_allocation: Largest sum of absolute exposures per sector, in units of equity.
+        max_portfolio_var: Largest one-day 95 % value at risk, in units of equity (read and checked,
+            not enforced yet).
+        max_correlation_exposure: Largest correlation-weighted exposure, in units of equity (read
+            and checked, not enforced yet).
+        max_sector_allocation: Largest sum of absolute exposures per sector, in units of equity
+            (read and checked, not enforced yet).
         limit_method: ``"project"`` takes the nearest allowed targets, ``"scale"`` shrinks all by
             one factor.
         maintenance_margin_frac: Positions are liquidated when equity falls below this share of the
@@ -249,12 +127,13 @@ class RewardConfig(Section):
     """What is rewarded; `docs/rewards.md` says what each number does.
 
     Attributes:
-        phase_1: Reward terms of phase 1 by name, with their weights.
-        risk_penalty_weight: Weight of the risk penalty.
+        phase_1: Reward terms of phase 1 by name, with their weights. ``--set`` of one term keeps
+            the others; weight 0 switches a term off.
+        risk_penalty_weight: Weight of the risk penalty (not used yet).
         transaction_cost_weight: Weight of trading costs.
-        diversification_bonus_weight: Weight of the diversification bonus.
-        downside_volatility_weight: Weight of downside volatility.
-        sharpe_target: Yearly Sharpe ratio aimed at.
+        diversification_bonus_weight: Weight of the diversification bonus (not used yet).
+        downside_volatility_weight: Weight of downside volatility (not used yet).
+        sharpe_target: Yearly Sharpe ratio aimed at (not used yet).
         sharpe_window_bars: Horizon of the differential Sharpe ratio's running moments, bars.
         max_drawdown_target: Drawdown that is still accepted, as a fraction of the peak.
         risk_free_rate: Yearly rate, as a fraction.
@@ -288,7 +167,10 @@ class DataConfig(Section):
             has, else the spec's eight.
         files: File name per symbol where it is not ``SYMBOL.parquet`` (or ``.csv``).
         stamped: What a row's stamp is: the bar's ``"open"``, its ``"close"``, or the
-            ``"session"``'s calendar date, which becomes the session's close.
+            ``"session"``'s calendar date, which becomes the session's close. Parquet files that
+            mtquant wrote know it themselves.
+        timezone: IANA name of the clock that stamps without an offset from UTC were written by;
+            null where the stamps have offsets. Session dates need none.
         bar: Length of a bar: ``"1d"``, ``"1h"``, ``"15min"``.
         train_frac: Oldest share of the rows, for learning.
         validation_frac: The share after it, for choosing; the rest is the test.
@@ -305,6 +187,7 @@ class DataConfig(Section):
     )
     files: Mapping[str, str] = Field(default_factory=dict)
     stamped: Literal["open", "close", "session"] = "session"
+    timezone: ZoneName | None = None
     bar: Annotated[str, Field(pattern=r"^[1-9][0-9]*(min|h|d)$")] = "1d"
     train_frac: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
     validation_frac: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
@@ -318,20 +201,39 @@ class DataConfig(Section):
         return int(count) * {"min": 60, "h": 3_600, "d": 86_400}[unit]
 
     @model_validator(mode="after")
-    def _source_and_folder_fit(self) -> Self:
-        if self.source == "bundled" and self.folder is not None:
-            raise ConfigError(
-                "data.folder",
-                "is read by no source but parquet and csv",
-                self.folder,
-                "Set data.source to parquet or csv, or leave data.folder out.",
-            )
-        if self.source != "bundled" and self.folder is None:
+    def _source_and_files_fit(self) -> Self:
+        # Symbols of `files` are checked first: a misspelt one has the better message.
+        for symbol in self.files:
+            if symbol not in self.instruments:
+                raise ConfigError(
+                    f"data.files.{symbol}",
+                    "must name a symbol of data.instruments",
+                    list(self.instruments),
+                    did_you_mean(symbol, self.instruments),
+                )
+        if self.source == "bundled":
+            for name in ("folder", "files", "stamped", "timezone", "bar"):
+                default = DataConfig.model_fields[name].get_default(call_default_factory=True)
+                if getattr(self, name) != default:
+                    raise ConfigError(
+                        f"data.{name}",
+                        "is read by no source but parquet and csv",
+                        getattr(self, name),
+                        f"Set data.source to parquet or csv, or leave data.{name} out.",
+                    )
+        elif self.folder is None:
             raise ConfigError(
                 "data.folder",
                 f"is required for source: {self.source}",
                 None,
                 "Set data.folder to the folder of the files.",
+            )
+        if self.timezone is not None and self.stamped == "session":
+            raise ConfigError(
+                "data.timezone",
+                "has no effect on session dates",
+                self.timezone,
+                "Leave it out, or set data.stamped to open or close.",
             )
         return self
 
@@ -345,14 +247,6 @@ class DataConfig(Section):
                 "Lower data.train_frac or data.validation_frac.",
             )
         _refuse_repeats("data.instruments", self.instruments)
-        for symbol in self.files:
-            if symbol not in self.instruments:
-                raise ConfigError(
-                    f"data.files.{symbol}",
-                    "must name a symbol of data.instruments",
-                    list(self.instruments),
-                    did_you_mean(symbol, self.instruments),
-                )
         return self
 
 
@@ -407,24 +301,71 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         ConfigError: The file or an override cannot be read, or holds an unknown key or a value that
             breaks a rule.
     """
+    return _configured({} if path is None else read_yaml(path), overrides)
+
+
+def config_from_card(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration that a run wrote into its report card (`mtquant.core.runs`).
+
+    Args:
+        path: The card, ``card.json`` in the run's folder.
+        overrides: As for `load_config`, applied over it.
+
+    Raises:
+        CheckpointError: There is no such card, or it is damaged.
+        ConfigError: The card's configuration is not one of this version of mtquant, or an override
+            cannot be used.
+    """
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        values = card["config"]
+        if not isinstance(values, dict):
+            raise TypeError("its configuration is no mapping")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = error.strerror if isinstance(error, OSError) else str(error)
+        raise CheckpointError(
+            str(path),
+            "must be the report card of a training run, with its configuration",
+            found,
+            "Check --models, or name a configuration with --config.",
+        ) from error
+    try:
+        _configured(values, ())
+    except ConfigError as error:
+        field = f"{path}: {error.field}"
+        raise ConfigError(field, error.rule, error.found, error.remedy) from error
+    return _configured(values, overrides)
+
+
+def _configured(raw: Mapping[str, Any], overrides: Sequence[str]) -> Config:
+    """The checked configuration of plain values with overrides written over them."""
     # A section whose keys are all commented out reads as null: it means "the defaults".
-    raw = {} if path is None else read_yaml(path)
-    values: dict[str, Any] = {key: value for key, value in raw.items() if value is not None}
-    keys = [apply_override(values, override) for override in overrides]
+    values = {key: copy.deepcopy(value) for key, value in raw.items() if value is not None}
+    keys = [apply_override(values, override, Config()) for override in overrides]
     config = validated(Config, values)
-    for section, *rest in keys:
-        if (
-            section == "training"
-            and config.training.preset == "recommended"
-            and rest[0] in RecommendedConfig.model_fields
-        ):
-            raise ConfigError(
-                f"training.{rest[0]}",
-                "has no effect while training.preset is recommended",
-                getattr(config.training, rest[0]),
-                f"Set training.recommended.{rest[0]}, or training.preset=spec.",
-            )
+    _refuse_idle_numbers(config.training, keys)
     return config
+
+
+def _refuse_idle_numbers(training: TrainingConfig, overrides: Sequence[Sequence[str]]) -> None:
+    """Refuses training values that somebody set and the preset does not look at."""
+    written = [keys[1:] for keys in overrides if keys[0] == "training"]
+    rule = f"has no effect while training.preset is {training.preset}"
+    if training.preset == "spec":
+        for name, *inner in written:
+            if name == "recommended":
+                field = ".".join(["training", name, *inner])
+                instead = ".".join(["training", *(inner or ["<key>"])])
+                remedy = f"Set {instead}, or training.preset=recommended."
+                raise ConfigError(field, rule, "training.preset=spec", remedy)
+        return
+    default, named = TrainingConfig(), {name for name, *_ in written}
+    for name in RecommendedConfig.model_fields:
+        value = getattr(training, name)
+        # The shipped file spells the defaults out: in a file, only another value is deliberate.
+        if name in named or value != getattr(default, name):
+            remedy = f"Set training.recommended.{name}, or training.preset=spec."
+            raise ConfigError(f"training.{name}", rule, value, remedy)
 
 
 def config_hash(config: Section) -> str:

@@ -66,7 +66,13 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: Path, *, config: Config, seed: int, command: Sequence[str] = ()
+        cls,
+        path: Path,
+        *,
+        config: Config,
+        seed: int,
+        command: Sequence[str] = (),
+        overwrite: bool = False,
     ) -> RunFolder:
         """Makes the folder, checks that a run can be written there, and starts a new report card.
 
@@ -75,10 +81,20 @@ class RunFolder:
             config: The run's configuration, written out whole.
             seed: Root of the run's seed tree.
             command: What was typed.
+            overwrite: Replace the report card of an earlier run instead of refusing.
 
         Raises:
-            RunError: The folder cannot be made or written, or its disk has less than 200 MB left.
+            RunError: The folder holds an earlier run and `overwrite` is off, before anything is
+                written; it cannot be made or written, or its disk has less than 200 MB left.
         """
+        card_file = path / CARD_NAME
+        if card_file.exists() and not overwrite:
+            raise RunError(
+                str(path),
+                "must not hold an earlier run",
+                str(card_file),
+                "Choose another --output-dir, or pass --overwrite.",
+            )
         check_writable(path)
         card = {
             "command": list(command),

@@ -34,14 +34,14 @@ METRICS = {
     "market/growth": "mean log growth of equity per bar",
     "market/turnover": "mean traded notional over equity per bar",
     "market/cost": "mean commission, spread and slippage over equity per bar",
-    "market/drawdown": "mean distance of equity below its peak",
+    "market/drawdown": "mean drawdown at the end of the latest finished episodes",
     "market/gross": "mean sum of absolute exposures",
-    "market/stop_rate": "stop-losses filled per bar",
+    "market/stop_rate": "stop-losses, take-profits and liquidations per bar",
     "market/limit_bind_rate": "share of decisions in which a limit bound",
     "validation/sharpe": "yearly Sharpe ratio on the validation rows",
     "validation/drawdown": "largest drawdown on the validation rows",
     "validation/turnover": "mean traded notional over equity per bar on the validation rows",
-    "validation/win_rate": "share of closed trades that won on the validation rows",
+    "validation/win_rate": "share of the validation bars with a position that gained",
 }
 
 

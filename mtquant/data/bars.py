@@ -346,7 +346,8 @@ def _close_stamps(
             symbol,
             "must have times with a time zone",
             str(index[0]) if len(index) else "no rows",
-            'Say which clock it is: frame.tz_localize("UTC"), or read_csv(..., timezone="UTC").',
+            'Say which clock it is: data.timezone in the configuration, timezone="UTC" of the '
+            'reader, or frame.tz_localize("UTC").',
         )
     shift = bar_seconds * NANOSECONDS if stamped == "open" else 0
     return _utc_nanoseconds(index, symbol) + shift

@@ -7,12 +7,14 @@ reader: what its stamps mean, how long a bar is and in which currency its prices
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from mtquant.core.errors import DataError
 from mtquant.core.records import write_atomically
@@ -20,6 +22,7 @@ from mtquant.data.bars import Bars, Stamped
 
 TIME_COLUMNS = ("timestamp", "time", "date", "datetime")
 ATTRIBUTE = "mtquant.bars"
+PANDAS_ATTRIBUTES = b"PANDAS_ATTRS"  # where pandas keeps `frame.attrs` in a parquet footer
 # An offset from UTC at the end of an ISO 8601 time: Z, +01:00 or +0100.
 OFFSET_PATTERN = r"(?:Z|[+-]\d\d:?\d\d)$"
 
@@ -44,6 +47,7 @@ def read_parquet(
     quote: str | None = None,
     stamped: Stamped | None = None,
     bar_seconds: int | None = None,
+    timezone: str | None = None,
     session_timezone: str | None = None,
     session_close: str | None = None,
 ) -> Bars:
@@ -51,7 +55,8 @@ def read_parquet(
 
     A file written by `write_parquet` needs no options, and refuses options that contradict it. Any
     other file needs `quote`, `stamped` and `bar_seconds`; its symbol is the file's name unless
-    given. The options are those of `Bars.from_frame`.
+    given. Times without a zone are refused unless `timezone` names their clock; session dates need
+    none. The other options are those of `Bars.from_frame`.
 
     Raises:
         DataError: The file cannot be read, an option is missing or contradicts the file, a column
@@ -73,11 +78,20 @@ def read_parquet(
             "session_close": session_close,
         }
         if ATTRIBUTE in frame.attrs:
-            options = _own_options(frame.attrs[ATTRIBUTE], options)
-        else:
-            options["symbol"] = symbol or path.stem
-            _require_options(options)
-        return Bars.from_frame(_timed(frame), **options)
+            given = {**options, "timezone": timezone}
+            return Bars.from_frame(frame, **_own_options(frame.attrs[ATTRIBUTE], given))
+        options["symbol"] = symbol or path.stem
+        _require_options(options)
+        return Bars.from_frame(_localised(_timed(frame), timezone), **options)
+
+
+def describes_itself(path: Path) -> bool:
+    """Whether `write_parquet` wrote the file; False too for one that cannot be read."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return ATTRIBUTE in json.loads(metadata.get(PANDAS_ATTRIBUTES, b"{}"))
+    except (OSError, ValueError):
+        return False
 
 
 def read_csv(
@@ -102,15 +116,13 @@ def read_csv(
     """
     with _naming(path):
         try:
-            frame = _timed(pd.read_csv(path))
+            frame = _localised(_timed(pd.read_csv(path)), timezone)
         except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
             raise DataError(
                 "content", "must be a readable csv file", str(error), "Check the path."
             ) from error
         except pd.errors.EmptyDataError as error:
             raise DataError("content", "must hold rows", "no rows", "Check the path.") from error
-        if timezone is not None:
-            frame = _localised(frame, timezone)
         return Bars.from_frame(
             frame,
             symbol=symbol or path.stem,
@@ -193,15 +205,17 @@ def _parsed(texts: pd.Series, column: str) -> pd.Series:
         ) from error
 
 
-def _localised(frame: pd.DataFrame, timezone: str) -> pd.DataFrame:
-    """Gives naive times the clock they were written by."""
+def _localised(frame: pd.DataFrame, timezone: str | None) -> pd.DataFrame:
+    """Gives naive times the clock they were written by, where one is named."""
     index = frame.index
+    if timezone is None:
+        return frame
     if not isinstance(index, pd.DatetimeIndex) or index.tz is not None:
         raise DataError(
             "timezone",
             "must be left out: the times have an offset from UTC",
             timezone,
-            "Drop the option.",
+            "Drop the option (data.timezone in the configuration).",
         )
     try:
         return frame.set_index(index.tz_localize(timezone))

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, PositiveFloat, field_validator
 
-from mtquant.core.checked import Section, did_you_mean, read_yaml, validated
+from mtquant.core.checked import Section, ZoneName, did_you_mean, read_yaml, validated
 from mtquant.core.errors import RulesError
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -34,18 +33,9 @@ class Session(Section):
         week_opens: Local weekday of the week's first trade.
     """
 
-    timezone: Text
+    timezone: ZoneName
     close: Annotated[str, Field(pattern=r"^[0-2][0-9]:[0-5][0-9]$")]
     week_opens: Weekday
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone_exists(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError("must be a time zone this machine knows") from error
-        return name
 
     @field_validator("close")
     @classmethod

@@ -11,7 +11,7 @@ from mtquant.core.config import DataConfig
 from mtquant.core.errors import DataError
 from mtquant.data.bars import Bars
 from mtquant.data.bundled import BUNDLED, load_bundled
-from mtquant.data.files import read_csv, read_parquet
+from mtquant.data.files import describes_itself, read_csv, read_parquet
 from mtquant.data.instruments import Instrument, instrument_of
 from mtquant.data.splits import Split, split_by_time
 
@@ -20,7 +20,8 @@ def load_bars(config: DataConfig, instruments: Mapping[str, Instrument]) -> dict
     """Bars of every configured instrument, in the config's order.
 
     Raises:
-        DataError: A series is not bundled, or a file is missing or breaks a rule of `check_bars`.
+        DataError: A series is not bundled, or a file is missing, contradicts the configuration or
+            breaks a rule of `check_bars`.
         RulesError: An instrument is not configured.
     """
     return {
@@ -52,17 +53,45 @@ def _load(symbol: str, config: DataConfig, instrument: Instrument) -> Bars:
             )
         return load_bundled(symbol)
     path = Path(config.folder or "") / config.files.get(symbol, f"{symbol}.{config.source}")
-    session = config.stamped == "session"
-    options = {
-        "symbol": symbol,
-        "quote": instrument.quote,
-        "stamped": config.stamped,
-        "bar_seconds": config.bar_seconds,
-        "session_timezone": instrument.session.timezone if session else None,
-        "session_close": instrument.session.close if session else None,
-    }
-    read = read_parquet if config.source == "parquet" else read_csv
-    bars = read(path, **options)  # type: ignore[arg-type]
+    if config.source == "parquet" and describes_itself(path):
+        bars = _read_own(path, symbol, config, instrument)
+    else:
+        bars = _read_foreign(path, symbol, config, instrument)
     if symbol in config.files:
-        bars = replace(bars, notes=(*bars.notes, f"bars read from {path.name}"))
+        # The instrument is what the config says, whatever the file calls itself.
+        bars = replace(bars, symbol=symbol, notes=(*bars.notes, f"bars read from {path.name}"))
     return bars
+
+
+def _read_own(path: Path, symbol: str, config: DataConfig, instrument: Instrument) -> Bars:
+    """Bars of a file that mtquant wrote: it says itself what its stamps mean."""
+    bars = read_parquet(path, symbol=None if symbol in config.files else symbol)
+    # Money is counted in the instrument's currency and splits in the config's bars.
+    for field, expected, found in (
+        (f"quote of {symbol}", instrument.quote, bars.quote),
+        ("data.bar in seconds", config.bar_seconds, bars.bar_seconds),
+    ):
+        if found != expected:
+            raise DataError(
+                f"{path}: {field}",
+                f"must agree with what the file says of itself ({found!r})",
+                expected,
+                "Correct the configuration, or use another file.",
+            )
+    return bars
+
+
+def _read_foreign(path: Path, symbol: str, config: DataConfig, instrument: Instrument) -> Bars:
+    """Bars of a file that the configuration has to describe."""
+    session = config.stamped == "session"
+    read = read_parquet if config.source == "parquet" else read_csv
+    return read(
+        path,
+        symbol=symbol,
+        quote=instrument.quote,
+        stamped=config.stamped,
+        bar_seconds=config.bar_seconds,
+        timezone=config.timezone,
+        session_timezone=instrument.session.timezone if session else None,
+        session_close=instrument.session.close if session else None,
+    )

@@ -27,7 +27,7 @@ from mtquant.evaluation import report_charts as charts
 from mtquant.evaluation import report_tables as tables_of
 from mtquant.evaluation.metrics import summarize
 from mtquant.evaluation.trips import round_trips
-from mtquant.evaluation.verdict import LOSS, SOME_EDGE, Verdict, judge
+from mtquant.evaluation.verdict import LOSS, SOME_EDGE, Verdict, against_baselines, judge
 from mtquant.market.ledger import Ledger
 
 LAST_TRIPS = 200
@@ -71,8 +71,9 @@ def write_report(
     _second_opinion(page, figures or {}, tables or {}, audit)
     _trips(page, runs[0])
     _run_card(page, runs[0], card or {})
+    judged = judge(runs[0], summaries[0])
     text = page.render(
-        title, _subtitle(runs[0]), judge(runs[0], summaries[0]), _comparisons(runs, summaries)
+        title, _subtitle(runs[0]), judged, _statements(runs, summaries, judged, seed)
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda aside: aside.write_text(text, encoding="utf-8"))
@@ -86,7 +87,7 @@ def report_markdown(runs: Sequence[Ledger], *, title: str, seed: int = 0) -> str
         RunError: There is no run, or one without bars.
     """
     summaries = _summaries(runs, seed)
-    lines = [*judge(runs[0], summaries[0]).lines, *_comparisons(runs, summaries)]
+    lines = _statements(runs, summaries, judge(runs[0], summaries[0]), seed)
     table = tables_of.metrics_table([run.name for run in runs], summaries)
     bullets = "\n".join(f"- {line}" for line in lines)
     return f"## {title}\n\n{_subtitle(runs[0])}\n\n{bullets}\n\n{tables_of.markdown_table(table)}\n"
@@ -128,14 +129,12 @@ class _Page:
         )
         self.add(f'<div class="chart">{html}</div>')
 
-    def render(
-        self, title: str, subtitle: str, verdict: Verdict, comparisons: Sequence[str]
-    ) -> str:
+    def render(self, title: str, subtitle: str, verdict: Verdict, statements: Sequence[str]) -> str:
         template = Template(
             files("mtquant.evaluation").joinpath("report.html").read_text(encoding="utf-8")
         )
         kind = {SOME_EDGE: " some", LOSS: " loss"}.get(verdict.evidence, "")
-        first, *others = (escape(line) for line in (*verdict.lines, *comparisons))
+        first, *others = (escape(line) for line in statements)
         box = f'<p class="lead">{first}</p>' + "".join(f"<p>{line}</p>" for line in others)
         names = [
             (f"part-{n}", escape(heading)) for n, (heading, _) in enumerate(self._sections, start=1)
@@ -174,13 +173,28 @@ def _subtitle(run: Ledger) -> str:
     )
 
 
-def _comparisons(runs: Sequence[Ledger], summaries: Sequence[Mapping[str, float]]) -> list[str]:
+def _statements(
+    runs: Sequence[Ledger],
+    summaries: Sequence[Mapping[str, float]],
+    verdict: Verdict,
+    seed: int,
+) -> list[str]:
+    """The verdict, then the comparison with the baselines, then the notes on the data."""
+    about = len(verdict.lines) - len(runs[0].notes)
+    comparisons = _comparisons(runs, summaries, seed)
+    return [*verdict.lines[:about], *comparisons, *verdict.lines[about:]]
+
+
+def _comparisons(
+    runs: Sequence[Ledger], summaries: Sequence[Mapping[str, float]], seed: int
+) -> list[str]:
     """Sentences on the baselines: who earned more, and whether the comparison is fair."""
     policy, baselines = runs[0], list(zip(runs[1:], summaries[1:], strict=True))
     if not baselines:
         return ["No baseline was run beside it."]
     best, summary = max(baselines, key=lambda pair: pair[1]["total_return"])
     lines = [f"Best baseline by total return: {best.name}, {summary['total_return']:+.1%}."]
+    lines += against_baselines(policy, [run for run, _ in baselines], seed)
     for run, _ in baselines:
         if run.world_hash != policy.world_hash:
             lines.append(f"Not comparable: {run.name} lived under other rules.")

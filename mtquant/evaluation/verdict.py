@@ -8,12 +8,13 @@ that holds zero is no evidence, however large the ratio.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mtquant.core.outcome import STATUS_BANKRUPT
-from mtquant.evaluation.metrics import summarize
+from mtquant.evaluation.metrics import periods_per_year, sharpe, sharpe_interval, summarize
 from mtquant.market.ledger import Ledger
 
 MIN_TIME_IN_MARKET = 0.02  # share of bars
@@ -29,7 +30,7 @@ EVIDENCE_TEXTS = {
     TOO_FEW_TRADES: "No evidence of edge: too few trades for any ratio to be about its decisions.",
     NO_EDGE: "No evidence of edge.",
     LOSS: "Evidence of a loss: the whole interval of the Sharpe ratio lies below zero.",
-    SOME_EDGE: "Some evidence on one period and one seed; not proof: see walk-forward.",
+    SOME_EDGE: "Some evidence of a return above zero, on one period and one seed; not proof.",
 }
 
 
@@ -73,11 +74,42 @@ def judge(ledger: Ledger, summary: dict[str, float]) -> Verdict:
     evidence = _evidence(hardly, interval)
     lines = [_trading_line(summary, turns)] if hardly else []
     if np.any(ledger.column("status") == STATUS_BANKRUPT):
-        lines.append("The account went bankrupt; everything after that bar is flat.")
+        lines.append("The account went bankrupt: its figures end on that bar.")
     lines += [EVIDENCE_TEXTS[evidence], _return_line(summary), _sharpe_line(summary)]
     if ledger.fill_at == "close":
         lines.append("Optimistic: orders filled at the same close they were decided on.")
     return Verdict((*lines, *ledger.notes), hardly, summary["sharpe"], interval, evidence)
+
+
+def against_baselines(policy: Ledger, baselines: Sequence[Ledger], seed: int = 0) -> list[str]:
+    """One sentence on whether the policy did better than the best baseline did.
+
+    A return above zero may be the market's. The policy is brought to the volatility of the baseline
+    with the highest Sharpe ratio, and the ratio of the differences of their returns is judged by
+    the same bootstrap. No sentence where there is nothing to compare: other bars, no variance.
+    """
+    years = periods_per_year(policy.stamps)
+    mine = policy.column("simple_return")
+    ratios = {
+        run.name: (sharpe(run.column("simple_return"), years), run)
+        for run in baselines
+        if len(run) == len(policy) and bool((run.stamps == policy.stamps).all())
+    }
+    known = {name: pair for name, pair in ratios.items() if np.isfinite(pair[0])}
+    if not known or not mine.std() > 0.0:
+        return []
+    name, (_, best) = max(known.items(), key=lambda item: item[1][0])
+    theirs = best.column("simple_return")
+    difference = mine * (theirs.std() / mine.std()) - theirs
+    low, high = sharpe_interval(difference, years, seed)
+    ratio = sharpe(difference, years)
+    if not np.isfinite([low, high, ratio]).all():
+        return []
+    judged = "better than it" if low > 0.0 else "worse than it" if high < 0.0 else "no evidence"
+    return [
+        f"At equal volatility against {name}, the best baseline by Sharpe ratio: {judged}"
+        f" (ratio of the difference {ratio:.2f}, 95 % interval {low:.2f} to {high:.2f})."
+    ]
 
 
 def book_turns(summary: dict[str, float]) -> float:

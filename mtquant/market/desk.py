@@ -85,7 +85,8 @@ def _mark_close(account: Float, bar: Float, rules: Float) -> tuple[float, float,
     equity, margin = account[0, A_CASH], 0.0
     gross, net, financing = 0.0, 0.0, 0.0
     for n in range(bar.shape[0]):
-        if bar[n, T_TRADABLE] > 0.0:
+        tradable = bar[n, T_TRADABLE] > 0.0
+        if tradable:
             account[n + 1, B_MARK] = bar[n, T_CLOSE]
         rate = bar[n, T_RATE_CLOSE]
         account[n + 1, B_RATE] = rate
@@ -93,7 +94,7 @@ def _mark_close(account: Float, bar: Float, rules: Float) -> tuple[float, float,
         q = account[n + 1, B_POSITION]
         if q != 0.0:
             mark, m = account[n + 1, B_MARK], rules[n, R_MULTIPLIER]
-            account[n + 1, B_HELD_BARS] += 1.0
+            account[n + 1, B_HELD_BARS] += 1.0 if tradable else 0.0
             equity += q * m * (mark - account[n + 1, B_AVERAGE]) * rate
             value = q * m * mark * rate
             net += value

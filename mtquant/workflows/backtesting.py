@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mtquant.agents.baselines import baselines
 from mtquant.agents.ensemble import SpecialistEnsemble
-from mtquant.agents.specialist import Specialist, load_specialist
+from mtquant.agents.specialist import Specialist, bars_digest, load_specialist
 from mtquant.backtest.runner import run_backtest
 from mtquant.backtest.vectorbt_audit import Audit, audit
 from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
@@ -132,6 +132,14 @@ def load_ensemble(
         if rules.hash() != manifest.rules_hash:
             warnings.append(f"{symbol} was trained under other rules than it trades under here.")
         specialists[symbol] = specialist
+    runs = {each.manifest.config_hash for each in specialists.values()}
+    if len(runs) > 1:
+        raise CheckpointError(
+            str(models),
+            "must hold specialists of one configuration",
+            sorted(runs),
+            "Train all of them in one run, into an empty folder.",
+        )
     environment = config.environment
     ensemble = SpecialistEnsemble(
         specialists, environment.max_position_size, environment.max_gross_exposure
@@ -162,14 +170,17 @@ def backtest(
     """
     ensemble, warnings = load_ensemble(models, config, instruments)
     market = Market.build(config, instruments, part)
-    run = RunFolder.create(output, config=config, seed=config.training.seed, command=command)
+    _check_unseen(ensemble, market, part)
+    run = RunFolder.create(
+        output, config=config, seed=config.training.seed, command=command, overwrite=True
+    )
     reward = ensemble_reward(ensemble, config, market.tape.bars_per_year)
     ledger = _trade(ensemble, market, market.rules, reward, progress)
     others = _baselines(config.environment, market, progress)
     ledgers = (ledger, *others)
-    found = audit(ledger, market.rules)
-    for each in ledgers:
+    for each in ledgers:  # before the audit: a ledger that fails it is what one wants to look at
         each.save(output / "ledgers" / each.name.replace(" ", "_"))
+    found = audit(ledger, market.rules)
     hashes = {
         symbol: specialist.manifest.weights_sha256
         for symbol, specialist in ensemble.specialists.items()
@@ -194,6 +205,27 @@ def backtest(
     return BacktestResult(report, ledgers, found, markdown, ledger.hash(), hashes, tuple(warnings))
 
 
+def _check_unseen(ensemble: SpecialistEnsemble, market: Market, part: str) -> None:
+    """Refuses other bars than those of the training, and a test that begins inside them."""
+    for bars, specialist in zip(market.bars, ensemble.specialists.values(), strict=True):
+        manifest = specialist.manifest
+        if bars_digest(bars, manifest.known_until_ns) != manifest.bars_sha256:
+            raise CheckpointError(
+                f"bars of {bars.symbol}",
+                "must go on from those the specialist was trained on",
+                f"{len(bars)} bars of {bars.bar_seconds} s from {bars.stamps[0]}",
+                "Use the configuration of the training (the default without --config).",
+            )
+        begin = int(market.panel.stamps[market.rows.start])
+        if part == "test" and begin < manifest.known_until_ns:
+            raise CheckpointError(
+                "start of the test part",
+                f"must lie behind the bars that {bars.symbol} was trained and chosen on",
+                str(np.datetime64(begin, "ns")),
+                "Use the split of the training (the default without --config).",
+            )
+
+
 def ensemble_reward(ensemble: SpecialistEnsemble, config: Config, bars_per_year: float) -> Reward:
     """The reward whose state the specialists observe, at the mean of their scales."""
     scales = [each.manifest.reward_scale for each in ensemble.specialists.values()]
@@ -205,7 +237,9 @@ def _baselines(
     environment: EnvironmentConfig, market: Market, progress: Progress | None
 ) -> list[Ledger]:
     """Cash, buy and hold, inverse volatility and momentum in the same world, without stops."""
-    per_day = max(1, round(market.tape.bars_per_year / TRADING_DAYS_PER_YEAR))
+    # Windows count an instrument's own bars: the panel has more rows where hours differ.
+    per_year = float(np.median([bars.bars_per_year for bars in market.bars]))
+    per_day = max(1, round(per_year / TRADING_DAYS_PER_YEAR))
     policies = baselines(per_day, environment.max_position_size, environment.max_gross_exposure)
     reward = Reward({"growth": 1.0}, 1.0)  # baselines do not look at its state
     rules = market.rules.without_stops()

@@ -44,6 +44,7 @@ def train_phase1(
     timesteps: int | None = None,
     device: str | None = None,
     command: Sequence[str] = (),
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Phase1Result:
     """Trains every configured specialist and replays it over the validation rows.
@@ -51,8 +52,8 @@ def train_phase1(
     The replay goes through the backtest's driver with the ledger on: its hash and that of the
     weights say whether two runs are the same, byte for byte.
     """
-    run = RunFolder.create(output_dir, config=config, seed=config.training.seed, command=command)
     with training_log(log_dir) as logger:
+        # The trainer first: it checks bars, rules, features and device before anything is written.
         trainer = Phase1Trainer(
             config,
             output_dir,
@@ -62,6 +63,13 @@ def train_phase1(
             device=device,
             logger=logger,
             progress=progress,
+        )
+        run = RunFolder.create(
+            output_dir,
+            config=config,
+            seed=config.training.seed,
+            command=command,
+            overwrite=overwrite,
         )
         logger.info("phase 1 begins: %s", ", ".join(trainer.worlds))
         results: dict[str, dict[str, Any]] = {}

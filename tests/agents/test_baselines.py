@@ -125,6 +125,8 @@ def test_momentum_follows_the_sign_of_the_return() -> None:
     policy = Momentum(0.6, 1.0, 60)
     values = {"A.volatility_60": 0.01, "A.log_return_120": 0.1}
     values |= {"B.volatility_60": 0.02, "B.log_return_120": -0.1}
+    booked = {"A.tradable": 1.0, "B.tradable": 1.0, "A.exposure": 0.6, "B.exposure": -0.3}
+    values |= booked
     targets, month = policy.act(observation(values), policy.initial_state())
     # Weights 0.6 and 0.3 (1 / volatility is 100 and 50, the name cap holds the first).
     np.testing.assert_allclose(targets, [0.6, -0.3], rtol=1e-6)
@@ -133,6 +135,22 @@ def test_momentum_follows_the_sign_of_the_return() -> None:
     values |= {"A.log_return_120": -1e-6, "B.log_return_120": 0.0}
     targets, _ = policy.act(observation(values, "2020-02-01"), month)
     np.testing.assert_allclose(targets, [-0.6, 0.0], rtol=1e-6)
+
+
+def test_an_order_is_asked_for_until_its_market_has_answered() -> None:
+    """A refused order of a closed market would otherwise be lost for a month, or for good."""
+    policy = BuyAndHold(0.4, 1.0)
+    shut = {"A.tradable": 1.0, "B.tradable": 0.0, "A.exposure": 0.0, "B.exposure": 0.0}
+    targets, state = policy.act(observation(shut), policy.initial_state())
+    assert targets.tolist() == [0.4, 0.4]
+    targets, state = policy.act(observation({**shut, "A.exposure": 0.4}), state)
+    np.testing.assert_array_equal(targets, [np.nan, 0.4])
+    # B has a bar, but it was its first: there was no price to order at before it.
+    opened = {**shut, "A.exposure": 0.4, "B.tradable": 1.0}
+    targets, state = policy.act(observation(opened), state)
+    np.testing.assert_array_equal(targets, [np.nan, 0.4])
+    targets, _ = policy.act(observation({**opened, "B.exposure": 0.4}), state)
+    assert np.isnan(targets).all()
 
 
 def test_windows_count_days() -> None:

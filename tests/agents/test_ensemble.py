@@ -60,7 +60,19 @@ def test_specialists_that_say_one_are_the_inverse_volatility_weights() -> None:
     # 1 / volatility is 100, 50, 25, which the gross cap of 1 brings to a sum of 1: the largest is
     # 0.571, under the name cap of 0.6.
     np.testing.assert_allclose(targets, np.array([100.0, 50.0, 25.0]) / 175.0, rtol=1e-6)
-    assert state is None
+    assert state.tobytes() == targets.tobytes()
+
+
+def test_a_closed_market_keeps_its_latest_target() -> None:
+    """In training every bar was the instrument's own: on others its specialist is not asked."""
+    policy, stubs = stub_ensemble()
+    seen = observation((0.01, 0.02, 0.04))
+    first, state = policy.act(seen, policy.initial_state())
+    seen.values[seen.names.index("GBPUSD.tradable")] = 0.0
+    seen.values[seen.names.index("GBPUSD.volatility_60")] = 0.5
+    second, _ = policy.act(seen, state)
+    assert second[1] == first[1] and second[0] != first[0]
+    assert [len(stub.seen) for stub in stubs.values()] == [2, 1, 2]
 
 
 def test_they_are_the_baseline_ledger_for_ledger() -> None:
@@ -85,7 +97,8 @@ def test_caps_hold(
     volatility: tuple[float, ...], answers: tuple[float, ...], caps: tuple[float, float]
 ) -> None:
     _, stubs = stub_ensemble(answers)
-    targets, _ = ensemble(stubs, *caps).act(observation(volatility), None)
+    policy = ensemble(stubs, *caps)
+    targets, _ = policy.act(observation(volatility), policy.initial_state())
     assert np.all(np.abs(targets) <= caps[0] * (1.0 + 1e-12))
     assert np.abs(targets).sum() <= caps[1] * (1.0 + 1e-12)
     # An unknown volatility is a weight of 0, and the specialist is not even asked.
@@ -100,7 +113,7 @@ def test_each_specialist_sees_its_own_block_with_its_exposure_rescaled(window: i
     policy, stubs = stub_ensemble((1.0, -1.0, 0.5), unit, window)
     seen = observation((0.01, 0.02, 0.04), window)
     before = seen.values.copy()
-    policy.act(seen, None)
+    policy.act(seen, policy.initial_state())
     assert seen.values.tobytes() == before.tobytes()
     volatility = np.array([0.01, 0.02, 0.04], dtype=np.float32).astype(np.float64)
     weights = inverse_volatility_weights(volatility, 0.6, 1.0)
@@ -144,7 +157,9 @@ def test_an_ensemble_of_one_is_scaled_by_weight_over_unit() -> None:
     policy = ensemble({"EURUSD": stub}, name_cap=0.3)
     layout = ObservationLayout(("EURUSD",), FEATURES, 1, STATE_NAMES)
     values = np.full(layout.size, 0.02, dtype=np.float32)
-    targets, _ = policy.act(Observation(values, 0, ("EURUSD",), layout.names()), None)
+    targets, _ = policy.act(
+        Observation(values, 0, ("EURUSD",), layout.names()), policy.initial_state()
+    )
     # Its own exposure is -0.25 x 0.1; the weight of a single instrument is the name cap, 0.3.
     np.testing.assert_allclose(targets, [-0.25 * 0.1 * (0.3 / 0.1)], rtol=1e-12)
 
@@ -154,7 +169,7 @@ def test_instruments_of_another_order_are_refused() -> None:
     seen = observation((0.01, 0.02, 0.04))
     turned = Observation(seen.values, 0, SYMBOLS[::-1], seen.names)
     with pytest.raises(PolicyError, match="instruments in their order"):
-        policy.act(turned, None)
+        policy.act(turned, policy.initial_state())
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mtquant.agents.networks import Actor, ObservationScaler, observation_scalin
 from mtquant.core.seeding import SeedTree
 from mtquant.envs.sb3 import MarketVecEnv
 from mtquant.features.pipeline import Scaler
-from mtquant.market.observation import ObservationLayout
+from mtquant.market.observation import ACCOUNT_NAMES, ObservationLayout
 from mtquant.rewards.compose import STATE_NAMES
 from tests.support.markets import walk_world
 
@@ -27,7 +27,7 @@ def model() -> PPO:
     """A policy trained for two rollouts, its last layer enlarged so that some actions are cut."""
     world = walk_world("environment.window_bars=2")
     env = MarketVecEnv(world.training_env(4, SeedTree(0)))
-    mean, scale = observation_scaling(env.env.layout, world.scaler, 0.1, world.reward.scale)
+    mean, scale = observation_scaling(env.env.layout, world.scaler, 0.1)
     arguments = policy_arguments((8, 8), mean, scale)
     options = {"n_steps": 64, "batch_size": 64, "seed": 3, "device": "cpu"}
     model = PPO("MlpPolicy", env, policy_kwargs=arguments, **options).learn(512)
@@ -102,7 +102,7 @@ def test_every_entry_is_scaled_by_its_own_rule() -> None:
     scaler = Scaler(
         np.array([0.5, 50.0], dtype=np.float32), np.array([0.01, 10.0], dtype=np.float32)
     )
-    mean, scale = observation_scaling(layout, scaler, unit=0.2, bar_return=0.004)
+    mean, scale = observation_scaling(layout, scaler, unit=0.2)
     expected = {
         "EURUSD.log_return_1[-1]": (0.5, 0.01),
         "EURUSD.rsi_14[-1]": (50.0, 10.0),
@@ -113,12 +113,8 @@ def test_every_entry_is_scaled_by_its_own_rule() -> None:
         "EURUSD.held_bars": (0.0, 1.0),
         "EURUSD.cost": (0.0, 1.0),
         "EURUSD.tradable": (0.0, 1.0),
-        "drawdown": (0.0, 0.1),  # DRAWDOWN_SCALE
-        "gross": (0.0, 0.2),  # unit
-        "net": (0.0, 0.2),  # unit
-        "margin_use": (0.0, 0.1),  # MARGIN_SCALE
-        "volatility": (0.0, 0.4),  # per cent: 100 x bar_return
-        **dict.fromkeys(STATE_NAMES, (0.0, 1.0)),
+        # The account block is not looked at: a scale of infinity makes it 0.
+        **dict.fromkeys((*ACCOUNT_NAMES, *STATE_NAMES), (0.0, np.inf)),
     }
     assert layout.names() == tuple(expected)
     np.testing.assert_allclose(np.column_stack([mean, scale]), list(expected.values()), rtol=1e-7)

@@ -15,7 +15,13 @@ def test_the_demo_trains_and_then_reports_on_the_test_years(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(demo, "run_phase1", lambda *arguments: calls.append(arguments))
+    options: list[dict[str, Any]] = []
+
+    def trains(*arguments: Any, **named: Any) -> None:
+        calls.append(arguments)
+        options.append(named)
+
+    monkeypatch.setattr(demo, "run_phase1", trains)
     monkeypatch.setattr(demo, "run_backtest", lambda *arguments: calls.append(arguments))
     demo.run(tmp_path, 5_000, ["training.seed=3"])
     trained, traded = calls
@@ -25,5 +31,6 @@ def test_the_demo_trains_and_then_reports_on_the_test_years(
     assert config.data.source == "bundled"
     assert set(config.data.instruments) <= set(instruments)
     assert (timesteps, device) == (5_000, None)
+    assert options == [{"overwrite": True}]  # a demo may be shown twice
     assert logs == tmp_path / "logs" / "phase1"
     assert traded[:5] == (config, instruments, models, tmp_path / "backtest", "test")

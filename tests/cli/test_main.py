@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 import mtquant.workflows.backtesting as backtesting
 from mtquant.cli import main
 from mtquant.core.config import Config, load_config
-from mtquant.core.errors import ConfigError, MtquantError
+from mtquant.core.errors import CheckpointError, ConfigError, MtquantError, RunError
 from tests.support.markets import TINY, market_settings, write_market
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,11 +24,13 @@ SCRIPT = ROOT / "scripts" / "run_phase1_training.py"
 COMMAND = "from mtquant.cli.main import main; main()"
 
 
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
+
+
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs Python in the repository and returns what it said."""
-    environment = {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, env=environment
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT
     )
 
 
@@ -70,22 +73,78 @@ def test_the_script_fails_in_one_line_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "text"),
+    "arguments",
     [
-        (ConfigError("a.b", "must be c", 1, "Do d."), 2, "error: a.b must be c; found 1. Do d."),
-        (KeyboardInterrupt(), 130, "interrupted; what was finished is kept"),
+        ["train", "phase1", "--set", "a.b=1"],
+        ["train", "phase1", "--instruments", "none.yaml"],
+        ["backtest", "--config", "none.yaml"],
+        ["backtest", "--models", "none"],
+        ["demo", "--set", "a.b=1"],
     ],
 )
-def test_exit_codes(
-    raised: BaseException, code: int, text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_settings_are_checked_before_anything_heavy_is_loaded(arguments: list[str]) -> None:
+    code = (
+        f"import sys; sys.argv[1:] = {arguments!r}\n"
+        "from mtquant.cli.main import main\n"
+        "try: main()\n"
+        "finally: print({'torch', 'numba', 'pandas', 'mtquant.workflows'} & set(sys.modules))"
+    )
+    done = python("-c", code)
+    assert done.returncode == 2
+    assert done.stdout == "set()\n"
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_our_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     def command() -> None:
-        raise raised
+        raise ConfigError("a.b", "must be c", 1, "Do d.")
 
     with pytest.raises(SystemExit) as ended:
         main.run_app(command)  # type: ignore[arg-type]
-    assert ended.value.code == code
-    assert text in capsys.readouterr().err
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: a.b must be c; found 1. Do d.\n"
+
+
+@pytest.mark.parametrize(
+    ("workflow", "arguments", "said"),
+    [
+        (
+            "training.train_phase1",
+            ["train", "phase1", "--output-dir", "some/models"],
+            "interrupted; checkpoints kept so far are in some/models\n",
+        ),
+        (
+            "backtesting.backtest",
+            ["backtest", "--config", "config/agents.yaml"],
+            "interrupted; the report was not written\n",
+        ),
+    ],
+)
+def test_an_interrupt_says_what_is_kept(workflow: str, arguments: list[str], said: str) -> None:
+    """The workflow is one that waits for Ctrl-C."""
+    module, function = workflow.split(".")
+    code = (
+        "import sys, time, types\n"
+        "def waits(*arguments, **options):\n"
+        "    print('waiting', flush=True)\n"
+        "    time.sleep(60)\n"
+        f"stub = types.ModuleType('stub'); stub.{function} = waits\n"
+        f"sys.modules['mtquant.workflows.{module}'] = stub\n"
+        f"sys.argv[1:] = {arguments!r}\n"
+        f"{COMMAND}"
+    )
+    pipe = subprocess.PIPE
+    started = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        started, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT
+    ) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        assert next(lines).startswith("configuration config/agents.yaml")
+        assert any("waiting" in line for line in lines)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, said)
 
 
 def test_other_exceptions_keep_their_traceback() -> None:
@@ -97,8 +156,8 @@ def test_other_exceptions_keep_their_traceback() -> None:
 
 
 def run(*arguments: str) -> str:
-    """Output of `mtquant` with these arguments; its own errors are raised."""
-    done = CliRunner(env={"COLUMNS": "200"}).invoke(main.app, arguments)
+    """Output of `mtquant` with these arguments in a pipe; its own errors are raised."""
+    done = CliRunner(env={"COLUMNS": "80"}).invoke(main.app, arguments)
     if isinstance(done.exception, MtquantError):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -112,6 +171,24 @@ def test_config_prints_what_is_in_force(tmp_path: Path) -> None:
     printed = Config.model_validate(yaml.safe_load(text))
     assert printed == load_config(file, ["environment.fill_at=close"])
     assert printed.training.seed == 3
+    assert text.startswith(f"# configuration {file} and --set environment.fill_at=close\n")
+
+
+def test_a_file_in_its_usual_place_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("config").startswith("# configuration built-in defaults\n")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "agents.yaml").write_text("training:\n  seed: 3\n")
+    text = run("config")
+    assert text.startswith("# configuration config/agents.yaml\n")
+    assert yaml.safe_load(text)["training"]["seed"] == 3
+
+
+def test_a_backtest_needs_a_configuration(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"card\.json must be the report card of a training"):
+        run("backtest", "--models", str(tmp_path))
 
 
 def test_flags_are_checked() -> None:
@@ -137,22 +214,20 @@ def test_train_and_backtest_from_end_to_end(
     folder = write_market(tmp_path / "bars")
     settings = [part for text in (*market_settings(folder), *TINY) for part in ("--set", text)]
     models, logs, out = (tmp_path / name for name in ("models", "logs", "backtest"))
-    trained = run(
-        "train",
-        "phase1",
-        "--timesteps",
-        "512",
-        "--output-dir",
-        str(models),
-        "--log-dir",
-        str(logs),
-        *settings,
-    )
+    train = ["train", "phase1", "--timesteps", "512", "--log-dir", str(logs), *settings]
+    trained = run(*train, "--output-dir", str(models))
+    assert trained.startswith("configuration config/agents.yaml and --set data.source=parquet ")
+    assert f"specialists   {models}\n" in trained
     assert "Phase 1: kept checkpoints on the validation rows" in trained
     assert len(re.findall(r"(weights|ledger) hash\s+[0-9a-f]{64}", trained)) == 2
     assert (logs / "training.log").exists()
+    with pytest.raises(RunError, match=r"models must not hold an earlier run"):
+        run(*train, "--output-dir", str(models))
 
-    traded = run("backtest", "--models", str(models), "--output", str(out), *settings)
+    # The specialists' own settings are in their card.
+    traded = run("backtest", "--models", str(models), "--output", str(out))
+    assert traded.startswith(f"configuration {models / 'card.json'}\n")
+    assert f"report        {out / 'report.html'}\n" in traded
     assert "largest relative difference" in traded
     hashes = re.findall(r"weights hash\s+(EURUSD|GBPUSD) [0-9a-f]{64}", traded)
     assert hashes == ["EURUSD", "GBPUSD"]

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mtquant.core.config import (
     Config,
@@ -13,10 +12,11 @@ from mtquant.core.config import (
     EnvironmentConfig,
     RewardConfig,
     TrainingConfig,
+    config_from_card,
     config_hash,
     load_config,
 )
-from mtquant.core.errors import ConfigError
+from mtquant.core.errors import CheckpointError, ConfigError
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "agents.yaml"
 
@@ -89,39 +89,81 @@ def test_the_shipped_file_names_every_key():
             assert f"\n  {key}:" in text or f"\n  # {key}:" in text
 
 
-def test_presets():
-    assert load_config(None).training.effective().batch_size == SPEC_TRAINING["batch_size"]
-    settings = load_config(None, ["training.preset=recommended"]).training.effective()
-    # STACK, part A: what learnt on the planted markets; 64 accounts x 256 bars is one rollout.
-    assert (settings.batch_size, settings.n_epochs, settings.gamma) == (2048, 4, 0.95)
-    assert (settings.learning_rate, settings.learning_rate_decay) == (1e-3, "linear")
-    assert settings.rollout_steps == 64 * 256
-    # What the preset does not name stays.
-    assert settings.clip_range == SPEC_TRAINING["clip_range"]
-
-
 def test_a_value_without_effect_is_refused():
     error = refusal("training.preset=recommended", "training.n_epochs=3")
     assert "training.recommended.n_epochs" in error.remedy
     load_config(None, ["training.preset=recommended", "training.recommended.n_epochs=3"])
+    error = refusal("training.recommended.n_epochs=3")
+    assert error.field == "training.recommended.n_epochs"
+    assert error.remedy == "Set training.n_epochs, or training.preset=recommended."
+    assert refusal("training.recommended={n_epochs: 3}").field == "training.recommended"
 
 
-@given(
-    st.integers(1, 40),
-    st.integers(1, 40),
-    st.integers(1, 2000),
-    st.sampled_from(["", "recommended."]),
-)
-def test_batches_fill_the_rollout(n_envs, n_steps, batch_size, place):
-    keys = {"n_envs": n_envs, "n_steps": n_steps, "batch_size": batch_size}
-    overrides = [f"training.{place}{key}={value}" for key, value in keys.items()]
-    if n_envs * n_steps % batch_size == 0:
-        load_config(None, overrides)
-        return
-    error = refusal(*overrides)
-    assert error.field == f"training.{place}batch_size"
-    fitting = int(error.remedy.split()[3].rstrip(","))
-    assert fitting <= batch_size and n_envs * n_steps % fitting == 0
+def test_a_value_without_effect_is_refused_in_a_file_too(tmp_path):
+    path = tmp_path / "agents.yaml"
+    path.write_text("training: {preset: recommended, n_epochs: 3}", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"training\.n_epochs has no effect.*found 3"):
+        load_config(path)
+    # The shipped file names the specification's values, which are the defaults.
+    config = load_config(SHIPPED, ["training.preset=recommended"])
+    assert config == load_config(None, ["training.preset=recommended"])
+
+
+@pytest.mark.parametrize("path", [None, SHIPPED])
+def test_one_term_is_added_whether_or_not_a_file_spells_the_defaults_out(path):
+    config = load_config(path, ["reward.phase_1.growth=1"])
+    assert config.reward.phase_1 == {"differential_sharpe": 1.0, "growth": 1.0}
+    config = load_config(path, ["reward.phase_1.growth=1", "reward.phase_1.differential_sharpe=0"])
+    assert config.reward.phase_1 == {"differential_sharpe": 0.0, "growth": 1.0}
+    assert Config().reward.phase_1 == {"differential_sharpe": 1.0}
+
+
+def test_a_term_is_added_to_those_of_the_file(tmp_path):
+    path = tmp_path / "agents.yaml"
+    path.write_text("reward: {phase_1: {growth: 2}}", encoding="utf-8")
+    config = load_config(path, ["reward.phase_1.cost=1"])
+    assert config.reward.phase_1 == {"growth": 2.0, "cost": 1.0}
+
+
+def card(folder, content):
+    """A report card of this content."""
+    path = folder / "card.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_a_card_gives_its_configuration_back(tmp_path):
+    trained = load_config(None, ["training.seed=3", "data.instruments=[SPX500]"])
+    path = card(tmp_path, {"config": trained.model_dump(mode="json")})
+    assert config_from_card(path) == trained
+    other = config_from_card(path, ["data.instruments=[WTIUSD]"])
+    assert (other.training.seed, other.data.instruments) == (3, ("WTIUSD",))
+    with pytest.raises(ConfigError, match=r"Did you mean training\.seed\?"):
+        config_from_card(path, ["training.sed=3"])
+
+
+@pytest.mark.parametrize("content", ["{", "[]", {"stages": {}}, {"config": 3}])
+def test_what_is_no_card_is_refused(tmp_path, content):
+    with pytest.raises(CheckpointError, match=r"card\.json must be the report card") as caught:
+        config_from_card(card(tmp_path, content))
+    assert "--config" in caught.value.remedy
+
+
+def test_a_missing_card_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"card\.json.*found 'No such file or directory'"):
+        config_from_card(tmp_path / "card.json")
+
+
+def test_a_card_of_another_version_is_named(tmp_path):
+    path = card(tmp_path, {"config": {"training": {"learning_speed": 1}}})
+    with pytest.raises(ConfigError, match=r"card\.json: training\.learning_speed is not a known"):
+        config_from_card(path)
+
+
+def test_a_clock_is_for_stamps_with_a_time_of_day():
+    files = ["data.source=csv", "data.folder=bars", "data.timezone=Europe/Athens"]
+    assert refusal(*files).field == "data.timezone"
+    assert load_config(None, [*files, "data.stamped=open"]).data.timezone == "Europe/Athens"
 
 
 def test_instruments_follow_the_source():
@@ -156,7 +198,7 @@ def test_overrides_are_yaml_and_make_keys_of_mappings():
     ("text", "seconds"), [("1d", 86_400), ("1h", 3_600), ("15min", 900), ("4h", 14_400)]
 )
 def test_bar_seconds(text, seconds):
-    assert load_config(None, [f"data.bar={text}"]).data.bar_seconds == seconds
+    assert DataConfig(source="csv", folder="bars", bar=text).bar_seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -183,6 +225,11 @@ def test_bar_seconds(text, seconds):
         ("features.catalog=[rsi_14, rsi_14]", "features.catalog", "found ['rsi_14']"),
         ("data.source=csv", "data.folder", "is required"),
         ("data.folder=bars", "data.folder", "Set data.source"),
+        ("data.files.WTIUSD=a.csv", "data.files", "Set data.source to parquet or csv"),
+        ("data.stamped=open", "data.stamped", "Set data.source to parquet or csv"),
+        ("data.bar=1h", "data.bar", "Set data.source to parquet or csv"),
+        ("data.timezone=UTC", "data.timezone", "Set data.source to parquet or csv"),
+        ("data.timezone=Mars/Base", "data.timezone", "must be a time zone this machine knows"),
         ("data.train_frac=0.9", "data.validation_frac", "train_frac + validation_frac < 1"),
         ("data.files.WTIUS=a.csv", "data.files.WTIUS", "Did you mean WTIUSD?"),
         ("data.bar=0h", "data.bar", "must match pattern"),

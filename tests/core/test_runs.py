@@ -32,6 +32,16 @@ def test_the_card_tells_what_is_needed_to_run_again(run):
     assert card["stages"] == {}
 
 
+def test_an_earlier_run_is_not_replaced_by_accident(run):
+    run.stage("phase1/EURUSD", {"steps": 3})
+    before = {file.name: file.read_bytes() for file in run.path.iterdir()}
+    with pytest.raises(RunError, match=r"must not hold an earlier run.*--overwrite"):
+        RunFolder.create(run.path, config=Config(), seed=8)
+    assert {file.name: file.read_bytes() for file in run.path.iterdir()} == before
+    again = RunFolder.create(run.path, config=Config(), seed=8, overwrite=True)
+    assert (again.card["seed"], again.card["stages"]) == (8, {})
+
+
 def test_stages_are_added_and_replaced(run):
     run.stage("phase1/EURUSD", {"validation/sharpe": np.float64(0.5), "steps": np.int64(3)})
     run.stage("backtest", {"nan": math.nan, "path": run.path, "curve": np.array([1.0, np.inf])})

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 
 from mtquant.core.errors import DataError
 from mtquant.data.bars import Bars
-from mtquant.data.files import read_csv, read_parquet, write_parquet
+from mtquant.data.files import describes_itself, read_csv, read_parquet, write_parquet
 from tests.support.builders import assert_same_bars, bars_strategy, make_bars, replaced
 
 
@@ -131,6 +131,26 @@ def test_csv_complaints_name_the_file(tmp_path: Path, text: str, message: str) -
     path.write_text(text)
     with pytest.raises(DataError, match=rf"bad\.csv: .*{message}"):
         read_csv(path, "USD", "open", 3600)
+
+
+def test_parquet_without_a_zone_needs_its_clock(tmp_path: Path) -> None:
+    path = tmp_path / "EURUSD.parquet"
+    foreign(make_bars()).tz_convert("Asia/Tokyo").tz_localize(None).to_parquet(path)
+    with pytest.raises(DataError, match=r"EURUSD\.parquet: .*time zone.*data\.timezone"):
+        read_parquet(path, None, "USD", "open", 3600)
+    read = read_parquet(path, None, "USD", "open", 3600, timezone="Asia/Tokyo")
+    assert_same_bars(make_bars(), read)
+
+
+def test_which_files_describe_themselves(tmp_path: Path) -> None:
+    own, other, text = (tmp_path / name for name in ("own.parquet", "other.parquet", "text"))
+    write_parquet(make_bars(), own)
+    foreign(make_bars()).to_parquet(other)
+    text.write_text("not parquet")
+    found = [describes_itself(path) for path in (own, other, text, tmp_path / "nothing")]
+    assert found == [True, False, False, False]
+    with pytest.raises(DataError, match=r"own\.parquet: timezone must agree"):
+        read_parquet(own, timezone="UTC")
 
 
 def test_an_offset_and_a_clock_are_one_too_many(tmp_path: Path) -> None:

@@ -53,17 +53,57 @@ def test_parquet_files_of_our_own(tmp_path: Path) -> None:
         assert_same_bars(bars[symbol], walk)
 
 
+@pytest.mark.parametrize("stamped", ["session", "open", "close"])
+def test_files_of_our_own_know_what_their_stamps_mean(tmp_path: Path, stamped: str) -> None:
+    bars = make_bars("EURUSD", 50)
+    write_parquet(bars, tmp_path / "EURUSD.parquet")
+    settings = ["source=parquet", f"folder={tmp_path}", "instruments=[EURUSD]", "bar=1h"]
+    read = load_bars(data(*settings, f"stamped={stamped}"), INSTRUMENTS)
+    assert_same_bars(read["EURUSD"], bars)
+
+
+def test_a_file_of_our_own_may_stand_in_for_another_instrument(tmp_path: Path) -> None:
+    brent = make_bars("BRENTUSD", 50, start_price=70.0, notes=("settlements",))
+    write_parquet(brent, tmp_path / "BRENTUSD.parquet")
+    settings = ["source=parquet", f"folder={tmp_path}", "instruments=[WTIUSD]", "bar=1h"]
+    read = load_bars(data(*settings, "files.WTIUSD=BRENTUSD.parquet"), INSTRUMENTS)["WTIUSD"]
+    notes = ("settlements", "bars read from BRENTUSD.parquet")
+    assert_same_bars(read, replaced(brent, symbol="WTIUSD", notes=notes))
+    (tmp_path / "BRENTUSD.parquet").rename(tmp_path / "WTIUSD.parquet")
+    with pytest.raises(DataError, match=r"WTIUSD\.parquet: symbol must agree.*found 'WTIUSD'"):
+        load_bars(data(*settings), INSTRUMENTS)
+
+
 @pytest.mark.parametrize(
-    ("change", "field"), [("bar=2h", "bar_seconds"), ("stamped=open", "stamp")]
+    ("quote", "bar", "message"),
+    [
+        # The bars are of one hour and EURUSD pays in dollars.
+        ("USD", "2h", r"data\.bar in seconds must agree .*\(3600\); found 7200"),
+        ("CHF", "1h", r"quote of EURUSD must agree .*\('CHF'\); found 'USD'"),
+    ],
 )
 def test_files_of_our_own_contradict_a_wrong_config(
-    tmp_path: Path, change: str, field: str
+    tmp_path: Path, quote: str, bar: str, message: str
 ) -> None:
-    write_parquet(make_bars("EURUSD", 50), tmp_path / "EURUSD.parquet")
-    settings = ["source=parquet", f"folder={tmp_path}", "instruments=[EURUSD]", "stamped=close"]
-    config = data(*settings, "bar=1h", change)
-    with pytest.raises(DataError, match=rf"EURUSD\.parquet: {field}.* must agree"):
-        load_bars(config, INSTRUMENTS)
+    write_parquet(replaced(make_bars("EURUSD", 50), quote=quote), tmp_path / "EURUSD.parquet")
+    settings = ["source=parquet", f"folder={tmp_path}", "instruments=[EURUSD]", f"bar={bar}"]
+    with pytest.raises(DataError, match=rf"EURUSD\.parquet: {message}"):
+        load_bars(data(*settings), INSTRUMENTS)
+
+
+@pytest.mark.parametrize("source", ["parquet", "csv"])
+def test_stamps_without_an_offset_need_their_clock(tmp_path: Path, source: str) -> None:
+    bars = make_bars("EURUSD", 50)
+    frame = bars.to_frame().tz_convert("Asia/Tokyo").tz_localize(None).rename_axis("time")
+    if source == "parquet":
+        frame.to_parquet(tmp_path / "EURUSD.parquet")
+    else:
+        frame.to_csv(tmp_path / "EURUSD.csv")
+    settings = [f"source={source}", f"folder={tmp_path}", "instruments=[EURUSD]", "bar=1h"]
+    with pytest.raises(DataError, match=rf"EURUSD\.{source}: .*data\.timezone"):
+        load_bars(data(*settings, "stamped=close"), INSTRUMENTS)
+    config = data(*settings, "stamped=close", "timezone=Asia/Tokyo")
+    assert_same_bars(load_bars(config, INSTRUMENTS)["EURUSD"], bars)
 
 
 @pytest.mark.parametrize("source", ["parquet", "csv"])

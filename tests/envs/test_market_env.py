@@ -278,7 +278,8 @@ def test_every_entry_of_an_observation_is_what_its_name_says(seed):
         equity = outcome[oc.EQUITY]
         for n, item in enumerate(world.rules.instruments):
             q, average, mark, rate = desk.account[n + 1, :4]
-            held[n] = held[n] + 1 if q and q * before[n] > 0.0 else float(q != 0.0)
+            own = world.tape.prices[desk.row, n, T_TRADABLE]  # bars of other markets do not count
+            held[n] = held[n] + own if q and q * before[n] > 0.0 else own * (q != 0.0)
             reopened = desk.ledger().fills[:, [oc.FILL_ROW, oc.FILL_INSTRUMENT]].tolist()
             expected = {
                 "exposure": q * item.multiplier * mark * rate / equity,

@@ -174,7 +174,7 @@ class SecondDesk:
         self._liquidate(bars)
         self._know(closes, [bar["rate_close"] for bar in bars])  # step 4
         for n in self._open():
-            self.held_bars[n] += 1
+            self.held_bars[n] += self.tradable[n]
         self.equity = self._equity(self.mid)
         self.peak, self.count = max(self.peak, self.equity), self.count + 1
         return self._outcome(before, financing, self.fills[first:])

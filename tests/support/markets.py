@@ -49,10 +49,12 @@ TINY = (
 TINY_STEPS = 1_024  # four rollouts of 4 x 64
 
 
-def write_market(folder: Path, symbols: Sequence[str] = SYMBOLS, bars: int = BARS) -> Path:
+def write_market(
+    folder: Path, symbols: Sequence[str] = SYMBOLS, bars: int = BARS, seed: int = 0
+) -> Path:
     """Writes one random walk per symbol, daily, and returns the folder."""
-    for seed, symbol in enumerate(symbols):
-        walk = make_bars(symbol, bars, seed, DAY, volatility=0.01)
+    for n, symbol in enumerate(symbols, start=seed):
+        walk = make_bars(symbol, bars, n, DAY, volatility=0.01)
         write_parquet(walk, folder / f"{symbol}.parquet")
     return folder
 

@@ -240,3 +240,17 @@ def test_the_reward_state_of_several_is_at_the_mean_of_their_scales(run: Run) ->
     assert reward.scale == pytest.approx(sum(scales) / 2.0, rel=1e-12)
     # The default risk-free rate, 2 % a year.
     assert reward.risk_free_per_bar == 0.02 / 250.0
+
+
+def test_other_bars_than_those_of_the_training_are_refused(run: Run, tmp_path: Path) -> None:
+    """Otherwise a report on other bars, or on training rows, would call itself out of sample."""
+    other = write_market(tmp_path / "bars", seed=99)
+    with pytest.raises(CheckpointError, match="must go on from those the specialist was trained"):
+        backtest(tiny_config(other), INSTRUMENTS, run.models, tmp_path / "backtest")
+    assert not (tmp_path / "backtest").exists()
+
+
+def test_a_test_part_inside_the_training_is_refused(run: Run, tmp_path: Path) -> None:
+    config = tiny_config(run.market, "data.train_frac=0.3", "data.validation_frac=0.1")
+    with pytest.raises(CheckpointError, match="must lie behind the bars that"):
+        backtest(config, INSTRUMENTS, run.models, tmp_path / "backtest")

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from stable_baselines3 import PPO
+from stable_baselines3.common.utils import set_random_seed
 
 from mtquant.agents.networks import observation_scaling, policy_arguments
 from mtquant.agents.specialist import ZIP_NAME, load_specialist, save_specialist
@@ -167,8 +168,11 @@ class Phase1Trainer:
         if settings.learning_rate_decay == "linear":
             rate = LinearDecay(settings.learning_rate)
         layout = env.env.layout
-        unit, scale = self.config.environment.max_position_size, world.reward.scale
-        mean, deviation = observation_scaling(layout, world.scaler, unit, scale)
+        unit = self.config.environment.max_position_size
+        mean, deviation = observation_scaling(layout, world.scaler, unit)
+        # Seeded here and not through PPO(seed=...), which would also reseed the episodes of `env`
+        # from torch's seed instead of their own branch of the tree.
+        set_random_seed(seeds.child("torch").integer())
         return PPO(
             "MlpPolicy",
             env,
@@ -183,7 +187,6 @@ class Phase1Trainer:
             vf_coef=settings.vf_coef,
             max_grad_norm=settings.max_grad_norm,
             policy_kwargs=policy_arguments(settings.hidden_units, mean, deviation),
-            seed=seeds.child("torch").integer(),
             device=self.device,
         )
 
@@ -219,21 +222,26 @@ class LinearDecay:
         self.start = start
 
     def __call__(self, progress_remaining: float) -> float:
-        """Rate when `progress_remaining` (1 at the start, 0 at the end) is left."""
-        return self.start * progress_remaining
+        """Rate when `progress_remaining` (1 at the start, 0 at the end) is left.
+
+        stable-baselines3 rounds up to whole rollouts without clamping what remains: in the last one
+        it is below 0, which would climb the loss.
+        """
+        return self.start * max(0.0, progress_remaining)
 
 
 def resolve_device(device: str) -> str:
-    """``"auto"`` becomes cuda where there is a GPU, else cpu.
+    """``"auto"`` is the cpu: small networks under stable-baselines3 are slower on a GPU, where each
+    minibatch pays for launches and copies (its own warning says so).
 
     Raises:
         ConfigError: cuda was asked for and there is none, or the name is another.
     """
     if device not in DEVICES:
-        remedy = "Use --device auto, which takes the GPU where there is one."
+        remedy = "Use --device auto."
         raise ConfigError("device", f"must be one of {', '.join(DEVICES)}", device, remedy)
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         remedy = "Use --device auto or --device cpu."
         raise ConfigError("device", "must be available on this machine", device, remedy)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.agents.specialist import bars_digest
 from mtquant.core.config import Config, EnvironmentConfig
 from mtquant.core.errors import DataError
 from mtquant.core.seeding import SeedTree
@@ -112,6 +113,8 @@ class SpecialistWorld:
             "reward_scale": self.reward.scale,
             "rules_hash": self.rules.hash(),
             "features_hash": self.pipeline.hash(),
+            "bars_sha256": bars_digest(self.bars, self.split.validation.end_ns),
+            "known_until_ns": self.split.validation.end_ns,
         }
 
     def _env(

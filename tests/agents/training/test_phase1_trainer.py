@@ -241,7 +241,8 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"device must be one of auto, cpu, cuda; found 'gpu'"):
         resolve_device("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert resolve_device("auto") == resolve_device("cuda") == "cuda"
+    assert resolve_device("cuda") == "cuda"
+    assert resolve_device("auto") == "cpu"  # small networks are slower on a GPU
 
 
 @pytest.mark.parametrize("name", ["models", "logs"])

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `training` section: PPO's numbers, their two presets and how long each phase lasts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from mtquant.core.checked import Section
+from mtquant.core.errors import ConfigError
+
+Discount = Annotated[float, Field(ge=0.0, le=1.0)]
+Decay = Literal["constant", "linear"]
+Preset = Literal["spec", "recommended"]
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return next(size for size in range(min(limit, number), 0, -1) if number % size == 0)
+
+
+class PPONumbers(Section):
+    """What one PPO update is made of.
+
+    Defaults are the spec's where it names the key, else stable-baselines3's.
+
+    Attributes:
+        learning_rate: Adam step size at the start.
+        learning_rate_decay: ``"constant"``, or ``"linear"`` to 0 at the last step of the phase.
+        batch_size: Samples per gradient step; divides ``n_envs * n_steps``.
+        n_epochs: Passes over one rollout.
+        gamma: Discount per bar.
+        gae_lambda: Lambda of generalised advantage estimation.
+        clip_range: PPO's clip of the probability ratio, around 1.
+        ent_coef: Weight of the entropy bonus.
+        vf_coef: Weight of the value loss.
+        max_grad_norm: Gradients are scaled down to this Euclidean norm.
+        n_envs: Accounts stepped side by side, per specialist.
+        n_steps: Rollout length per account, bars.
+        hidden_units: Width of each hidden layer of the actor, and of the critic.
+    """
+
+    learning_rate: PositiveFloat = 3e-4
+    learning_rate_decay: Decay = "constant"
+    batch_size: PositiveInt = 256
+    n_epochs: PositiveInt = 10
+    gamma: Discount = 0.99
+    gae_lambda: Discount = 0.95
+    clip_range: PositiveFloat = 0.2
+    ent_coef: NonNegativeFloat = 0.0
+    vf_coef: NonNegativeFloat = 0.5
+    max_grad_norm: PositiveFloat = 0.5
+    n_envs: PositiveInt = 8
+    n_steps: PositiveInt = 2048
+    hidden_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)
+
+
+class PPOSettings(PPONumbers):
+    """The numbers a trainer runs with, after the preset was applied.
+
+    Attributes:
+        preset: Which set of values this is.
+    """
+
+    preset: Preset = "spec"
+
+    @property
+    def rollout_steps(self) -> int:
+        """Samples in one rollout, all accounts together."""
+        return self.n_envs * self.n_steps
+
+    @model_validator(mode="after")
+    def _batches_fill_the_rollout(self) -> Self:
+        steps = self.rollout_steps
+        if steps % self.batch_size:
+            section = "training" if self.preset == "spec" else "training.recommended"
+            fitting = _largest_divisor(steps, self.batch_size)
+            raise ConfigError(
+                f"{section}.batch_size",
+                f"must divide n_envs * n_steps = {self.n_envs} * {self.n_steps} = {steps}",
+                self.batch_size,
+                f"Set it to {fitting}, or change {section}.n_envs or {section}.n_steps.",
+            )
+        return self
+
+
+class RecommendedConfig(Section):
+    """Settings that learn where the spec's overfit noise.
+
+    Large batches, few epochs, a decaying rate and a shorter discount. They replace the values of
+    the same name when ``training.preset`` is ``"recommended"``.
+    """
+
+    learning_rate: PositiveFloat = 1e-3
+    learning_rate_decay: Decay = "linear"
+    batch_size: PositiveInt = 2048
+    n_epochs: PositiveInt = 4
+    gamma: Discount = 0.95
+    n_envs: PositiveInt = 64
+    n_steps: PositiveInt = 256
+
+
+class TrainingConfig(PPONumbers):
+    """How the three phases learn.
+
+    Attributes:
+        preset: ``"spec"`` uses the values of this section, ``"recommended"`` overrides them by
+            `recommended`.
+        recommended: The overriding values.
+        phase_1_timesteps: Bars lived through by each specialist, all its accounts together.
+        phase_2_timesteps: The same for the meta-controller (not used yet).
+        phase_3_timesteps: The same for the joint phase (not used yet).
+        meta_update_freq: The meta-controller learns every this many iterations of phase 3 (not
+            used yet).
+        specialist_update_freq: The specialists learn every this many iterations of phase 3 (not
+            used yet).
+        checkpoint_every_updates: PPO iterations (rollout and update) between checkpoints.
+        device: ``"auto"`` takes the GPU where there is one; ``"cuda"`` without a GPU refuses.
+        torch_threads: Threads torch may use; another number gives other roundings.
+        seed: Root of the run's seed tree.
+    """
+
+    preset: Preset = "spec"
+    recommended: RecommendedConfig = RecommendedConfig()
+    phase_1_timesteps: PositiveInt = 500_000
+    phase_2_timesteps: PositiveInt = 300_000
+    phase_3_timesteps: PositiveInt = 1_000_000
+    meta_update_freq: PositiveInt = 1
+    specialist_update_freq: PositiveInt = 5
+    checkpoint_every_updates: PositiveInt = 10
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    torch_threads: PositiveInt = 1
+    seed: NonNegativeInt = 7
+
+    def effective(self) -> PPOSettings:
+        """The PPO numbers of the chosen preset."""
+        return self._resolved(self.preset)
+
+    def _resolved(self, preset: Preset) -> PPOSettings:
+        values = {name: getattr(self, name) for name in PPONumbers.model_fields}
+        if preset == "recommended":
+            values.update(self.recommended.model_dump())
+        return PPOSettings(preset=preset, **values)
+
+    @model_validator(mode="after")
+    def _both_presets_hold(self) -> Self:
+        self._resolved("spec")
+        self._resolved("recommended")
+        return self

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtquant.core.errors import ConfigError
+from mtquant.core.training_config import TrainingConfig
+
+
+def test_presets():
+    # "Training Configuration" of the training specification (document 003).
+    assert TrainingConfig().effective().batch_size == 256
+    settings = TrainingConfig(preset="recommended").effective()
+    # STACK, part A: what learnt on the planted markets; 64 accounts x 256 bars is one rollout.
+    assert (settings.batch_size, settings.n_epochs, settings.gamma) == (2048, 4, 0.95)
+    assert (settings.learning_rate, settings.learning_rate_decay) == (1e-3, "linear")
+    assert settings.rollout_steps == 64 * 256
+    # What the preset does not name stays.
+    assert settings.clip_range == 0.2
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 2000), st.booleans())
+def test_batches_fill_the_rollout(n_envs, n_steps, batch_size, recommended):
+    keys = {"n_envs": n_envs, "n_steps": n_steps, "batch_size": batch_size}
+    values = {"recommended": keys} if recommended else keys
+    if n_envs * n_steps % batch_size == 0:
+        TrainingConfig(**values)
+        return
+    with pytest.raises(ConfigError) as caught:
+        TrainingConfig(**values)
+    section = "training.recommended" if recommended else "training"
+    assert caught.value.field == f"{section}.batch_size"
+    fitting = int(caught.value.remedy.split()[3].rstrip(","))
+    assert fitting <= batch_size and n_envs * n_steps % fitting == 0
