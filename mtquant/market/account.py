@@ -49,6 +49,8 @@ COLUMNS = 13
     B_FINANCING,  # paid in the current bar
 ) = range(9)
 
+LEAST_QUANTITY = 1e-300  # in place of 0 below a line that is not used then
+
 
 def new_accounts(n_accounts: int, n_instruments: int) -> Float:
     """Room for E accounts, float64 [E, 1 + N, COLUMNS], not yet opened."""
@@ -158,18 +160,19 @@ def book_fill(
     slippage = notional * h
     fee = size * m * abs(price) * rate * rules[n, R_COMMISSION] * scale
 
-    # One formula for opening, adding, reducing, closing and flipping: random policies make every
-    # branch a coin flip.
+    # One formula for opening, adding, reducing, closing and flipping, and choices between numbers
+    # that are there already: the side of an order is a coin flip that no branch can predict.
     closed = min(size, abs(q)) if q * done < 0.0 else 0.0
     kept, opened = abs(q) - closed, size - closed
     account[0, A_CASH] += closed * -side * m * (price - average) * rate - fee
-    average = (average * kept + price * opened) / (kept + opened) if opened > 0.0 else average
+    total = max(kept + opened, LEAST_QUANTITY)
+    blended = (average * kept + price * opened) / total
     lot = rules[n, R_LOT]
     q = np.floor((q + done) / lot + 0.5) * lot
-    if kept == 0.0:
-        account[n + 1, B_HELD_BARS] = 0.0
-    if q == 0.0:
-        average = 0.0
+    average = blended if opened > 0.0 else average
+    average = average if q != 0.0 else 0.0
+    held = account[n + 1, B_HELD_BARS]
+    account[n + 1, B_HELD_BARS] = held if kept > 0.0 else 0.0
     account[n + 1, B_POSITION] = q
     account[n + 1, B_AVERAGE] = average
     account[0, BAR_FEE] += fee

@@ -148,14 +148,15 @@ def fill_orders(account: Float, bar: Float, row: int, rules: Float, fills: Float
     the marks.
     """
     ample = _margin_is_ample(account, rules)
-    for raising in range(2):
+    alone = rules.shape[0] == 1  # one instrument needs no order among its orders
+    for raising in range(1 if alone else 2):
         for n in range(rules.shape[0]):
             order = account[n + 1, B_QUEUED]
             if order == 0.0:
                 continue
             q = account[n + 1, B_POSITION]
             raises = q * order >= 0.0 or abs(order) > abs(q)
-            if raises == (raising == 1):
+            if alone or raises == (raising == 1):
                 account[n + 1, B_QUEUED] = 0.0
                 tradable = bar[n, T_TRADABLE] > 0.0
                 _fill_order(account, n, order, tradable, ample, rules, fills, row)
