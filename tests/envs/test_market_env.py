@@ -21,14 +21,8 @@ from mtquant.core import outcome as oc
 from mtquant.core.config import EnvironmentConfig
 from mtquant.core.errors import DataError
 from mtquant.core.seeding import SeedTree
-from mtquant.envs.market_env import (
-    DONE_TERMINATED,
-    DONE_TRUNCATED,
-    EPISODE_NAMES,
-    MarketEnv,
-    reward_scale,
-    step_accounts,
-)
+from mtquant.envs.fused import DONE_TERMINATED, DONE_TRUNCATED, EPISODE_NAMES, step_accounts
+from mtquant.envs.market_env import MarketEnv, reward_scale
 from mtquant.market.account import A_COST_SCALE, BAR_FILLS
 from mtquant.market.desk import Desk
 from mtquant.market.tape import T_CLOSE, T_TRADABLE

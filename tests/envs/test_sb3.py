@@ -12,7 +12,7 @@ from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from mtquant.core.seeding import SeedTree
-from mtquant.envs.market_env import EPISODE_NAMES
+from mtquant.envs.fused import EPISODE_NAMES
 from mtquant.envs.sb3 import MarketVecEnv
 from tests.support.markets import walk_world
 
