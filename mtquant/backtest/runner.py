@@ -16,7 +16,13 @@ from mtquant.core.errors import DataError
 from mtquant.core.protocols import Observation, Policy
 from mtquant.market.desk import Desk
 from mtquant.market.ledger import Ledger
-from mtquant.market.observation import ObservationLayout, observable, write_observation
+from mtquant.market.observation import (
+    ObservationLayout,
+    new_seen,
+    observable,
+    see_block,
+    write_observation,
+)
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 from mtquant.rewards.compose import STATE_NAMES, STATES, TERMS, Reward, start_reward, step_reward
@@ -61,20 +67,14 @@ def run_backtest(
     reward_state, trace = np.zeros(STATES), np.zeros(TERMS)
     parameters, weights = reward.parameter_vector(), reward.weight_vector()
     start_reward(reward_state)
+    shown = new_seen(layout, lanes=1)
     state = policy.initial_state()
     for _ in range(rows.stop - rows.start - 1):
         values = np.zeros(layout.size, dtype=np.float32)
-        write_observation(
-            values,
-            desk.account,
-            desk.row,
-            features,
-            layout.window_bars,
-            tape.prices,
-            desk.rules_matrix,
-            desk.outcome,
-            reward_state,
+        see_block(
+            desk.block, desk.bars, desk.rules_matrix, desk.outcomes, reward_state[:, None], shown
         )
+        write_observation(values, desk.row, features, layout.window_bars, shown, 0)
         seen = Observation(values, int(tape.stamps[desk.row]), tape.symbols, names)
         targets, state = policy.act(seen, state)
         desk.plan(targets)

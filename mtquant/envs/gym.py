@@ -54,8 +54,8 @@ class MarketGymEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         """Lives through one bar."""
         ended = self.env.step(np.asarray(action, dtype=np.float32).reshape(1, -1))
         reward = float(self.env.rewards[0])
-        if not ended:
+        if not len(ended):
             return self.env.observations[0].copy(), reward, False, False, {}
-        end = ended[0][1]
+        end = self.env.episode_end(0)
         info = {"totals": end.totals, "drawdown": end.drawdown}
         return end.terminal_observation, reward, not end.truncated, end.truncated, info

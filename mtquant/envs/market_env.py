@@ -17,15 +17,29 @@ from mtquant.core import outcome as oc
 from mtquant.core.config import EnvironmentConfig
 from mtquant.core.errors import DataError, PolicyError
 from mtquant.core.seeding import SeedTree
-from mtquant.envs.fused import DONE_TRUNCATED, EPISODE_NAMES, step_accounts
-from mtquant.market.observation import ObservationLayout, observable, write_observation
+from mtquant.envs.fused import (
+    BOOK_ROWS,
+    DONE_TRUNCATED,
+    EPISODE_NAMES,
+    EPISODE_ROWS,
+    OUTCOMES,
+    STATE_ROWS,
+    TRACE_ROWS,
+    observe_accounts,
+    step_accounts,
+)
+from mtquant.market.account import LANES
+from mtquant.market.desk import new_scratch
+from mtquant.market.observation import ObservationLayout, new_seen, observable
 from mtquant.market.rules import Rules
 from mtquant.market.simulator import DRAWS, Simulator
 from mtquant.market.tape import T_CLOSE, T_TRADABLE, Tape
-from mtquant.rewards.compose import STATE_NAMES, STATES, TERMS, Reward, start_reward
+from mtquant.rewards.compose import STATE_NAMES, Reward, start_reward
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+Rows = NDArray[np.int64]
+NOBODY = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -115,18 +129,16 @@ class MarketEnv:
         self.reward = reward
         self._parameters = reward.parameter_vector()
         self._weights = reward.weight_vector()
-        self.reward_state = np.zeros((n_accounts, STATES))
-        self._trace = np.zeros((n_accounts, TERMS))
-        self._episode = np.zeros((n_accounts, len(EPISODE_NAMES)))
+        n_blocks = len(self.simulator.blocks)
+        self._books = np.zeros((n_blocks, BOOK_ROWS + 1, LANES))
         self.observations = np.zeros((n_accounts, self.layout.size), dtype=np.float32)
         self.rewards = np.zeros(n_accounts, dtype=np.float32)
         self.done = np.zeros(n_accounts, dtype=np.uint8)
         self._last_values = np.zeros_like(self.observations)
-        self._last_outcomes = np.zeros_like(self.simulator.outcomes)
-        self._last_trace = np.zeros_like(self._trace)
-        self._last_episode = np.zeros_like(self._episode)
+        self._last_books = np.zeros((n_accounts, BOOK_ROWS + 1))
         self._action_shape = (n_accounts, n)
-        self._wanted = np.zeros(n)
+        self._bars, self._scratch = new_scratch(n, LANES)
+        self._seen = new_seen(self.layout, LANES)
         self._no_fills = np.zeros((0, len(oc.FILL_COLUMNS)))
 
     def __len__(self) -> int:
@@ -140,19 +152,35 @@ class MarketEnv:
         """Starts a new episode in every account and returns the observations (the env's own
         array).
         """
+        simulator = self.simulator
         for e in range(len(self)):
-            self._start(e)
+            simulator.start_episode(e)
+            book = self.book(e)
+            book[:] = 0.0
+            start_reward(book[STATE_ROWS])
+        observe_accounts(
+            simulator.blocks,
+            simulator.row,
+            simulator.tape.prices,
+            self.features,
+            self.layout.window_bars,
+            simulator.rules_matrix,
+            self._books,
+            self._bars,
+            self._seen,
+            self.observations,
+        )
         return self.observations
 
-    def step(self, actions: Float32) -> list[tuple[int, EpisodeEnd]]:
+    def step(self, actions: Float32) -> Rows:
         """Steps every account by one bar.
 
         Args:
             actions: float32 [E, N]; a value that is not finite leaves that position alone.
 
         Returns:
-            For each episode that ended: its account and what it left behind. `observations`,
-            `rewards` and `done` hold the rest.
+            int64, the accounts whose episode ended; `episode_end` tells what it left behind until
+            the account's next one ends. `observations`, `rewards` and `done` hold the rest.
 
         Raises:
             PolicyError: The actions have another shape or type.
@@ -168,7 +196,7 @@ class MarketEnv:
         ended = step_accounts(
             actions,
             self.unit,
-            simulator.account,
+            simulator.blocks,
             simulator.row,
             simulator.end,
             simulator.tape.prices,
@@ -178,59 +206,47 @@ class MarketEnv:
             simulator.rules_matrix,
             simulator.caps,
             simulator.settings,
-            simulator.outcomes,
-            self.reward_state,
+            self._books,
             self._parameters,
             self._weights,
-            self._trace,
-            self._episode,
             self.rewards,
             self.done,
             self.observations,
-            self._wanted,
             self._no_fills,
+            self._bars,
+            self._scratch,
+            self._seen,
             simulator.starts,
             simulator.ends,
             simulator.scales,
             simulator.cursor,
             simulator.rules.initial_equity,
             self._last_values,
-            self._last_outcomes,
-            self._last_trace,
-            self._last_episode,
+            self._last_books,
         )
         if not ended:
-            return []
-        return [(int(e), self._finish(int(e))) for e in np.flatnonzero(self.done)]
+            return NOBODY
+        finished = np.flatnonzero(self.done)
+        for e in finished[simulator.cursor[finished] == DRAWS]:
+            simulator.draw(int(e))
+        return finished
 
-    def _finish(self, e: int) -> EpisodeEnd:
-        if self.simulator.cursor[e] == DRAWS:
-            self.simulator.draw(e)
+    def episode_end(self, e: int) -> EpisodeEnd:
+        """What account e's latest finished episode left behind."""
+        book = self._last_books[e].copy()
         return EpisodeEnd(
             terminal_observation=self._last_values[e].copy(),
             truncated=bool(self.done[e] == DONE_TRUNCATED),
-            totals=dict(zip(EPISODE_NAMES, self._last_episode[e].tolist(), strict=True)),
-            terms=self._last_trace[e].copy(),
-            outcome=self._last_outcomes[e].copy(),
+            totals=dict(zip(EPISODE_NAMES, book[EPISODE_ROWS].tolist(), strict=True)),
+            terms=book[TRACE_ROWS],
+            outcome=book[:OUTCOMES],
         )
 
-    def _start(self, e: int) -> None:
-        simulator = self.simulator
-        simulator.start_episode(e)
-        start_reward(self.reward_state[e])
-        self._trace[e] = 0.0
-        self._episode[e] = 0.0
-        write_observation(
-            self.observations[e],
-            simulator.account[e],
-            simulator.row[e],
-            self.features,
-            self.layout.window_bars,
-            simulator.tape.prices,
-            simulator.rules_matrix,
-            simulator.outcomes[e],
-            self.reward_state[e],
-        )
+    def book(self, e: int) -> Float:
+        """What account e has written down, float64 [BOOK_ROWS + 1] (a view; rows as in
+        `fused.py`).
+        """
+        return self._books[e // LANES, :, e % LANES]
 
 
 def reward_scale(tape: Tape, rows: slice, unit: float) -> float:

@@ -58,7 +58,8 @@ class MarketVecEnv(VecEnv):
         """Steps all accounts; observations of ended episodes are the next episodes' first."""
         ended = self.env.step(self._actions)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for e, end in ended:
+        for e in ended:
+            end = self.env.episode_end(e)
             infos[e] = {
                 "terminal_observation": end.terminal_observation,
                 "TimeLimit.truncated": end.truncated,

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The desk: plan, fill and book for one bar, the same everywhere (docs/execution.md).
 
-`desk_bar` is the compiled order of events for one account and one bar. `Desk` drives it for a
-single account with the ledger on: the backtest and the paper loop use it; training runs `desk_bar`
-for many accounts (`simulator.py`).
+`desk_bar` is the compiled order of events for a block of accounts and one bar of each. There is one
+kernel for all drivers: `Desk` runs it for a single account with the ledger on (backtest and paper
+loop), `envs/fused.py` for blocks of many (training). Every event is a loop over instruments around
+a loop over accounts without branches, which the compiler turns into vector instructions.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from mtquant.market.account import (
     A_PEAK,
     A_USED_MARGIN,
     A_VARIANCE,
-    B_AVERAGE,
     B_FINANCING,
     B_HELD_BARS,
     B_MARK,
@@ -36,13 +36,16 @@ from mtquant.market.account import (
     BAR_SLIPPAGE,
     BAR_STOPS,
     BAR_TRADED,
-    new_accounts,
+    gain_of,
+    margin_of,
+    new_block,
     open_account,
+    value_of,
 )
 from mtquant.market.execution import charge_financing, fill_orders, liquidate, trigger_stops
 from mtquant.market.ledger import Ledger
-from mtquant.market.planning import plan_account
-from mtquant.market.rules import R_MARGIN, R_MULTIPLIER, S_BANKRUPTCY, S_FILL_AT_CLOSE, Rules
+from mtquant.market.planning import plan_block
+from mtquant.market.rules import R_MULTIPLIER, S_BANKRUPTCY, S_FILL_AT_CLOSE, Rule, Rules, rule_of
 from mtquant.market.tape import (
     C_BENCHMARK,
     C_ELAPSED,
@@ -51,138 +54,190 @@ from mtquant.market.tape import (
     T_RATE_CLOSE,
     T_RATE_OPEN,
     T_TRADABLE,
+    TAPE_COLUMNS,
     Tape,
 )
 
 Float = NDArray[np.float64]
+Rows = NDArray[np.int64]
 EQUITY_FLOOR_FRAC = 1e-6  # of the deposit: what a ruined account counts as in the logarithm
 VARIANCE_DECAY = 0.94  # RiskMetrics Technical Document, 4th ed. 1996, daily decay factor
 TAIL_SIGMAS = 1.645  # 95 % quantile of the normal distribution
 
-
-@kernel
-def _start_bar(account: Float) -> None:
-    account[0, BAR_FEE] = 0.0
-    account[0, BAR_SLIPPAGE] = 0.0
-    account[0, BAR_TRADED] = 0.0
-    account[0, BAR_STOPS] = 0.0
-    account[0, BAR_FILLS] = 0.0
-
-
-@kernel
-def _mark_open(account: Float, bar: Float) -> None:
-    for n in range(bar.shape[0]):
-        if bar[n, T_TRADABLE] > 0.0:
-            account[n + 1, B_MARK] = bar[n, T_OPEN]
-        account[n + 1, B_RATE] = bar[n, T_RATE_OPEN]
+# Scratch rows of a block, float64 [SCRATCH_ROWS, L].
+SCRATCH_ROWS = 5
+(
+    W_ELAPSED,  # seconds since the bar before
+    W_BENCHMARK,
+    W_BEFORE,  # equity when the decision was made
+    W_SUM,  # sum over instruments, of whatever the event adds up
+    W_RATIO,  # floored equity / equity before
+) = range(SCRATCH_ROWS)
 
 
-@kernel
-def _mark_close(account: Float, bar: Float, rules: Float) -> tuple[float, float, float]:
-    """Marks the account at the close; returns the value held, gross and net, and the financing of
-    the bar.
+def new_scratch(n_instruments: int, lanes: int) -> tuple[Float, Float]:
+    """Scratch space of `desk_bar`: bars, float64 [N, TAPE_COLUMNS, lanes], and float64
+    [SCRATCH_ROWS, lanes].
     """
-    equity, margin = account[0, A_CASH], 0.0
-    gross, net, financing = 0.0, 0.0, 0.0
-    for n in range(bar.shape[0]):
-        tradable = bar[n, T_TRADABLE] > 0.0
-        if tradable:
-            account[n + 1, B_MARK] = bar[n, T_CLOSE]
-        rate = bar[n, T_RATE_CLOSE]
-        account[n + 1, B_RATE] = rate
-        financing += account[n + 1, B_FINANCING]
-        q = account[n + 1, B_POSITION]
-        if q != 0.0:
-            mark, m = account[n + 1, B_MARK], rules[n, R_MULTIPLIER]
-            account[n + 1, B_HELD_BARS] += 1.0 if tradable else 0.0
-            equity += q * m * (mark - account[n + 1, B_AVERAGE]) * rate
-            value = q * m * mark * rate
-            net += value
-            gross += abs(value)
-            margin += abs(value) * rules[n, R_MARGIN]
-    account[0, A_EQUITY] = equity
-    account[0, A_PEAK] = max(account[0, A_PEAK], equity)
-    account[0, A_USED_MARGIN] = margin
-    return gross, net, financing
+    return np.zeros((n_instruments, TAPE_COLUMNS, lanes)), np.zeros((SCRATCH_ROWS, lanes))
+
+
+@kernel
+def load_bars(tape: Float, rows: Rows, back: int, bars: Float, live: int) -> None:
+    """Lays the bars `back` rows before the accounts' own side by side."""
+    for i in range(live):
+        bar = tape[rows[i] - back]
+        for n in range(bar.shape[0]):
+            for column in range(TAPE_COLUMNS):
+                bars[n, column, i] = bar[n, column]
+
+
+@kernel
+def _start_bar(block: Float, clock: Float, rows: Rows, scratch: Float, live: int) -> None:
+    for i in range(live):
+        scratch[W_ELAPSED, i] = clock[rows[i], C_ELAPSED]
+        scratch[W_BENCHMARK, i] = clock[rows[i], C_BENCHMARK]
+    for i in range(block.shape[2]):
+        scratch[W_BEFORE, i] = block[0, A_EQUITY, i]
+        block[0, BAR_FEE, i] = 0.0
+        block[0, BAR_SLIPPAGE, i] = 0.0
+        block[0, BAR_TRADED, i] = 0.0
+        block[0, BAR_STOPS, i] = 0.0
+        block[0, BAR_FILLS, i] = 0.0
+
+
+@kernel
+def _mark_open(block: Float, bars: Float) -> None:
+    for n in range(bars.shape[0]):
+        for i in range(block.shape[2]):
+            mark, opened = block[n + 1, B_MARK, i], bars[n, T_OPEN, i]
+            block[n + 1, B_MARK, i] = opened if bars[n, T_TRADABLE, i] > 0.0 else mark
+            block[n + 1, B_RATE, i] = bars[n, T_RATE_OPEN, i]
+
+
+@kernel
+def _mark_close(block: Float, bars: Float, rules: Float, outcomes: Float) -> None:
+    """Marks the accounts at the close; what they hold, gross and net, and the financing of the bar
+    go into the outcome (still in money).
+    """
+    for i in range(block.shape[2]):
+        block[0, A_EQUITY, i] = block[0, A_CASH, i]
+        block[0, A_USED_MARGIN, i] = 0.0
+        outcomes[oc.GROSS, i] = 0.0
+        outcomes[oc.NET, i] = 0.0
+        outcomes[oc.FINANCING, i] = 0.0
+    for n in range(bars.shape[0]):
+        rule = rule_of(rules, n)
+        for i in range(block.shape[2]):
+            _mark_position(block, i, n, bars, rule)
+            value = value_of(block, i, n, rule[R_MULTIPLIER])
+            value = value if block[n + 1, B_POSITION, i] != 0.0 else 0.0
+            outcomes[oc.NET, i] += value
+            outcomes[oc.GROSS, i] += abs(value)
+            outcomes[oc.FINANCING, i] += block[n + 1, B_FINANCING, i]
+
+
+@kernel
+def _mark_position(block: Float, i: int, n: int, bars: Float, rule: Rule) -> None:
+    """One position at the close: mark, rate, bars held; equity and used margin are added to."""
+    tradable = bars[n, T_TRADABLE, i] > 0.0
+    mark, close = block[n + 1, B_MARK, i], bars[n, T_CLOSE, i]
+    block[n + 1, B_MARK, i] = close if tradable else mark
+    block[n + 1, B_RATE, i] = bars[n, T_RATE_CLOSE, i]
+    block[n + 1, B_HELD_BARS, i] += 1.0 if tradable & (block[n + 1, B_POSITION, i] != 0.0) else 0.0
+    block[0, A_EQUITY, i] += gain_of(block, i, n, rule[R_MULTIPLIER])
+    block[0, A_USED_MARGIN, i] += margin_of(block, i, n, rule)
 
 
 @kernel
 def _write_outcome(
-    account: Float,
-    before: float,
-    benchmark: float,
-    held: tuple[float, float, float],
-    settings: Float,
-    outcome: Float,
+    block: Float, i: int, scratch: Float, bankruptcy_frac: float, outcomes: Float
 ) -> None:
-    """One Outcome row from the marked account; then the EWMA variance takes in this bar's
-    return.
+    """One Outcome row from the marked account, but for its growth; then the EWMA variance takes in
+    this bar's return.
     """
-    gross, net, financing = held
-    equity = account[0, A_EQUITY]
-    ruined = equity <= settings[S_BANKRUPTCY] * account[0, A_INITIAL]
-    floored = max(equity, EQUITY_FLOOR_FRAC * account[0, A_INITIAL])
+    before, equity, initial = scratch[W_BEFORE, i], block[0, A_EQUITY, i], block[0, A_INITIAL, i]
+    peak = max(block[0, A_PEAK, i], equity)
+    block[0, A_PEAK, i] = peak
+    ruined = equity <= bankruptcy_frac * initial
+    floored = max(equity, EQUITY_FLOOR_FRAC * initial)
     per_before, per_equity = 1.0 / before, 1.0 / floored
     simple = (equity - before) * per_before
-    variance = account[0, A_VARIANCE]
-
-    outcome[oc.EQUITY_BEFORE] = before
-    outcome[oc.EQUITY] = equity
-    outcome[oc.GROWTH] = math.log(floored * per_before)
-    outcome[oc.SIMPLE_RETURN] = simple
-    outcome[oc.BENCHMARK] = benchmark
-    outcome[oc.FEE] = account[0, BAR_FEE]
-    outcome[oc.SLIPPAGE] = account[0, BAR_SLIPPAGE]
-    outcome[oc.FINANCING] = financing
-    outcome[oc.COST] = (account[0, BAR_FEE] + account[0, BAR_SLIPPAGE]) * per_before
-    outcome[oc.TURNOVER] = account[0, BAR_TRADED] * per_before
-    outcome[oc.DRAWDOWN] = 1.0 - equity / account[0, A_PEAK]
-    outcome[oc.TAIL_LOSS] = max(0.0, -simple - TAIL_SIGMAS * math.sqrt(variance))
-    outcome[oc.GROSS] = gross * per_equity
-    outcome[oc.NET] = net * per_equity
-    outcome[oc.MARGIN_USE] = account[0, A_USED_MARGIN] * per_equity
-    outcome[oc.BINDING] = account[0, A_BINDING]
-    outcome[oc.STATUS] = oc.STATUS_BANKRUPT if ruined else oc.STATUS_ACTIVE
-    account[0, A_VARIANCE] = VARIANCE_DECAY * variance + (1.0 - VARIANCE_DECAY) * simple * simple
+    variance = block[0, A_VARIANCE, i]
+    fee, slippage = block[0, BAR_FEE, i], block[0, BAR_SLIPPAGE, i]
+    scratch[W_RATIO, i] = floored * per_before
+    outcomes[oc.EQUITY_BEFORE, i] = before
+    outcomes[oc.EQUITY, i] = equity
+    outcomes[oc.SIMPLE_RETURN, i] = simple
+    outcomes[oc.BENCHMARK, i] = scratch[W_BENCHMARK, i]
+    outcomes[oc.FEE, i] = fee
+    outcomes[oc.SLIPPAGE, i] = slippage
+    outcomes[oc.COST, i] = (fee + slippage) * per_before
+    outcomes[oc.TURNOVER, i] = block[0, BAR_TRADED, i] * per_before
+    outcomes[oc.DRAWDOWN, i] = 1.0 - equity / peak
+    outcomes[oc.TAIL_LOSS, i] = max(0.0, -simple - TAIL_SIGMAS * math.sqrt(variance))
+    outcomes[oc.GROSS, i] *= per_equity
+    outcomes[oc.NET, i] *= per_equity
+    outcomes[oc.MARGIN_USE, i] = block[0, A_USED_MARGIN, i] * per_equity
+    outcomes[oc.BINDING, i] = block[0, A_BINDING, i]
+    outcomes[oc.STATUS, i] = float(oc.STATUS_BANKRUPT) if ruined else float(oc.STATUS_ACTIVE)
+    block[0, A_VARIANCE, i] = VARIANCE_DECAY * variance + (1.0 - VARIANCE_DECAY) * simple * simple
 
 
 @kernel
 def desk_bar(
-    account: Float,
-    row: int,
+    block: Float,
+    rows: Rows,
     tape: Float,
     clock: Float,
     rules: Float,
     settings: Float,
-    outcome: Float,
+    outcomes: Float,
     fills: Float,
+    bars: Float,
+    scratch: Float,
+    live: int,
 ) -> None:
-    """Lives an account through bar `row` (>= 1): events 0 to 5 of docs/execution.md.
+    """Lives L accounts through one bar each: events 0 to 5 of docs/execution.md.
 
     Args:
-        account: float64 [1 + N, COLUMNS]; its queued orders were planned at the close of bar
-        ``row - 1``. tape: float64 [T, N, TAPE_COLUMNS].
+        block: float64 [1 + N, COLUMNS, L]; the queued orders were planned at the close of the bars
+            before.
+        rows: int64 [L], the bars, >= 1.
+        tape: float64 [T, N, TAPE_COLUMNS].
         clock: float64 [T, CLOCK_COLUMNS].
         rules: float64 [N, RULE_COLUMNS].
         settings: float64 [SETTING_COLUMNS].
-        outcome: float64 [len(OUTCOME_COLUMNS)]; written.
+        outcomes: float64 [len(OUTCOME_COLUMNS), L]; written.
         fills: float64 [M, len(FILL_COLUMNS)]; receives fills and refusals of this bar while it has
-            room (M = 0: none).
+            room (M = 0: none, and the only choice with several accounts).
+        bars: Scratch space, float64 [N, TAPE_COLUMNS, L].
+        scratch: Scratch space, float64 [SCRATCH_ROWS, L].
+        live: Lanes in use, the first ones; what the others hold is of no account.
     """
-    before = account[0, A_EQUITY]
-    bar = tape[row]
-    _start_bar(account)
     at_close = settings[S_FILL_AT_CLOSE] > 0.0
+    _start_bar(block, clock, rows, scratch, live)
     if at_close:
-        fill_orders(account, tape[row - 1], row - 1, rules, fills)
-    charge_financing(account, rules, clock[row, C_ELAPSED])
-    _mark_open(account, bar)
+        load_bars(tape, rows, 1, bars, live)
+        # Fills are dated to the bar whose close it is.
+        for i in range(live):
+            rows[i] -= 1
+        fill_orders(block, bars, rows, rules, fills, scratch[W_SUM], live)
+        for i in range(live):
+            rows[i] += 1
+    load_bars(tape, rows, 0, bars, live)
+    charge_financing(block, rules, scratch[W_ELAPSED])
+    _mark_open(block, bars)
     if not at_close:
-        fill_orders(account, bar, row, rules, fills)
-    trigger_stops(account, bar, row, rules, fills)
-    liquidate(account, bar, row, rules, settings, fills)
-    held = _mark_close(account, bar, rules)
-    _write_outcome(account, before, clock[row, C_BENCHMARK], held, settings, outcome)
+        fill_orders(block, bars, rows, rules, fills, scratch[W_SUM], live)
+    trigger_stops(block, bars, rows, rules, fills)
+    liquidate(block, bars, rows, rules, settings, fills, scratch[W_SUM], live)
+    _mark_close(block, bars, rules, outcomes)
+    bankruptcy_frac = settings[S_BANKRUPTCY]
+    for i in range(block.shape[2]):
+        _write_outcome(block, i, scratch, bankruptcy_frac, outcomes)
+    for i in range(live):  # apart: a logarithm is no vector instruction
+        outcomes[oc.GROWTH, i] = math.log(scratch[W_RATIO, i])
 
 
 class Desk:
@@ -213,17 +268,21 @@ class Desk:
         self.caps = rules.caps()
         self.settings = rules.settings()
         n = len(tape.symbols)
-        self.account = new_accounts(1, n)[0]
-        self.outcome = np.zeros(len(oc.OUTCOME_COLUMNS))
-        self._wanted = np.zeros(n)
+        self.block = new_block(n, lanes=1)
+        self.account = self.block[:, :, 0]
+        self.outcomes = np.zeros((len(oc.OUTCOME_COLUMNS), 1))
+        self.outcome = self.outcomes[:, 0]
+        self.bars, self._scratch = new_scratch(n, lanes=1)
+        self._rows = np.array([start_row])
         # Each instrument can fill its order and then be stopped or liquidated in the same bar.
         self._buffer = np.zeros((2 * n, len(oc.FILL_COLUMNS)))
-        self._rows: list[tuple[Float, ...]] = []
+        self._lived: list[tuple[Float, ...]] = []
         self._fills: list[Float] = []
         self._first_row = start_row + 1
         open_account(self.account, self.initial_equity, cost_scale, tape.prices[start_row])
+        load_bars(tape.prices, self._rows, 0, self.bars, 1)
 
-    def block(self, column: int) -> Float:
+    def column(self, column: int) -> Float:
         """One account column of every instrument, float64 [N] (a view)."""
         return self.account[1:, column]
 
@@ -239,7 +298,7 @@ class Desk:
         Raises:
             PolicyError: The shape is wrong. Values are the limits' business, not an error.
         """
-        shape = self._wanted.shape
+        shape = self.caps.shape
         if np.shape(targets) != shape:
             raise PolicyError(
                 "targets",
@@ -247,28 +306,33 @@ class Desk:
                 np.shape(targets),
                 "Give one exposure per instrument.",
             )
-        self.block(B_TARGET)[:] = targets
-        plan_account(self.account, self.rules_matrix, self.caps, self.settings, self._wanted)
+        self.column(B_TARGET)[:] = targets
+        gross = self._scratch[W_SUM]
+        plan_block(self.block, self.rules_matrix, self.caps, self.settings, gross, 1)
 
     def advance(self) -> Float:
         """Lives through the next bar and returns its Outcome, float64 [len(OUTCOME_COLUMNS)]."""
         self.row += 1
-        targets = self.block(B_TARGET).copy()
+        targets = self.column(B_TARGET).copy()
+        self._rows[0] = self.row
         desk_bar(
-            self.account,
-            self.row,
+            self.block,
+            self._rows,
             self.tape.prices,
             self.tape.clock,
             self.rules_matrix,
             self.settings,
-            self.outcome,
+            self.outcomes,
             self._buffer,
+            self.bars,
+            self._scratch,
+            1,
         )
         count = int(self.account[0, BAR_FILLS])
         if count:
             self._fills.append(self._buffer[:count].copy())
         kept = (B_POSITION, B_MARK, B_RATE, B_FINANCING)
-        self._rows.append((self.outcome.copy(), *(self.block(c).copy() for c in kept), targets))
+        self._lived.append((self.outcome.copy(), *(self.column(c).copy() for c in kept), targets))
         return self.outcome
 
     def ledger(self) -> Ledger:
@@ -276,10 +340,10 @@ class Desk:
         n = len(self.tape.symbols)
         widths = (len(oc.OUTCOME_COLUMNS), n, n, n, n, n)
         columns = [
-            np.array([row[k] for row in self._rows]).reshape(len(self._rows), size)
+            np.array([row[k] for row in self._lived]).reshape(len(self._lived), size)
             for k, size in enumerate(widths)
         ]
-        rows = np.arange(self._first_row, self._first_row + len(self._rows))
+        rows = np.arange(self._first_row, self._first_row + len(self._lived))
         empty = np.zeros((0, len(oc.FILL_COLUMNS)))
         return Ledger(
             name=self.name,

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FILL: queued orders, stops and liquidation against one bar (docs/execution.md, steps 1 to 3)."""
+"""FILL: queued orders, stops and liquidation against one bar (docs/execution.md, steps 1 to 3).
+
+Every event takes a whole block of accounts. What happens to most of them on most bars is written
+without branches, so that the lanes run abreast; the accounts that need a closer look (an order that
+the margin may not carry, a position about to be liquidated) are dealt with one by one.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +24,9 @@ from mtquant.market.account import (
     B_RATE,
     BAR_STOPS,
     book_fill,
-    equity_at_marks,
-    used_margin,
-    write_fill,
+    gain_of,
+    margin_of,
+    value_of,
 )
 from mtquant.market.rules import (
     R_COMMISSION,
@@ -35,47 +40,54 @@ from mtquant.market.rules import (
     R_STOP,
     R_TAKE,
     S_MAINTENANCE,
+    Rule,
+    rule_of,
 )
 from mtquant.market.tape import T_HIGH, T_LOW, T_OPEN, T_RATE_OPEN, T_TRADABLE
 
 Float = NDArray[np.float64]
+Rows = NDArray[np.int64]
 SECONDS_PER_YEAR = 31_536_000.0
+AMPLE_FRAC = 0.99  # of equity: what old positions and all orders may need to pass unexamined
 
 
 @kernel
-def charge_financing(account: Float, rules: Float, elapsed: float) -> None:
-    """Takes the financing of the elapsed seconds from cash, per instrument at its last known mid
-    and rate.
+def charge_financing(block: Float, rules: Float, elapsed: Float) -> None:
+    """Takes the financing of the elapsed seconds (float64 [L]) from cash, per instrument at its
+    last known mid and rate.
     """
     for n in range(rules.shape[0]):
-        q = account[n + 1, B_POSITION]
-        cost = 0.0
-        if q != 0.0:
-            yearly = rules[n, R_FINANCING_LONG] if q > 0.0 else rules[n, R_FINANCING_SHORT]
-            value = abs(q) * rules[n, R_MULTIPLIER] * abs(account[n + 1, B_MARK])
-            cost = value * account[n + 1, B_RATE] * yearly * elapsed / SECONDS_PER_YEAR
-            account[0, A_CASH] -= cost
-        account[n + 1, B_FINANCING] = cost
+        rule = rule_of(rules, n)
+        for i in range(block.shape[2]):
+            q = block[n + 1, B_POSITION, i]
+            yearly = rule[R_FINANCING_LONG] if q > 0.0 else rule[R_FINANCING_SHORT]
+            value = abs(value_of(block, i, n, rule[R_MULTIPLIER]))
+            cost = value * yearly * elapsed[i] / SECONDS_PER_YEAR
+            cost = cost if q != 0.0 else 0.0
+            block[0, A_CASH, i] -= cost
+            block[n + 1, B_FINANCING, i] = cost
 
 
 @kernel
-def _affordable(account: Float, n: int, order: float, rules: Float) -> float:
+def _affordable(block: Float, i: int, n: int, order: float, rules: Float) -> float:
     """The order cut to what free margin allows (signed, whole lots where it was cut; 0 =
     refused).
     """
-    q = account[n + 1, B_POSITION]
-    mid = account[n + 1, B_MARK]
+    q = block[n + 1, B_POSITION, i]
+    mid = block[n + 1, B_MARK, i]
     side = 1.0 if order > 0.0 else -1.0
     size = abs(order)
     closing = min(size, abs(q)) if q * order < 0.0 else 0.0
     held = abs(q) if q * order > 0.0 else 0.0
-    notional = rules[n, R_MULTIPLIER] * mid * account[n + 1, B_RATE]
-    h = rules[n, R_HALF_COST] * account[0, A_COST_SCALE]
-    commission = rules[n, R_COMMISSION] * account[0, A_COST_SCALE]
+    notional = rules[n, R_MULTIPLIER] * mid * block[n + 1, B_RATE, i]
+    h = rules[n, R_HALF_COST] * block[0, A_COST_SCALE, i]
+    commission = rules[n, R_COMMISSION] * block[0, A_COST_SCALE, i]
     cost = notional * (h + (1.0 + side * h) * commission)
     margin = notional * rules[n, R_MARGIN]
-    others = used_margin(account, rules) - abs(q) * margin
-    equity = equity_at_marks(account, rules)
+    equity, others = block[0, A_CASH, i], -abs(q) * margin
+    for k in range(rules.shape[0]):
+        equity += gain_of(block, i, k, rules[k, R_MULTIPLIER])
+        others += margin_of(block, i, k, rule_of(rules, k))
     most = (equity - closing * cost - others - held * margin) / (margin + cost)
     if size - closing <= most * (1.0 + 1e-12):
         return order
@@ -85,184 +97,239 @@ def _affordable(account: Float, n: int, order: float, rules: Float) -> float:
 
 @kernel
 def _fill_order(
-    account: Float,
+    block: Float,
+    i: int,
     n: int,
-    order: float,
     tradable: bool,
-    ample: bool,
+    exact: bool,
+    rule: Rule,
     rules: Float,
     fills: Float,
     row: int,
 ) -> None:
-    """Answers one order at the instrument's last known mid and rate: filled, cut or refused."""
-    mid = account[n + 1, B_MARK]
-    rate = account[n + 1, B_RATE]
-    q = account[n + 1, B_POSITION]
-    done = order
-    reason = oc.REASON_DONE
-    if not tradable:
-        done, reason = 0.0, oc.REASON_MARKET_CLOSED
-    elif not (mid > 0.0 and rate > 0.0):  # also true for NaN
-        done, reason = 0.0, oc.REASON_PRICE_UNKNOWN
-    elif not ample and (q * order >= 0.0 or abs(order) > abs(q)):
-        done = _affordable(account, n, order, rules)
+    """Answers the queued order at the instrument's last known mid and rate: filled, cut or
+    refused.
+
+    Args:
+        exact: Whether the margin has to be looked at.
+    """
+    order = block[n + 1, B_QUEUED, i]
+    block[n + 1, B_QUEUED, i] = 0.0
+    mid, rate = block[n + 1, B_MARK, i], block[n + 1, B_RATE, i]
+    priced = (mid > 0.0) & (rate > 0.0)  # also false for NaN
+    done = order if tradable & priced else 0.0
+    reason = oc.REASON_DONE if priced else oc.REASON_PRICE_UNKNOWN
+    reason = reason if tradable else oc.REASON_MARKET_CLOSED
+    if exact and done != 0.0 and _raises(block, i, n, order):
+        done = _affordable(block, i, n, order, rules)
         if done == 0.0:
             reason = oc.REASON_REFUSED_BY_MARGIN
         elif done != order:
             reason = oc.REASON_SHRUNK_BY_MARGIN
-    origin = oc.ORIGIN_ORDER
-    if done == 0.0:
-        write_fill(fills, account, row, n, origin, order, 0.0, mid, 0.0, rate, 0.0, 0.0, reason)
-    else:
-        book_fill(account, n, done, mid, rate, rules, fills, row, origin, order, reason)
+    book_fill(block, i, n, done, mid, rate, rule, fills, row, oc.ORIGIN_ORDER, order, reason)
 
 
 @kernel
-def _margin_is_ample(account: Float, rules: Float) -> bool:
-    """Whether every queued order is sure to pass the margin check, whatever the others do.
+def _raises(block: Float, i: int, n: int, order: float) -> bool:
+    """Whether an order does more than reduce a position."""
+    q = block[n + 1, B_POSITION, i]
+    return (q * order >= 0.0) | (abs(order) > abs(q))
 
-    Old positions and all orders together, with all costs, have to fit into 99 % of the equity. It
-    spares most bars the exact check, which looks at the whole account for each order. False where
-    anything is not known.
+
+@kernel
+def _find_ample(block: Float, rules: Float, short: Float) -> None:
+    """Marks the accounts (`short` > 0) whose orders may not all pass the margin check.
+
+    Ample is: old positions and all orders together, with all costs, fit into 99 % of the equity.
+    Nearly always they do, and nobody needs the exact check, which looks at the whole account for
+    each order. Not ample where anything is not known.
     """
-    need, equity = 0.0, account[0, A_CASH]
+    for i in range(block.shape[2]):
+        short[i] = -AMPLE_FRAC * block[0, A_CASH, i]
     for n in range(rules.shape[0]):
-        q, order = account[n + 1, B_POSITION], account[n + 1, B_QUEUED]
-        if q == 0.0 and order == 0.0:
-            continue
-        unit = rules[n, R_MULTIPLIER] * account[n + 1, B_RATE]
-        mid = account[n + 1, B_MARK]
-        cost = (rules[n, R_HALF_COST] + 2.0 * rules[n, R_COMMISSION]) * account[0, A_COST_SCALE]
-        margin = rules[n, R_MARGIN]
-        need += unit * abs(mid) * (abs(q) * margin + abs(order) * (margin + cost))
-        equity += q * unit * (mid - account[n + 1, B_AVERAGE])
-    return need < 0.99 * equity
+        rule = rule_of(rules, n)
+        cost = rule[R_HALF_COST] + 2.0 * rule[R_COMMISSION]
+        for i in range(block.shape[2]):
+            q, order = abs(block[n + 1, B_POSITION, i]), abs(block[n + 1, B_QUEUED, i])
+            unit = rule[R_MULTIPLIER] * block[n + 1, B_RATE, i] * abs(block[n + 1, B_MARK, i])
+            per_unit = rule[R_MARGIN] + cost * block[0, A_COST_SCALE, i]
+            need = unit * (q * rule[R_MARGIN] + order * per_unit)
+            need -= AMPLE_FRAC * gain_of(block, i, n, rule[R_MULTIPLIER])
+            short[i] += need if (q != 0.0) | (order != 0.0) else 0.0
 
 
 @kernel
-def fill_orders(account: Float, bar: Float, row: int, rules: Float, fills: Float) -> None:
-    """Fills every queued order at the last known mids: first those that only reduce, then the
-    others.
+def fill_orders(
+    block: Float, bars: Float, rows: Rows, rules: Float, fills: Float, short: Float, live: int
+) -> None:
+    """Fills every queued order at the last known mids.
 
-    `row` is the bar that says who is tradable and that the fills are dated to; the caller has set
-    the marks.
+    Where margin may be short, orders that only reduce go first and then the others, each against
+    the margin that is left; elsewhere the order among them makes no difference.
+
+    Args:
+        block: float64 [1 + N, COLUMNS, L]; the caller has set the marks.
+        bars: float64 [N, TAPE_COLUMNS, L], the bars that say who is tradable.
+        rows: int64 [L], the rows that the fills are dated to.
+        rules: float64 [N, RULE_COLUMNS].
+        fills: float64 [M, len(FILL_COLUMNS)].
+        short: Scratch space, float64 [L].
+        live: Lanes in use, the first ones.
     """
-    ample = _margin_is_ample(account, rules)
-    alone = rules.shape[0] == 1  # one instrument needs no order among its orders
-    for raising in range(1 if alone else 2):
+    _find_ample(block, rules, short)
+    for i in range(live):
+        if not short[i] < 0.0:
+            _fill_in_turn(block, i, bars, rows[i], rules, fills)
+    for n in range(rules.shape[0]):
+        rule = rule_of(rules, n)
+        for i in range(block.shape[2]):
+            tradable = bars[n, T_TRADABLE, i] > 0.0
+            _fill_order(block, i, n, tradable, False, rule, rules, fills, rows[i])
+
+
+@kernel
+def _fill_in_turn(block: Float, i: int, bars: Float, row: int, rules: Float, fills: Float) -> None:
+    """Fills one account's orders against its margin: first those that only reduce."""
+    for raising in range(2):
         for n in range(rules.shape[0]):
-            order = account[n + 1, B_QUEUED]
-            if order == 0.0:
-                continue
-            q = account[n + 1, B_POSITION]
-            raises = q * order >= 0.0 or abs(order) > abs(q)
-            if alone or raises == (raising == 1):
-                account[n + 1, B_QUEUED] = 0.0
-                tradable = bar[n, T_TRADABLE] > 0.0
-                _fill_order(account, n, order, tradable, ample, rules, fills, row)
+            order = block[n + 1, B_QUEUED, i]
+            if order != 0.0 and _raises(block, i, n, order) == (raising == 1):
+                rule = rule_of(rules, n)
+                tradable = bars[n, T_TRADABLE, i] > 0.0
+                _fill_order(block, i, n, tradable, True, rule, rules, fills, row)
 
 
 @kernel
 def _close_position(
-    account: Float,
+    block: Float,
+    i: int,
     n: int,
+    hit: bool,
     mid: float,
-    bar: Float,
+    bars: Float,
     row: int,
-    rules: Float,
+    rule: Rule,
     fills: Float,
     origin: int,
 ) -> None:
-    """Closes a whole position inside the bar against `mid`."""
-    rate = bar[n, T_RATE_OPEN]
-    if rules[n, R_OWN_RATE] > 0.0:
-        rate = rate * bar[n, T_OPEN] / mid
-    done = -account[n + 1, B_POSITION]
-    book_fill(account, n, done, mid, rate, rules, fills, row, origin, done, oc.REASON_DONE)
-    account[0, BAR_STOPS] += 1.0
+    """Closes a whole position inside the bar against `mid`, if it was hit."""
+    rate = bars[n, T_RATE_OPEN, i]
+    own = rate * bars[n, T_OPEN, i] / mid
+    rate = own if rule[R_OWN_RATE] > 0.0 else rate
+    done = -block[n + 1, B_POSITION, i] if hit else 0.0
+    book_fill(block, i, n, done, mid, rate, rule, fills, row, origin, done, oc.REASON_DONE)
+    block[0, BAR_STOPS, i] += 1.0 if hit else 0.0
 
 
 @kernel
-def trigger_stops(account: Float, bar: Float, row: int, rules: Float, fills: Float) -> None:
+def _trigger_stop(
+    block: Float, i: int, n: int, bars: Float, row: int, rule: Rule, fills: Float
+) -> None:
+    """Stop-loss and take-profit of one position.
+
+    A short is the mirror image: with prices negated it stops when they fall to the negated trigger.
+    """
+    q, average = block[n + 1, B_POSITION, i], block[n + 1, B_AVERAGE, i]
+    sign = 1.0 if q > 0.0 else -1.0
+    stop = sign * average * (1.0 - sign * rule[R_STOP])
+    stop = stop if rule[R_STOP] > 0.0 else -np.inf
+    take = sign * average * (1.0 + sign * rule[R_TAKE])
+    take = take if rule[R_TAKE] > 0.0 else np.inf
+    opened, low, high = bars[n, T_OPEN, i], bars[n, T_LOW, i], bars[n, T_HIGH, i]
+    worst = sign * (low if q > 0.0 else high)
+    best = sign * (high if q > 0.0 else low)
+    exposed = (q != 0.0) & (average > 0.0) & (bars[n, T_TRADABLE, i] > 0.0)
+    hit = exposed & ((worst <= stop) | (best >= take))
+    gapped = sign * opened
+    stopped = (gapped <= stop) | ((gapped < take) & (worst <= stop))
+    inside = sign * (stop if worst <= stop else take)
+    mid = opened if (gapped <= stop) | (gapped >= take) else inside
+    origin = oc.ORIGIN_STOP_LOSS if stopped else oc.ORIGIN_TAKE_PROFIT
+    _close_position(block, i, n, hit, mid, bars, row, rule, fills, origin)
+
+
+@kernel
+def trigger_stops(block: Float, bars: Float, rows: Rows, rules: Float, fills: Float) -> None:
     """Stop-loss and take-profit of every open position; a gap fills at the open, stop before
-    take-profit.
+    take-profit. Arguments as in `fill_orders`.
     """
     for n in range(rules.shape[0]):
-        q = account[n + 1, B_POSITION]
-        stop_frac, take_frac = rules[n, R_STOP], rules[n, R_TAKE]
-        if q == 0.0 or bar[n, T_TRADABLE] == 0.0 or (stop_frac == 0.0 and take_frac == 0.0):
+        rule = rule_of(rules, n)
+        if rule[R_STOP] == 0.0 and rule[R_TAKE] == 0.0:
             continue
-        average = account[n + 1, B_AVERAGE]
-        if average <= 0.0:
-            continue
-        # A short is the mirror image: with prices negated it stops when they fall to the negated
-        # trigger.
-        sign = 1.0 if q > 0.0 else -1.0
-        stop = sign * average * (1.0 - sign * stop_frac) if stop_frac > 0.0 else -np.inf
-        take = sign * average * (1.0 + sign * take_frac) if take_frac > 0.0 else np.inf
-        opened = sign * bar[n, T_OPEN]
-        worst = sign * (bar[n, T_LOW] if q > 0.0 else bar[n, T_HIGH])
-        best = sign * (bar[n, T_HIGH] if q > 0.0 else bar[n, T_LOW])
-        if worst > stop and best < take:
-            continue
-        if opened <= stop:
-            mid, origin = bar[n, T_OPEN], oc.ORIGIN_STOP_LOSS
-        elif opened >= take:
-            mid, origin = bar[n, T_OPEN], oc.ORIGIN_TAKE_PROFIT
-        elif worst <= stop:
-            mid, origin = sign * stop, oc.ORIGIN_STOP_LOSS
-        else:
-            mid, origin = sign * take, oc.ORIGIN_TAKE_PROFIT
-        _close_position(account, n, mid, bar, row, rules, fills, origin)
+        for i in range(block.shape[2]):
+            _trigger_stop(block, i, n, bars, rows[i], rule, fills)
 
 
 @kernel
-def _headroom(account: Float, x: float, bar: Float, rules: Float, maintenance: float) -> float:
-    """Equity less maintenance margin with every tradable position a fraction x of the way to its
-    adverse extreme.
+def _headroom(
+    block: Float, i: int, n: int, x: float, bars: Float, rule: Rule, maintenance: float
+) -> float:
+    """Unrealised gain less maintenance margin of one position, a fraction x of the way from the
+    open to its adverse extreme where it is tradable, else at its mark.
     """
-    room = account[0, A_CASH]
-    for n in range(rules.shape[0]):
-        q = account[n + 1, B_POSITION]
-        if q == 0.0:
-            continue
-        mid, rate = account[n + 1, B_MARK], account[n + 1, B_RATE]
-        if bar[n, T_TRADABLE] > 0.0:
-            extreme = bar[n, T_LOW] if q > 0.0 else bar[n, T_HIGH]
-            mid = bar[n, T_OPEN] + x * (extreme - bar[n, T_OPEN])
-        m = rules[n, R_MULTIPLIER]
-        room += q * m * (mid - account[n + 1, B_AVERAGE]) * rate
-        room -= maintenance * abs(q) * m * abs(mid) * rate * rules[n, R_MARGIN]
-    return room
+    q, mark = block[n + 1, B_POSITION, i], block[n + 1, B_MARK, i]
+    opened, low, high = bars[n, T_OPEN, i], bars[n, T_LOW, i], bars[n, T_HIGH, i]
+    inside = opened + x * ((low if q > 0.0 else high) - opened)
+    mid = inside if bars[n, T_TRADABLE, i] > 0.0 else mark
+    worth = q * rule[R_MULTIPLIER] * block[n + 1, B_RATE, i]
+    needed = maintenance * rule[R_MARGIN] * abs(worth * mid)
+    room = worth * (mid - block[n + 1, B_AVERAGE, i]) - needed
+    return room if q != 0.0 else 0.0
 
 
 @kernel
 def liquidate(
-    account: Float, bar: Float, row: int, rules: Float, settings: Float, fills: Float
+    block: Float,
+    bars: Float,
+    rows: Rows,
+    rules: Float,
+    settings: Float,
+    fills: Float,
+    room: Float,
+    live: int,
 ) -> None:
     """Closes every tradable position where equity meets the maintenance margin inside the bar.
 
-    Needs the marks of tradable instruments at this bar's open and all rates at the open.
+    Needs the marks of tradable instruments at this bar's open and all rates at the open. `room` is
+    scratch space, float64 [L]; the other arguments are as in `fill_orders`.
     """
     maintenance = settings[S_MAINTENANCE]
     if maintenance == 0.0:
         return
-    at_extreme = _headroom(account, 1.0, bar, rules, maintenance)
-    if at_extreme > 0.0 or not _any_position(account, rules.shape[0]):
-        return
-    at_open = _headroom(account, 0.0, bar, rules, maintenance)
-    x = 0.0 if at_open <= 0.0 else at_open / (at_open - at_extreme)
+    for i in range(block.shape[2]):
+        room[i] = block[0, A_CASH, i]
     for n in range(rules.shape[0]):
-        q = account[n + 1, B_POSITION]
-        if q != 0.0 and bar[n, T_TRADABLE] > 0.0:
-            extreme = bar[n, T_LOW] if q > 0.0 else bar[n, T_HIGH]
-            mid = bar[n, T_OPEN] + x * (extreme - bar[n, T_OPEN])
-            _close_position(account, n, mid, bar, row, rules, fills, oc.ORIGIN_LIQUIDATION)
+        rule = rule_of(rules, n)
+        for i in range(block.shape[2]):
+            room[i] += _headroom(block, i, n, 1.0, bars, rule, maintenance)
+    for i in range(live):
+        if not room[i] > 0.0:
+            _liquidate_one(block, i, bars, rows[i], rules, maintenance, fills, room[i])
 
 
 @kernel
-def _any_position(account: Float, n_instruments: int) -> bool:
-    held = 0
-    for n in range(n_instruments):
-        held += account[n + 1, B_POSITION] != 0.0
-    return held > 0
+def _liquidate_one(
+    block: Float,
+    i: int,
+    bars: Float,
+    row: int,
+    rules: Float,
+    maintenance: float,
+    fills: Float,
+    at_extreme: float,
+) -> None:
+    """Closes one account's tradable positions on the way to their extremes, all at one fraction
+    of it.
+    """
+    at_open = block[0, A_CASH, i]
+    for n in range(rules.shape[0]):
+        at_open += _headroom(block, i, n, 0.0, bars, rule_of(rules, n), maintenance)
+    x = 0.0 if at_open <= 0.0 else at_open / (at_open - at_extreme)
+    for n in range(rules.shape[0]):
+        q = block[n + 1, B_POSITION, i]
+        extreme = bars[n, T_LOW, i] if q > 0.0 else bars[n, T_HIGH, i]
+        mid = bars[n, T_OPEN, i] + x * (extreme - bars[n, T_OPEN, i])
+        if q != 0.0 and bars[n, T_TRADABLE, i] > 0.0:
+            rule = rule_of(rules, n)
+            _close_position(block, i, n, True, mid, bars, row, rule, fills, oc.ORIGIN_LIQUIDATION)

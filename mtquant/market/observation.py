@@ -41,9 +41,9 @@ from mtquant.market.account import (
     B_HELD_BARS,
     B_MARK,
     B_POSITION,
-    B_RATE,
+    value_of,
 )
-from mtquant.market.rules import R_COMMISSION, R_HALF_COST, R_MULTIPLIER
+from mtquant.market.rules import R_COMMISSION, R_HALF_COST, R_MULTIPLIER, Rule, rule_of
 from mtquant.market.tape import T_TRADABLE
 
 Float = NDArray[np.float64]
@@ -97,61 +97,96 @@ class ObservationLayout:
 
 
 @kernel
+def _see_position(
+    block: Float, i: int, n: int, rule: Rule, tradable: float
+) -> tuple[float, float, float, float, float]:
+    """What an account shows of its position in instrument n: INSTRUMENT_NAMES."""
+    q, held = block[n + 1, B_POSITION, i], block[n + 1, B_HELD_BARS, i]
+    side = 1.0 if q > 0.0 else -1.0
+    exposure = value_of(block, i, n, rule[R_MULTIPLIER]) / block[0, A_EQUITY, i]
+    gained = side * (block[n + 1, B_MARK, i] / block[n + 1, B_AVERAGE, i] - 1.0)
+    patience = held / (held + HELD_HALF_BARS)
+    cost = (rule[R_HALF_COST] + rule[R_COMMISSION]) * block[0, A_COST_SCALE, i]
+    return (
+        exposure if q != 0.0 else 0.0,
+        gained if q != 0.0 else 0.0,
+        patience if q != 0.0 else 0.0,
+        1_000.0 * cost,
+        tradable,
+    )
+
+
+@kernel
+def see_block(
+    block: Float, bars: Float, rules: Float, outcomes: Float, reward_states: Float, seen: Float32
+) -> None:
+    """What L accounts show but for the features, side by side.
+
+    Args:
+        block: float64 [1 + N, COLUMNS, L].
+        bars: float64 [N, TAPE_COLUMNS, L], the accounts' own bars.
+        rules: float64 [N, RULE_COLUMNS].
+        outcomes: float64 [len(OUTCOME_COLUMNS), L].
+        reward_states: float64 [states, L].
+        seen: float32 [N INSTRUMENT_EXTRAS + ACCOUNT_EXTRAS + states, L], written.
+    """
+    k = 0
+    for n in range(rules.shape[0]):
+        rule = rule_of(rules, n)
+        for i in range(block.shape[2]):
+            shown = _see_position(block, i, n, rule, bars[n, T_TRADABLE, i])
+            seen[k, i] = shown[0]
+            seen[k + 1, i] = shown[1]
+            seen[k + 2, i] = shown[2]
+            seen[k + 3, i] = shown[3]
+            seen[k + 4, i] = shown[4]
+        k += INSTRUMENT_EXTRAS
+    for i in range(block.shape[2]):
+        seen[k, i] = outcomes[oc.DRAWDOWN, i]
+        seen[k + 1, i] = outcomes[oc.GROSS, i]
+        seen[k + 2, i] = outcomes[oc.NET, i]
+        seen[k + 3, i] = outcomes[oc.MARGIN_USE, i]
+        seen[k + 4, i] = 100.0 * math.sqrt(block[0, A_VARIANCE, i])
+    k += ACCOUNT_EXTRAS
+    for s in range(reward_states.shape[0]):
+        for i in range(block.shape[2]):
+            seen[k + s, i] = reward_states[s, i]
+
+
+@kernel
 def write_observation(
-    values: Float32,
-    account: Float,
-    row: int,
-    features: Float32,
-    window: int,
-    tape: Float,
-    rules: Float,
-    outcome: Float,
-    reward_state: Float,
+    values: Float32, row: int, features: Float32, window: int, seen: Float32, i: int
 ) -> None:
     """Writes what one account shows at the close of panel row `row` (>= window - 1).
 
     Args:
         values: float32 [layout.size], written.
-        account: float64 [1 + N, COLUMNS].
+        row: The row.
         features: float32 [T, N, F], finite (`observable`).
-        tape: float64 [T, N, TAPE_COLUMNS].
-        outcome: float64 [len(OUTCOME_COLUMNS)], of the last bar (zeros at the start).
-        reward_state: float64 [STATES].
+        window: Bars of features, oldest first.
+        seen: What `see_block` wrote, of which lane i is the account's.
+        i: The lane.
     """
-    per_equity = 1.0 / account[0, A_EQUITY]
-    scale = account[0, A_COST_SCALE]
-    n_features = features.shape[2]
-    k = 0
-    for n in range(rules.shape[0]):
+    width = features.shape[2]
+    k, s = 0, 0
+    for n in range(features.shape[1]):
         for back in range(row - window + 1, row + 1):
-            block = values[k : k + n_features]
-            known = features[back, n]
-            for f in range(n_features):
-                block[f] = known[f]
-            k += n_features
-        q = account[n + 1, B_POSITION]
-        held = account[n + 1, B_HELD_BARS]
-        mark = account[n + 1, B_MARK]
-        if q != 0.0:
-            side = 1.0 if q > 0.0 else -1.0
-            value = q * rules[n, R_MULTIPLIER] * mark * account[n + 1, B_RATE]
-            values[k] = value * per_equity
-            values[k + 1] = side * (mark / account[n + 1, B_AVERAGE] - 1.0)
-            values[k + 2] = held / (held + HELD_HALF_BARS)
-        else:
-            values[k] = 0.0
-            values[k + 1] = 0.0
-            values[k + 2] = 0.0
-        values[k + 3] = (rules[n, R_HALF_COST] + rules[n, R_COMMISSION]) * scale * 1_000.0
-        values[k + 4] = tape[row, n, T_TRADABLE]
+            known, target = features[back, n], values[k : k + width]
+            for f in range(width):
+                target[f] = known[f]
+            k += width
+        for j in range(INSTRUMENT_EXTRAS):
+            values[k + j] = seen[s + j, i]
         k += INSTRUMENT_EXTRAS
-    values[k] = outcome[oc.DRAWDOWN]
-    values[k + 1] = outcome[oc.GROSS]
-    values[k + 2] = outcome[oc.NET]
-    values[k + 3] = outcome[oc.MARGIN_USE]
-    values[k + 4] = 100.0 * math.sqrt(account[0, A_VARIANCE])
-    for s in range(reward_state.shape[0]):
-        values[k + ACCOUNT_EXTRAS + s] = reward_state[s]
+        s += INSTRUMENT_EXTRAS
+    for j in range(seen.shape[0] - s):
+        values[k + j] = seen[s + j, i]
+
+
+def new_seen(layout: ObservationLayout, lanes: int) -> Float32:
+    """Room for what `see_block` writes."""
+    features = len(layout.symbols) * layout.window_bars * len(layout.feature_names)
+    return np.zeros((layout.size - features, lanes), dtype=np.float32)
 
 
 def observable(features: Float32) -> Float32:

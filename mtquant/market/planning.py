@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core.compiled import kernel
+from mtquant.core.outcome import LIMIT_GROSS, LIMIT_NAME
 from mtquant.market.account import (
     A_BINDING,
     A_EQUITY,
@@ -18,9 +19,11 @@ from mtquant.market.account import (
     B_QUEUED,
     B_RATE,
     B_TARGET,
+    B_WANTED,
+    value_of,
 )
-from mtquant.market.rules import R_LOT, R_MULTIPLIER, S_GROSS_CAP, S_PROJECT
-from mtquant.risk.limits import limit_exposures
+from mtquant.market.rules import R_LOT, R_MULTIPLIER, S_GROSS_CAP, S_PROJECT, Rule, rule_of
+from mtquant.risk.limits import limit_gross
 
 Float = NDArray[np.float64]
 LOT_TOLERANCE = 1e-9  # in lots: a quantity this close below a lot boundary counts as being on it
@@ -30,40 +33,64 @@ HOLD_TOLERANCE = (
 
 
 @kernel
-def exposure(account: Float, n: int, rules: Float) -> float:
-    """Q m p r / equity at the last known mid, rate and equity; 0 when flat."""
-    q = account[n + 1, B_POSITION]
-    if q == 0.0:
-        return 0.0
-    value = q * rules[n, R_MULTIPLIER] * account[n + 1, B_MARK] * account[n + 1, B_RATE]
-    return value / account[0, A_EQUITY]
+def _want(block: Float, i: int, n: int, rule: Rule) -> float:
+    """The exposure asked for; the held one, Q m p r / equity, where the policy asked for none."""
+    held = value_of(block, i, n, rule[R_MULTIPLIER]) / block[0, A_EQUITY, i]
+    held = held if block[n + 1, B_POSITION, i] != 0.0 else 0.0
+    target = block[n + 1, B_TARGET, i]
+    return target if math.isfinite(target) else held
 
 
 @kernel
-def plan_account(account: Float, rules: Float, caps: Float, settings: Float, wanted: Float) -> None:
-    """Turns the B_TARGET exposures of an account into queued orders; what was queued is replaced.
+def _queue_order(block: Float, i: int, n: int, rule: Rule) -> None:
+    """The order that leads from the position to the planned exposure, in whole lots."""
+    planned, wanted = block[n + 1, B_PLANNED, i], block[n + 1, B_WANTED, i]
+    left_alone = not math.isfinite(block[n + 1, B_TARGET, i])
+    stays = left_alone & (abs(planned - wanted) <= HOLD_TOLERANCE)
+    unit = rule[R_MULTIPLIER] * block[n + 1, B_MARK, i] * block[n + 1, B_RATE, i]
+    equity = block[0, A_EQUITY, i]
+    possible = (unit > 0.0) & (equity > 0.0)  # also false for NaN
+    lot = rule[R_LOT]
+    size = np.floor(abs(planned) * equity / (unit * lot) + LOT_TOLERANCE) * lot
+    order = (size if planned >= 0.0 else -size) - block[n + 1, B_POSITION, i]
+    block[n + 1, B_QUEUED, i] = order if possible & (not stays) else 0.0
 
-    `wanted` is scratch space, float64 [N].
+
+@kernel
+def plan_block(
+    block: Float, rules: Float, caps: Float, settings: Float, gross: Float, live: int
+) -> None:
+    """Turns the B_TARGET exposures of a block into queued orders; what was queued is replaced.
+
+    Args:
+        block: float64 [1 + N, COLUMNS, L].
+        rules: float64 [N, RULE_COLUMNS].
+        caps: float64 [N], largest |exposure| per instrument.
+        settings: float64 [SETTING_COLUMNS].
+        gross: Scratch space, float64 [L].
+        live: Lanes in use, the first ones.
     """
-    n_instruments = rules.shape[0]
-    for n in range(n_instruments):
-        target = account[n + 1, B_TARGET]
-        wanted[n] = target if math.isfinite(target) else exposure(account, n, rules)
-    planned = account[1:, B_PLANNED]
-    binding = limit_exposures(
-        wanted, planned, caps, settings[S_GROSS_CAP], settings[S_PROJECT] > 0.0
-    )
-    account[0, A_BINDING] = binding
-    equity = account[0, A_EQUITY]
-    for n in range(n_instruments):
-        account[n + 1, B_QUEUED] = 0.0
-        held = not math.isfinite(account[n + 1, B_TARGET])
-        if held and abs(planned[n] - wanted[n]) <= HOLD_TOLERANCE:
-            continue
-        unit = rules[n, R_MULTIPLIER] * account[n + 1, B_MARK] * account[n + 1, B_RATE]
-        if not (unit > 0.0 and equity > 0.0):  # also true for NaN
-            continue
-        lot = rules[n, R_LOT]
-        lots = np.floor(abs(planned[n]) * equity / (unit * lot) + LOT_TOLERANCE)
-        quantity = lots * lot if planned[n] >= 0.0 else -lots * lot
-        account[n + 1, B_QUEUED] = quantity - account[n + 1, B_POSITION]
+    lanes = block.shape[2]
+    for i in range(lanes):
+        gross[i] = 0.0
+        block[0, A_BINDING, i] = 0.0
+    for n in range(rules.shape[0]):
+        rule, cap = rule_of(rules, n), caps[n]
+        for i in range(lanes):
+            wanted = _want(block, i, n, rule)
+            allowed = min(max(wanted, -cap), cap)
+            block[n + 1, B_WANTED, i] = wanted
+            block[n + 1, B_PLANNED, i] = allowed
+            gross[i] += abs(allowed)
+            binding = block[0, A_BINDING, i]
+            block[0, A_BINDING, i] = float(LIMIT_NAME) if abs(wanted) > cap else binding
+    project = settings[S_PROJECT] > 0.0
+    for i in range(live):
+        if gross[i] > settings[S_GROSS_CAP]:
+            wanted_all, planned_all = block[1:, B_WANTED, i], block[1:, B_PLANNED, i]
+            limit_gross(wanted_all, planned_all, caps, gross[i], settings[S_GROSS_CAP], project)
+            block[0, A_BINDING, i] += LIMIT_GROSS
+    for n in range(rules.shape[0]):
+        rule = rule_of(rules, n)
+        for i in range(lanes):
+            _queue_order(block, i, n, rule)

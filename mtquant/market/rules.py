@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.core.compiled import kernel
 from mtquant.core.config import EnvironmentConfig
-from mtquant.core.errors import RulesError
-from mtquant.data.instruments import Instrument
+from mtquant.data.instruments import Instrument, instrument_of
 
 Float = NDArray[np.float64]
+Rule = tuple[float, float, float, float, float, float, float, float, float, float]
 
 # Columns of the rules matrix that kernels read, one row per instrument.
 RULE_COLUMNS = 10
@@ -33,6 +34,26 @@ RULE_COLUMNS = 10
     R_TAKE,
     R_OWN_RATE,  # 1 where the conversion rate is the inverse of the instrument's own price
 ) = range(RULE_COLUMNS)
+
+
+@kernel
+def rule_of(rules: Float, n: int) -> Rule:
+    """Row n of the rules matrix as a tuple. Kernels read it once before they loop over accounts:
+    numbers in an array might change while accounts are written, as far as a compiler can know.
+    """
+    return (
+        rules[n, 0],
+        rules[n, 1],
+        rules[n, 2],
+        rules[n, 3],
+        rules[n, 4],
+        rules[n, 5],
+        rules[n, 6],
+        rules[n, 7],
+        rules[n, 8],
+        rules[n, 9],
+    )
+
 
 # Entries of the settings vector that kernels read.
 SETTING_COLUMNS = 5
@@ -107,14 +128,7 @@ class Rules:
         flat = environment.cost_model == "flat"
         rows = []
         for symbol in symbols:
-            if symbol not in instruments:
-                raise RulesError(
-                    "instruments",
-                    "must name configured instruments",
-                    symbol,
-                    f"Known: {', '.join(sorted(instruments))}; add it to config/instruments.yaml.",
-                )
-            item = instruments[symbol]
+            item = instrument_of(instruments, symbol)
             rows.append(
                 InstrumentRules(
                     symbol=symbol,
@@ -161,19 +175,6 @@ class Rules:
             replace(item, stop_loss_frac=0.0, take_profit_frac=0.0) for item in self.instruments
         )
         return replace(self, instruments=tuple(bare))
-
-    def for_instrument(self, symbol: str) -> InstrumentRules:
-        """Rules of one instrument.
-
-        Raises:
-            RulesError: It is not in these rules.
-        """
-        for item in self.instruments:
-            if item.symbol == symbol:
-                return item
-        raise RulesError(
-            "symbol", "must be in the rules", symbol, f"Known: {', '.join(self.symbols)}."
-        )
 
     def matrix(self, own_rate: Sequence[bool]) -> Float:
         """Rules as kernels read them, float64 [N, RULE_COLUMNS]; `own_rate` comes from the tape's

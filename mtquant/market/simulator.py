@@ -8,13 +8,15 @@ eight is, bit for bit, eight batches of one.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mtquant.core import outcome as oc
 from mtquant.core.errors import DataError
 from mtquant.core.seeding import SeedTree
-from mtquant.market.account import new_accounts, open_account
+from mtquant.market.account import LANES, new_block, open_account
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
+
+Float = NDArray[np.float64]
 
 DRAWS = 64  # episodes drawn ahead per account, so that a compiled loop can start them itself
 
@@ -34,10 +36,9 @@ class Simulator:
         seeds: Node of the seed tree; account e draws from its child `e`.
 
     Attributes:
-        account: float64 [E, 1 + N, COLUMNS].
+        blocks: float64 [ceil(E / LANES), 1 + N, COLUMNS, LANES], the accounts (`account`).
         row: int64 [E], panel row each account stands at the close of.
         end: int64 [E], row at which its episode is truncated.
-        outcomes: float64 [E, len(OUTCOME_COLUMNS)], of the last bar.
         starts, ends: int64 [E, DRAWS], rows of the episodes drawn ahead.
         scales: float64 [E, DRAWS], their cost multipliers.
         cursor: int64 [E], which of them is next.
@@ -67,10 +68,11 @@ class Simulator:
         self.first, self.last = rows.start, rows.stop - 1
         self.episode_length = episode_length
         self._log_costs = [float(np.log(factor)) for factor in cost_draw_range]
-        self.account = new_accounts(n_accounts, len(tape.symbols))
-        self.row = np.zeros(n_accounts, dtype=np.int64)
+        n_blocks = -(-n_accounts // LANES)
+        self.blocks = np.stack([new_block(len(tape.symbols), LANES) for _ in range(n_blocks)])
+        # The last block may be wider than what is left for it, and reads its rows too.
+        self.row = np.zeros(n_blocks * LANES, dtype=np.int64)[:n_accounts]
         self.end = np.zeros(n_accounts, dtype=np.int64)
-        self.outcomes = np.zeros((n_accounts, len(oc.OUTCOME_COLUMNS)))
         self.starts = np.zeros((n_accounts, DRAWS), dtype=np.int64)
         self.ends = np.zeros((n_accounts, DRAWS), dtype=np.int64)
         self.scales = np.zeros((n_accounts, DRAWS))
@@ -79,6 +81,10 @@ class Simulator:
 
     def __len__(self) -> int:
         return len(self.row)
+
+    def account(self, e: int) -> Float:
+        """Account e, float64 [1 + N, COLUMNS] (a view)."""
+        return self.blocks[e // LANES, :, :, e % LANES]
 
     def seed(self, seeds: SeedTree) -> None:
         """Starts every account's stream of episodes anew."""
@@ -100,8 +106,7 @@ class Simulator:
         k = self.cursor[e]
         self.row[e], self.end[e] = self.starts[e, k], self.ends[e, k]
         prices = self.tape.prices[self.row[e]]
-        open_account(self.account[e], self.rules.initial_equity, self.scales[e, k], prices)
-        self.outcomes[e] = 0.0
+        open_account(self.account(e), self.rules.initial_equity, self.scales[e, k], prices)
         self.cursor[e] += 1
         if self.cursor[e] == DRAWS:
             self.draw(e)
