@@ -71,9 +71,7 @@ def run_backtest(
     state = policy.initial_state()
     for _ in range(rows.stop - rows.start - 1):
         values = np.zeros(layout.size, dtype=np.float32)
-        see_block(
-            desk.block, desk.bars, desk.rules_matrix, desk.outcomes, reward_state[:, None], shown
-        )
+        see_block(desk.block, desk.bars, desk.rules_matrix, reward_state[:, None], shown)
         write_observation(values, desk.row, features, layout.window_bars, shown, 0)
         seen = Observation(values, int(tape.stamps[desk.row]), tape.symbols, names)
         targets, state = policy.act(seen, state)

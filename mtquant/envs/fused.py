@@ -13,10 +13,20 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
+from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
 from mtquant.core.prefetch import prefetch_row
-from mtquant.market.account import B_TARGET, BAR_STOPS, COLUMNS, LANES, open_account
-from mtquant.market.desk import SCRATCH_ROWS, W_SUM, desk_bar, load_bars
+from mtquant.market.account import (
+    B_TARGET,
+    BAR_STOPS,
+    FIRST_POSITION,
+    LANES,
+    OUTCOME,
+    POSITION_ROWS,
+    at,
+    open_account,
+)
+from mtquant.market.desk import desk_bar, load_bars
 from mtquant.market.observation import see_block, write_observation
 from mtquant.market.planning import plan_block
 from mtquant.market.rules import RULE_COLUMNS
@@ -28,6 +38,7 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
+MOST_FEATURES = 1 << 20
 DONE_TRUNCATED = 1
 DONE_TERMINATED = 2
 
@@ -35,49 +46,45 @@ DONE_TERMINATED = 2
 EPISODE_NAMES = ("reward", "length", "growth", "turnover", "cost", "stops", "bound_bars", "gross")
 EPISODES = len(EPISODE_NAMES)
 
-# Rows of a book, what a block of accounts has written down: the ledger rows of the last bar, the
-# state of the reward, its trace over the episode, and the sums over the episode. One array, so that
-# the compiler sees what overlaps what.
-OUTCOMES = len(oc.OUTCOME_COLUMNS)
-STATE_ROWS = slice(OUTCOMES, OUTCOMES + STATES)
+# Rows in front of every account's own in a block: the state of the reward, its trace over the
+# episode, the sums over the episode, and the reward of the bar. All of it is one array, so that the
+# compiler sees what overlaps what.
+STATE_ROWS = slice(0, STATES)
 TRACE_ROWS = slice(STATE_ROWS.stop, STATE_ROWS.stop + TERMS)
 EPISODE_ROWS = slice(TRACE_ROWS.stop, TRACE_ROWS.stop + EPISODES)
-BOOK_ROWS = EPISODE_ROWS.stop
+PAID = EPISODE_ROWS.stop
+BOOK_ROWS = PAID + 1
+FIRST_TRACE, FIRST_EPISODE = TRACE_ROWS.start, EPISODE_ROWS.start
 (X_REWARD, X_LENGTH, X_GROWTH, X_TURNOVER, X_COST, X_STOPS, X_BOUND, X_GROSS) = range(
-    EPISODE_ROWS.start, BOOK_ROWS
+    FIRST_EPISODE, PAID
 )
-FIRST_STATE, FIRST_TRACE = STATE_ROWS.start, TRACE_ROWS.start
-FIRST_EPISODE = EPISODE_ROWS.start
+OUTCOME_ROW = BOOK_ROWS + OUTCOME
+OUTCOME_END = BOOK_ROWS + FIRST_POSITION
 
 
 @kernel
 def _reward_block(
-    book: Float,
-    stops: Float,
-    parameters: Float,
-    weights: Float,
-    rewards: Float32,
-    live: int,
+    state: Float, parameters: Float, weights: Float, rewards: Float32, live: int
 ) -> None:
     """The reward of every account, its trace, and the sums over the episode."""
-    # As tuples: numbers in an array might change while the book is written.
+    # As tuples: numbers in an array might change while the rewards are written.
     numbers = to_fixed_tuple(parameters, PARAMETERS)
     shares = to_fixed_tuple(weights, TERMS)
-    for i in range(book.shape[1]):
-        state, trace = book[FIRST_STATE:FIRST_TRACE, i], book[FIRST_TRACE:FIRST_EPISODE, i]
-        reward = step_reward(state, book[:OUTCOMES, i], numbers, shares, trace)
-        book[X_REWARD, i] += reward
-        book[X_LENGTH, i] += 1.0
-        book[X_GROWTH, i] += book[oc.GROWTH, i]
-        book[X_TURNOVER, i] += book[oc.TURNOVER, i]
-        book[X_COST, i] += book[oc.COST, i]
-        book[X_BOUND, i] += 1.0 if book[oc.BINDING, i] > 0.0 else 0.0
-        book[X_GROSS, i] += book[oc.GROSS, i]
-        book[BOOK_ROWS, i] = reward
+    for i in range(state.shape[1]):
+        outcome = state[OUTCOME_ROW:OUTCOME_END, i]
+        memory, trace = state[:FIRST_TRACE, i], state[FIRST_TRACE:FIRST_EPISODE, i]
+        paid = step_reward(memory, outcome, numbers, shares, trace)
+        state[PAID, i] = paid
+        state[X_REWARD, i] += paid
+        state[X_LENGTH, i] += 1.0
+        state[X_GROWTH, i] += outcome[oc.GROWTH]
+        state[X_TURNOVER, i] += outcome[oc.TURNOVER]
+        state[X_COST, i] += outcome[oc.COST]
+        state[X_STOPS, i] += state[BOOK_ROWS + BAR_STOPS, i]
+        state[X_BOUND, i] += choose(outcome[oc.BINDING] > 0.0, 1.0, 0.0)
+        state[X_GROSS, i] += outcome[oc.GROSS]
     for i in range(live):
-        rewards[i] = book[BOOK_ROWS, i]
-    for i in range(book.shape[1]):
-        book[X_STOPS, i] += stops[i]
+        rewards[i] = state[PAID, i]
 
 
 @kernel
@@ -111,7 +118,6 @@ def _step_all(
     rules: Float,
     caps: Float,
     settings: Float,
-    books: Float,
     parameters: Float,
     weights: Float,
     rewards: Float32,
@@ -119,7 +125,6 @@ def _step_all(
     values: Float32,
     fills: Float,
     bars: Float,
-    scratch: Float,
     seen: Float32,
     starts: Rows,
     ends: Rows,
@@ -128,6 +133,7 @@ def _step_all(
     equity: float,
     last_values: Float32,
     last_books: Float,
+    last_outcomes: Float,
 ) -> int:
     """The loop of `step_accounts`: plan, desk, reward, observation, and the next episode where
     one ended. Shapes as in `MarketEnv` and `Simulator`; the last_* arrays keep what an episode
@@ -137,42 +143,41 @@ def _step_all(
     for b in range(blocks.shape[0]):
         first = b * LANES
         live = min(LANES, actions.shape[0] - first)
-        block, book = blocks[b], books[b]
-        outcomes, state = book[:OUTCOMES], book[FIRST_STATE:FIRST_TRACE]
+        state, block = blocks[b], blocks[b, BOOK_ROWS:]
         rows = row[first : first + LANES]
         _fetch(row, first, live, tape, features)
         for n in range(n_instruments):
             for i in range(live):
-                block[n + 1, B_TARGET, i] = np.float64(actions[first + i, n]) * unit[n]
-        plan_block(block, rules, caps, settings, scratch[W_SUM], live)
+                block[at(n) + B_TARGET, i] = np.float64(actions[first + i, n]) * unit[n]
+        plan_block(block, rules, caps, settings, live)
         for i in range(live):
             rows[i] += 1
-        desk_bar(block, rows, tape, clock, rules, settings, outcomes, fills, bars, scratch, live)
-        stops = block[0, BAR_STOPS]
-        _reward_block(book, stops, parameters, weights, rewards[first : first + live], live)
-        see_block(block, bars, rules, outcomes, state, seen)
+        desk_bar(block, rows, tape, clock, rules, settings, fills, bars, live)
+        _reward_block(state, parameters, weights, rewards[first : first + live], live)
+        see_block(block, bars, rules, state[:FIRST_TRACE], seen)
         for i in range(live):
             write_observation(values[first + i], rows[i], features, window, seen, i)
         before = ended
         for i in range(live):
             e = first + i
             done[e] = DONE_TRUNCATED if rows[i] >= end[e] else 0
-            if book[oc.STATUS, i] == oc.STATUS_BANKRUPT:
+            if block[OUTCOME + oc.STATUS, i] == oc.STATUS_BANKRUPT:
                 done[e] = DONE_TERMINATED
             if done[e] == 0:
                 continue
             ended += 1
             _copy(values[e], last_values[e])
-            _copy(book[:, i], last_books[e])
+            _copy(state[:BOOK_ROWS, i], last_books[e])
+            _copy(block[OUTCOME:FIRST_POSITION, i], last_outcomes[e])
             k = cursor[e]
             cursor[e] = k + 1
             rows[i], end[e] = starts[e, k], ends[e, k]
-            open_account(block[:, :, i], equity, scales[e, k], tape[rows[i]])
-            book[:, i] = 0.0
-            start_reward(state[:, i])
+            open_account(block, i, equity, scales[e, k], tape[rows[i]])
+            state[:BOOK_ROWS, i] = 0.0
+            start_reward(state[:FIRST_TRACE, i])
         if ended > before:
             load_bars(tape, rows, 0, bars, live)
-            see_block(block, bars, rules, outcomes, state, seen)
+            see_block(block, bars, rules, state[:FIRST_TRACE], seen)
             for i in range(live):
                 if done[first + i] != 0:
                     write_observation(values[first + i], rows[i], features, window, seen, i)
@@ -187,7 +192,6 @@ def observe_accounts(
     features: Float32,
     window: int,
     rules: Float,
-    books: Float,
     bars: Float,
     seen: Float32,
     values: Float32,
@@ -198,24 +202,10 @@ def observe_accounts(
         live = min(LANES, values.shape[0] - first)
         rows = row[first : first + live]
         load_bars(tape, rows, 0, bars, live)
-        outcomes, state = books[b, :OUTCOMES], books[b, FIRST_STATE:FIRST_TRACE]
-        see_block(blocks[b], bars, rules, outcomes, state, seen)
+        state, block = blocks[b, :FIRST_TRACE], blocks[b, BOOK_ROWS:]
+        see_block(block, bars, rules, state, seen)
         for i in range(live):
             write_observation(values[first + i], rows[i], features, window, seen, i)
-
-
-@kernel
-def _as_wide_as_said(array: NDArray[Any], width: int) -> bool:
-    """Whether blocks [..., width, LANES] are that wide, also in memory: compared with constants,
-    both become known to the compiler.
-    """
-    size = array.itemsize
-    return (
-        array.shape[array.ndim - 1] == LANES
-        and array.shape[array.ndim - 2] == width
-        and array.strides[array.ndim - 1] == size
-        and array.strides[array.ndim - 2] == size * LANES
-    )
 
 
 @kernel
@@ -233,35 +223,29 @@ def step_accounts(*arrays: Any) -> int:
     Returns:
         The number of ended episodes, or -1 if an array has another width than its module says.
     """
-    actions = arrays[0]
-    blocks = arrays[2]
-    tape = arrays[5]
-    clock = arrays[6]
-    features = arrays[7]
-    window = arrays[8]
-    rules = arrays[9]
-    fills = arrays[18]
-    bars = arrays[19]
-    scratch = arrays[20]
-    seen = arrays[21]
+    actions, blocks, row, tape = arrays[0], arrays[2], arrays[3], arrays[5]
+    clock, features, window, rules = arrays[6], arrays[7], arrays[8], arrays[9]
+    fills, bars, seen = arrays[17], arrays[18], arrays[19]
+    width = features.shape[2]
     if not (
-        _as_wide_as_said(blocks, COLUMNS)
-        and _as_wide_as_said(arrays[12], BOOK_ROWS + 1)
-        and _as_wide_as_said(bars, TAPE_COLUMNS)
-        and _as_wide_as_said(scratch, SCRATCH_ROWS)
+        blocks.shape[1] == BOOK_ROWS + FIRST_POSITION + rules.shape[0] * POSITION_ROWS
+        and blocks.shape[2] == LANES
+        and blocks.strides[1] == 8 * LANES
+        and blocks.strides[2] == 8
+        and bars.shape[1] == TAPE_COLUMNS
+        and bars.shape[2] == LANES
         and seen.shape[1] == LANES
-        and seen.strides[0] == 4 * LANES
-        and seen.strides[1] == 4
-        and blocks.strides[1] == 8 * COLUMNS * LANES
         and tape.shape[2] == TAPE_COLUMNS
         and clock.shape[1] == CLOCK_COLUMNS
         and rules.shape[1] == RULE_COLUMNS
         and fills.shape[0] == 0
+        and row.shape[0] <= LANES * blocks.shape[0]
+        and 0 < width < MOST_FEATURES
+        and 0 < window < MOST_FEATURES
     ):
         return -1
     if (
         actions.shape[1] == 1
-        and blocks.shape[1] == 2
         and tape.shape[1] == 1
         and features.shape[1] == 1
         and rules.shape[0] == 1

@@ -22,18 +22,16 @@ from mtquant.envs.fused import (
     DONE_TRUNCATED,
     EPISODE_NAMES,
     EPISODE_ROWS,
-    OUTCOMES,
     STATE_ROWS,
     TRACE_ROWS,
     observe_accounts,
     step_accounts,
 )
 from mtquant.market.account import LANES
-from mtquant.market.desk import new_scratch
 from mtquant.market.observation import ObservationLayout, new_seen, observable
 from mtquant.market.rules import Rules
 from mtquant.market.simulator import DRAWS, Simulator
-from mtquant.market.tape import T_CLOSE, T_TRADABLE, Tape
+from mtquant.market.tape import T_CLOSE, T_TRADABLE, TAPE_COLUMNS, Tape
 from mtquant.rewards.compose import STATE_NAMES, Reward, start_reward
 
 Float = NDArray[np.float64]
@@ -123,21 +121,21 @@ class MarketEnv:
             environment.episode_length,
             environment.cost_draw_range,
             seeds,
+            BOOK_ROWS,
         )
         self.features = observable(features)
         self.unit = np.full(n, environment.max_position_size) if unit is None else unit
         self.reward = reward
         self._parameters = reward.parameter_vector()
         self._weights = reward.weight_vector()
-        n_blocks = len(self.simulator.blocks)
-        self._books = np.zeros((n_blocks, BOOK_ROWS + 1, LANES))
         self.observations = np.zeros((n_accounts, self.layout.size), dtype=np.float32)
         self.rewards = np.zeros(n_accounts, dtype=np.float32)
         self.done = np.zeros(n_accounts, dtype=np.uint8)
         self._last_values = np.zeros_like(self.observations)
-        self._last_books = np.zeros((n_accounts, BOOK_ROWS + 1))
+        self._last_books = np.zeros((n_accounts, BOOK_ROWS))
+        self._last_outcomes = np.zeros((n_accounts, len(oc.OUTCOME_COLUMNS)))
         self._action_shape = (n_accounts, n)
-        self._bars, self._scratch = new_scratch(n, LANES)
+        self._bars = np.zeros((n, TAPE_COLUMNS, LANES))
         self._seen = new_seen(self.layout, LANES)
         self._no_fills = np.zeros((0, len(oc.FILL_COLUMNS)))
 
@@ -165,7 +163,6 @@ class MarketEnv:
             self.features,
             self.layout.window_bars,
             simulator.rules_matrix,
-            self._books,
             self._bars,
             self._seen,
             self.observations,
@@ -206,7 +203,6 @@ class MarketEnv:
             simulator.rules_matrix,
             simulator.caps,
             simulator.settings,
-            self._books,
             self._parameters,
             self._weights,
             self.rewards,
@@ -214,7 +210,6 @@ class MarketEnv:
             self.observations,
             self._no_fills,
             self._bars,
-            self._scratch,
             self._seen,
             simulator.starts,
             simulator.ends,
@@ -223,6 +218,7 @@ class MarketEnv:
             simulator.rules.initial_equity,
             self._last_values,
             self._last_books,
+            self._last_outcomes,
         )
         if not ended:
             return NOBODY
@@ -239,14 +235,14 @@ class MarketEnv:
             truncated=bool(self.done[e] == DONE_TRUNCATED),
             totals=dict(zip(EPISODE_NAMES, book[EPISODE_ROWS].tolist(), strict=True)),
             terms=book[TRACE_ROWS],
-            outcome=book[:OUTCOMES],
+            outcome=self._last_outcomes[e].copy(),
         )
 
     def book(self, e: int) -> Float:
-        """What account e has written down, float64 [BOOK_ROWS + 1] (a view; rows as in
+        """What account e has written down, float64 [BOOK_ROWS] (a view; rows as in
         `fused.py`).
         """
-        return self._books[e // LANES, :, e % LANES]
+        return self.simulator.blocks[e // LANES, :BOOK_ROWS, e % LANES]
 
 
 def reward_scale(tape: Tape, rows: slice, unit: float) -> float:

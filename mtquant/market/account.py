@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The account: a float64 block, changed only by fills, financing and marks.
 
-Accounts lie side by side: a block is ``[1 + N, COLUMNS, L]``, L accounts ("lanes") of one column in
-a row, so that the same arithmetic runs on several accounts at once (`desk.py` says how). One
-account is a lane of it, ``block[:, :, i]``, ``[1 + N, COLUMNS]``: row 0 holds its scalars (A_*, and
-BAR_* for what happened in the current bar), row ``n + 1`` the position in instrument n (B_*).
+Accounts lie side by side: a block is ``[rows, L]``, the same number of L accounts ("lanes") in a
+row, so that the same arithmetic runs on several accounts at once (`desk.py` says how). One account
+is a column of it. Its rows:
+
+    A_*, BAR_*, W_*     scalars: of the account, of the current bar, and scratch space of the desk
+    OUTCOME + oc.*      the ledger row of the last bar
+    at(n) + B_*         the position in instrument n
 
 Legend of the kernel letters: n instrument, i lane, q quantity, m multiplier, p mid, r rate to the
-account currency; `one` is one account, `rule` a row of the rules matrix as a tuple.
+account currency, `rule` a row of the rules matrix as a tuple.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
+from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
 from mtquant.market.rules import (
     R_COMMISSION,
@@ -30,7 +34,6 @@ Float = NDArray[np.float64]
 
 LANES = 16  # accounts in a block of a batch: two cache lines of each column
 
-COLUMNS = 13
 (
     A_CASH,
     A_EQUITY,
@@ -45,8 +48,16 @@ COLUMNS = 13
     BAR_TRADED,
     BAR_STOPS,
     BAR_FILLS,  # rows written to the fills buffer
-) = range(COLUMNS)
+    W_ELAPSED,  # seconds since the bar before
+    W_BENCHMARK,
+    W_BEFORE,  # equity when the decision was made
+    W_SUM,  # over instruments, of whatever an event adds up
+    W_RATIO,  # floored equity / equity before
+) = range(18)
+OUTCOME = 18
+FIRST_POSITION = OUTCOME + len(oc.OUTCOME_COLUMNS)
 
+POSITION_ROWS = 10
 (
     B_POSITION,
     B_AVERAGE,
@@ -58,58 +69,68 @@ COLUMNS = 13
     B_PLANNED,  # exposure after the limits
     B_FINANCING,  # paid in the current bar
     B_WANTED,  # exposure asked for, with the held one where the policy asked for nothing
-) = range(10)
+) = range(POSITION_ROWS)
 
 LEAST_QUANTITY = 1e-300  # in place of 0 below a line that is not used then
 
 
-def new_block(n_instruments: int, lanes: int) -> Float:
-    """Room for `lanes` accounts, float64 [1 + N, COLUMNS, lanes], not yet opened."""
-    return np.zeros((1 + n_instruments, COLUMNS, lanes))
+def block_rows(n_instruments: int) -> int:
+    """Rows of a block."""
+    return FIRST_POSITION + n_instruments * POSITION_ROWS
 
 
 @kernel
-def open_account(one: Float, equity: float, cost_scale: float, prices: Float) -> None:
+def at(n: int) -> int:
+    """First row of the position in instrument n."""
+    return FIRST_POSITION + n * POSITION_ROWS
+
+
+@kernel
+def open_account(block: Float, i: int, equity: float, cost_scale: float, prices: Float) -> None:
     """Starts an account flat, with the marks and rates of one bar (`prices`: tape row, float64 [N,
     TAPE_COLUMNS]).
     """
-    one[:] = 0.0
-    one[0, A_CASH] = equity
-    one[0, A_EQUITY] = equity
-    one[0, A_PEAK] = equity
-    one[0, A_INITIAL] = equity
-    one[0, A_COST_SCALE] = cost_scale
+    for k in range(block.shape[0]):
+        block[k, i] = 0.0
+    block[A_CASH, i] = equity
+    block[A_EQUITY, i] = equity
+    block[A_PEAK, i] = equity
+    block[A_INITIAL, i] = equity
+    block[A_COST_SCALE, i] = cost_scale
     for n in range(prices.shape[0]):
-        one[n + 1, B_MARK] = prices[n, 3]
-        one[n + 1, B_RATE] = prices[n, 5]
+        block[at(n) + B_MARK, i] = prices[n, 3]
+        block[at(n) + B_RATE, i] = prices[n, 5]
 
 
 @kernel
 def value_of(block: Float, i: int, n: int, multiplier: float) -> float:
     """Q m p r: what the position is worth at the last known mid and rate, negative when short."""
     return (
-        block[n + 1, B_POSITION, i] * multiplier * block[n + 1, B_MARK, i] * block[n + 1, B_RATE, i]
+        block[at(n) + B_POSITION, i]
+        * multiplier
+        * block[at(n) + B_MARK, i]
+        * block[at(n) + B_RATE, i]
     )
 
 
 @kernel
 def gain_of(block: Float, i: int, n: int, multiplier: float) -> float:
     """Q m (p - a) r: gain not yet realised, 0 when flat (the mark may be unknown then)."""
-    q = block[n + 1, B_POSITION, i]
+    q = block[at(n) + B_POSITION, i]
     gain = (
         q
         * multiplier
-        * (block[n + 1, B_MARK, i] - block[n + 1, B_AVERAGE, i])
-        * block[n + 1, B_RATE, i]
+        * (block[at(n) + B_MARK, i] - block[at(n) + B_AVERAGE, i])
+        * block[at(n) + B_RATE, i]
     )
-    return gain if q != 0.0 else 0.0
+    return choose(q != 0.0, gain, 0.0)
 
 
 @kernel
 def margin_of(block: Float, i: int, n: int, rule: Rule) -> float:
     """|q m p r| margin_frac, 0 when flat."""
     value = abs(value_of(block, i, n, rule[R_MULTIPLIER])) * rule[R_MARGIN]
-    return value if block[n + 1, B_POSITION, i] != 0.0 else 0.0
+    return choose(block[at(n) + B_POSITION, i] != 0.0, value, 0.0)
 
 
 @kernel
@@ -130,7 +151,7 @@ def write_fill(
     reason: int,
 ) -> None:
     """Appends a fill or a refusal to the buffer; training passes a buffer of no rows."""
-    count = int(block[0, BAR_FILLS, i])
+    count = int(block[BAR_FILLS, i])
     if count >= fills.shape[0]:
         return
     fills[count, oc.FILL_ROW] = row
@@ -144,7 +165,7 @@ def write_fill(
     fills[count, oc.FILL_FEE] = fee
     fills[count, oc.FILL_SLIPPAGE] = slippage
     fills[count, oc.FILL_REASON] = reason
-    block[0, BAR_FILLS, i] = count + 1
+    block[BAR_FILLS, i] = count + 1
 
 
 @kernel
@@ -169,35 +190,35 @@ def book_fill(
     One formula for opening, adding, reducing, closing, flipping and doing nothing, and choices
     between numbers that are there already, never branches: lanes have to march in step.
     """
-    q = block[n + 1, B_POSITION, i]
-    average = block[n + 1, B_AVERAGE, i]
+    q = block[at(n) + B_POSITION, i]
+    average = block[at(n) + B_AVERAGE, i]
     m = rule[R_MULTIPLIER]
-    scale = block[0, A_COST_SCALE, i]
+    scale = block[A_COST_SCALE, i]
     h = rule[R_HALF_COST] * scale
     traded = done != 0.0
     size = abs(done)
-    side = 1.0 if done > 0.0 else -1.0
+    side = choose(done > 0.0, 1.0, -1.0)
     price = reference + side * abs(reference) * h
     notional = size * m * abs(reference) * rate
     slippage = notional * h
     fee = size * m * abs(price) * rate * rule[R_COMMISSION] * scale
 
-    closed = min(size, abs(q)) if q * done < 0.0 else 0.0
+    closed = choose(q * done < 0.0, min(size, abs(q)), 0.0)
     kept, opened = abs(q) - closed, size - closed
     received = closed * -side * m * (price - average) * rate - fee
     blended = (average * kept + price * opened) / max(kept + opened, LEAST_QUANTITY)
     lot = rule[R_LOT]
     after = np.floor((q + done) / lot + 0.5) * lot
-    after_average = blended if opened > 0.0 else average
-    after_average = after_average if after != 0.0 else 0.0
-    held = block[n + 1, B_HELD_BARS, i]
-    block[0, A_CASH, i] += received if traded else 0.0
-    block[n + 1, B_HELD_BARS, i] = held if kept > 0.0 else 0.0
-    block[n + 1, B_POSITION, i] = after if traded else q
-    block[n + 1, B_AVERAGE, i] = after_average if traded else average
-    block[0, BAR_FEE, i] += fee if traded else 0.0
-    block[0, BAR_SLIPPAGE, i] += slippage if traded else 0.0
-    block[0, BAR_TRADED, i] += notional if traded else 0.0
+    after_average = choose(opened > 0.0, blended, average)
+    after_average = choose(after != 0.0, after_average, 0.0)
+    held = block[at(n) + B_HELD_BARS, i]
+    block[A_CASH, i] += choose(traded, received, 0.0)
+    block[at(n) + B_HELD_BARS, i] = choose(kept > 0.0, held, 0.0)
+    block[at(n) + B_POSITION, i] = choose(traded, after, q)
+    block[at(n) + B_AVERAGE, i] = choose(traded, after_average, average)
+    block[BAR_FEE, i] += choose(traded, fee, 0.0)
+    block[BAR_SLIPPAGE, i] += choose(traded, slippage, 0.0)
+    block[BAR_TRADED, i] += choose(traded, notional, 0.0)
     if fills.shape[0] > 0 and wanted != 0.0:
         shown = (price, fee, slippage) if traded else (0.0, 0.0, 0.0)
         write_fill(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
+from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
 from mtquant.core.errors import PolicyError
 from mtquant.market.account import (
@@ -36,9 +37,17 @@ from mtquant.market.account import (
     BAR_SLIPPAGE,
     BAR_STOPS,
     BAR_TRADED,
+    FIRST_POSITION,
+    OUTCOME,
+    POSITION_ROWS,
+    W_BEFORE,
+    W_BENCHMARK,
+    W_ELAPSED,
+    W_RATIO,
+    at,
+    block_rows,
     gain_of,
     margin_of,
-    new_block,
     open_account,
     value_of,
 )
@@ -64,23 +73,6 @@ EQUITY_FLOOR_FRAC = 1e-6  # of the deposit: what a ruined account counts as in t
 VARIANCE_DECAY = 0.94  # RiskMetrics Technical Document, 4th ed. 1996, daily decay factor
 TAIL_SIGMAS = 1.645  # 95 % quantile of the normal distribution
 
-# Scratch rows of a block, float64 [SCRATCH_ROWS, L].
-SCRATCH_ROWS = 5
-(
-    W_ELAPSED,  # seconds since the bar before
-    W_BENCHMARK,
-    W_BEFORE,  # equity when the decision was made
-    W_SUM,  # sum over instruments, of whatever the event adds up
-    W_RATIO,  # floored equity / equity before
-) = range(SCRATCH_ROWS)
-
-
-def new_scratch(n_instruments: int, lanes: int) -> tuple[Float, Float]:
-    """Scratch space of `desk_bar`: bars, float64 [N, TAPE_COLUMNS, lanes], and float64
-    [SCRATCH_ROWS, lanes].
-    """
-    return np.zeros((n_instruments, TAPE_COLUMNS, lanes)), np.zeros((SCRATCH_ROWS, lanes))
-
 
 @kernel
 def load_bars(tape: Float, rows: Rows, back: int, bars: Float, live: int) -> None:
@@ -93,95 +85,97 @@ def load_bars(tape: Float, rows: Rows, back: int, bars: Float, live: int) -> Non
 
 
 @kernel
-def _start_bar(block: Float, clock: Float, rows: Rows, scratch: Float, live: int) -> None:
+def _start_bar(block: Float, clock: Float, rows: Rows, live: int) -> None:
     for i in range(live):
-        scratch[W_ELAPSED, i] = clock[rows[i], C_ELAPSED]
-        scratch[W_BENCHMARK, i] = clock[rows[i], C_BENCHMARK]
-    for i in range(block.shape[2]):
-        scratch[W_BEFORE, i] = block[0, A_EQUITY, i]
-        block[0, BAR_FEE, i] = 0.0
-        block[0, BAR_SLIPPAGE, i] = 0.0
-        block[0, BAR_TRADED, i] = 0.0
-        block[0, BAR_STOPS, i] = 0.0
-        block[0, BAR_FILLS, i] = 0.0
+        block[W_ELAPSED, i] = clock[rows[i], C_ELAPSED]
+        block[W_BENCHMARK, i] = clock[rows[i], C_BENCHMARK]
+    for i in range(block.shape[1]):
+        block[W_BEFORE, i] = block[A_EQUITY, i]
+        block[BAR_FEE, i] = 0.0
+        block[BAR_SLIPPAGE, i] = 0.0
+        block[BAR_TRADED, i] = 0.0
+        block[BAR_STOPS, i] = 0.0
+        block[BAR_FILLS, i] = 0.0
 
 
 @kernel
 def _mark_open(block: Float, bars: Float) -> None:
     for n in range(bars.shape[0]):
-        for i in range(block.shape[2]):
-            mark, opened = block[n + 1, B_MARK, i], bars[n, T_OPEN, i]
-            block[n + 1, B_MARK, i] = opened if bars[n, T_TRADABLE, i] > 0.0 else mark
-            block[n + 1, B_RATE, i] = bars[n, T_RATE_OPEN, i]
+        for i in range(block.shape[1]):
+            mark, opened = block[at(n) + B_MARK, i], bars[n, T_OPEN, i]
+            block[at(n) + B_MARK, i] = choose(bars[n, T_TRADABLE, i] > 0.0, opened, mark)
+            block[at(n) + B_RATE, i] = bars[n, T_RATE_OPEN, i]
 
 
 @kernel
-def _mark_close(block: Float, bars: Float, rules: Float, outcomes: Float) -> None:
+def _mark_close(block: Float, bars: Float, rules: Float) -> None:
     """Marks the accounts at the close; what they hold, gross and net, and the financing of the bar
     go into the outcome (still in money).
     """
-    for i in range(block.shape[2]):
-        block[0, A_EQUITY, i] = block[0, A_CASH, i]
-        block[0, A_USED_MARGIN, i] = 0.0
-        outcomes[oc.GROSS, i] = 0.0
-        outcomes[oc.NET, i] = 0.0
-        outcomes[oc.FINANCING, i] = 0.0
+    for i in range(block.shape[1]):
+        block[A_EQUITY, i] = block[A_CASH, i]
+        block[A_USED_MARGIN, i] = 0.0
+        block[OUTCOME + oc.GROSS, i] = 0.0
+        block[OUTCOME + oc.NET, i] = 0.0
+        block[OUTCOME + oc.FINANCING, i] = 0.0
     for n in range(bars.shape[0]):
         rule = rule_of(rules, n)
-        for i in range(block.shape[2]):
+        for i in range(block.shape[1]):
             _mark_position(block, i, n, bars, rule)
             value = value_of(block, i, n, rule[R_MULTIPLIER])
-            value = value if block[n + 1, B_POSITION, i] != 0.0 else 0.0
-            outcomes[oc.NET, i] += value
-            outcomes[oc.GROSS, i] += abs(value)
-            outcomes[oc.FINANCING, i] += block[n + 1, B_FINANCING, i]
+            value = choose(block[at(n) + B_POSITION, i] != 0.0, value, 0.0)
+            block[OUTCOME + oc.NET, i] += value
+            block[OUTCOME + oc.GROSS, i] += abs(value)
+            block[OUTCOME + oc.FINANCING, i] += block[at(n) + B_FINANCING, i]
 
 
 @kernel
 def _mark_position(block: Float, i: int, n: int, bars: Float, rule: Rule) -> None:
     """One position at the close: mark, rate, bars held; equity and used margin are added to."""
     tradable = bars[n, T_TRADABLE, i] > 0.0
-    mark, close = block[n + 1, B_MARK, i], bars[n, T_CLOSE, i]
-    block[n + 1, B_MARK, i] = close if tradable else mark
-    block[n + 1, B_RATE, i] = bars[n, T_RATE_CLOSE, i]
-    block[n + 1, B_HELD_BARS, i] += 1.0 if tradable & (block[n + 1, B_POSITION, i] != 0.0) else 0.0
-    block[0, A_EQUITY, i] += gain_of(block, i, n, rule[R_MULTIPLIER])
-    block[0, A_USED_MARGIN, i] += margin_of(block, i, n, rule)
+    mark, close = block[at(n) + B_MARK, i], bars[n, T_CLOSE, i]
+    block[at(n) + B_MARK, i] = choose(tradable, close, mark)
+    block[at(n) + B_RATE, i] = bars[n, T_RATE_CLOSE, i]
+    block[at(n) + B_HELD_BARS, i] += choose(
+        tradable & (block[at(n) + B_POSITION, i] != 0.0), 1.0, 0.0
+    )
+    block[A_EQUITY, i] += gain_of(block, i, n, rule[R_MULTIPLIER])
+    block[A_USED_MARGIN, i] += margin_of(block, i, n, rule)
 
 
 @kernel
-def _write_outcome(
-    block: Float, i: int, scratch: Float, bankruptcy_frac: float, outcomes: Float
-) -> None:
+def _write_outcome(block: Float, i: int, bankruptcy_frac: float) -> None:
     """One Outcome row from the marked account, but for its growth; then the EWMA variance takes in
     this bar's return.
     """
-    before, equity, initial = scratch[W_BEFORE, i], block[0, A_EQUITY, i], block[0, A_INITIAL, i]
-    peak = max(block[0, A_PEAK, i], equity)
-    block[0, A_PEAK, i] = peak
+    before, equity, initial = block[W_BEFORE, i], block[A_EQUITY, i], block[A_INITIAL, i]
+    peak = max(block[A_PEAK, i], equity)
+    block[A_PEAK, i] = peak
     ruined = equity <= bankruptcy_frac * initial
     floored = max(equity, EQUITY_FLOOR_FRAC * initial)
     per_before, per_equity = 1.0 / before, 1.0 / floored
     simple = (equity - before) * per_before
-    variance = block[0, A_VARIANCE, i]
-    fee, slippage = block[0, BAR_FEE, i], block[0, BAR_SLIPPAGE, i]
-    scratch[W_RATIO, i] = floored * per_before
-    outcomes[oc.EQUITY_BEFORE, i] = before
-    outcomes[oc.EQUITY, i] = equity
-    outcomes[oc.SIMPLE_RETURN, i] = simple
-    outcomes[oc.BENCHMARK, i] = scratch[W_BENCHMARK, i]
-    outcomes[oc.FEE, i] = fee
-    outcomes[oc.SLIPPAGE, i] = slippage
-    outcomes[oc.COST, i] = (fee + slippage) * per_before
-    outcomes[oc.TURNOVER, i] = block[0, BAR_TRADED, i] * per_before
-    outcomes[oc.DRAWDOWN, i] = 1.0 - equity / peak
-    outcomes[oc.TAIL_LOSS, i] = max(0.0, -simple - TAIL_SIGMAS * math.sqrt(variance))
-    outcomes[oc.GROSS, i] *= per_equity
-    outcomes[oc.NET, i] *= per_equity
-    outcomes[oc.MARGIN_USE, i] = block[0, A_USED_MARGIN, i] * per_equity
-    outcomes[oc.BINDING, i] = block[0, A_BINDING, i]
-    outcomes[oc.STATUS, i] = float(oc.STATUS_BANKRUPT) if ruined else float(oc.STATUS_ACTIVE)
-    block[0, A_VARIANCE, i] = VARIANCE_DECAY * variance + (1.0 - VARIANCE_DECAY) * simple * simple
+    variance = block[A_VARIANCE, i]
+    fee, slippage = block[BAR_FEE, i], block[BAR_SLIPPAGE, i]
+    block[W_RATIO, i] = floored * per_before
+    block[OUTCOME + oc.EQUITY_BEFORE, i] = before
+    block[OUTCOME + oc.EQUITY, i] = equity
+    block[OUTCOME + oc.SIMPLE_RETURN, i] = simple
+    block[OUTCOME + oc.BENCHMARK, i] = block[W_BENCHMARK, i]
+    block[OUTCOME + oc.FEE, i] = fee
+    block[OUTCOME + oc.SLIPPAGE, i] = slippage
+    block[OUTCOME + oc.COST, i] = (fee + slippage) * per_before
+    block[OUTCOME + oc.TURNOVER, i] = block[BAR_TRADED, i] * per_before
+    block[OUTCOME + oc.DRAWDOWN, i] = 1.0 - equity / peak
+    block[OUTCOME + oc.TAIL_LOSS, i] = max(0.0, -simple - TAIL_SIGMAS * math.sqrt(variance))
+    block[OUTCOME + oc.GROSS, i] *= per_equity
+    block[OUTCOME + oc.NET, i] *= per_equity
+    block[OUTCOME + oc.MARGIN_USE, i] = block[A_USED_MARGIN, i] * per_equity
+    block[OUTCOME + oc.BINDING, i] = block[A_BINDING, i]
+    block[OUTCOME + oc.STATUS, i] = choose(
+        ruined, float(oc.STATUS_BANKRUPT), float(oc.STATUS_ACTIVE)
+    )
+    block[A_VARIANCE, i] = VARIANCE_DECAY * variance + (1.0 - VARIANCE_DECAY) * simple * simple
 
 
 @kernel
@@ -192,52 +186,48 @@ def desk_bar(
     clock: Float,
     rules: Float,
     settings: Float,
-    outcomes: Float,
     fills: Float,
     bars: Float,
-    scratch: Float,
     live: int,
 ) -> None:
     """Lives L accounts through one bar each: events 0 to 5 of docs/execution.md.
 
     Args:
-        block: float64 [1 + N, COLUMNS, L]; the queued orders were planned at the close of the bars
+        block: float64 [rows, L] (`account.py`); the queued orders were planned at the close of the bars
             before.
         rows: int64 [L], the bars, >= 1.
         tape: float64 [T, N, TAPE_COLUMNS].
         clock: float64 [T, CLOCK_COLUMNS].
         rules: float64 [N, RULE_COLUMNS].
         settings: float64 [SETTING_COLUMNS].
-        outcomes: float64 [len(OUTCOME_COLUMNS), L]; written.
         fills: float64 [M, len(FILL_COLUMNS)]; receives fills and refusals of this bar while it has
             room (M = 0: none, and the only choice with several accounts).
         bars: Scratch space, float64 [N, TAPE_COLUMNS, L].
-        scratch: Scratch space, float64 [SCRATCH_ROWS, L].
         live: Lanes in use, the first ones; what the others hold is of no account.
     """
     at_close = settings[S_FILL_AT_CLOSE] > 0.0
-    _start_bar(block, clock, rows, scratch, live)
+    _start_bar(block, clock, rows, live)
     if at_close:
         load_bars(tape, rows, 1, bars, live)
         # Fills are dated to the bar whose close it is.
         for i in range(live):
             rows[i] -= 1
-        fill_orders(block, bars, rows, rules, fills, scratch[W_SUM], live)
+        fill_orders(block, bars, rows, rules, fills, live)
         for i in range(live):
             rows[i] += 1
     load_bars(tape, rows, 0, bars, live)
-    charge_financing(block, rules, scratch[W_ELAPSED])
+    charge_financing(block, rules)
     _mark_open(block, bars)
     if not at_close:
-        fill_orders(block, bars, rows, rules, fills, scratch[W_SUM], live)
+        fill_orders(block, bars, rows, rules, fills, live)
     trigger_stops(block, bars, rows, rules, fills)
-    liquidate(block, bars, rows, rules, settings, fills, scratch[W_SUM], live)
-    _mark_close(block, bars, rules, outcomes)
+    liquidate(block, bars, rows, rules, settings, fills, live)
+    _mark_close(block, bars, rules)
     bankruptcy_frac = settings[S_BANKRUPTCY]
-    for i in range(block.shape[2]):
-        _write_outcome(block, i, scratch, bankruptcy_frac, outcomes)
+    for i in range(block.shape[1]):
+        _write_outcome(block, i, bankruptcy_frac)
     for i in range(live):  # apart: a logarithm is no vector instruction
-        outcomes[oc.GROWTH, i] = math.log(scratch[W_RATIO, i])
+        block[OUTCOME + oc.GROWTH, i] = math.log(block[W_RATIO, i])
 
 
 class Desk:
@@ -268,23 +258,22 @@ class Desk:
         self.caps = rules.caps()
         self.settings = rules.settings()
         n = len(tape.symbols)
-        self.block = new_block(n, lanes=1)
-        self.account = self.block[:, :, 0]
-        self.outcomes = np.zeros((len(oc.OUTCOME_COLUMNS), 1))
-        self.outcome = self.outcomes[:, 0]
-        self.bars, self._scratch = new_scratch(n, lanes=1)
+        self.block = np.zeros((block_rows(n), 1))
+        self.account = self.block[:, 0]
+        self.outcome = self.account[OUTCOME:FIRST_POSITION]
+        self.bars = np.zeros((n, TAPE_COLUMNS, 1))
         self._rows = np.array([start_row])
         # Each instrument can fill its order and then be stopped or liquidated in the same bar.
         self._buffer = np.zeros((2 * n, len(oc.FILL_COLUMNS)))
         self._lived: list[tuple[Float, ...]] = []
         self._fills: list[Float] = []
         self._first_row = start_row + 1
-        open_account(self.account, self.initial_equity, cost_scale, tape.prices[start_row])
+        open_account(self.block, 0, self.initial_equity, cost_scale, tape.prices[start_row])
         load_bars(tape.prices, self._rows, 0, self.bars, 1)
 
     def column(self, column: int) -> Float:
         """One account column of every instrument, float64 [N] (a view)."""
-        return self.account[1:, column]
+        return self.account[at(0) + column :: POSITION_ROWS]
 
     @property
     def bankrupt(self) -> bool:
@@ -307,8 +296,7 @@ class Desk:
                 "Give one exposure per instrument.",
             )
         self.column(B_TARGET)[:] = targets
-        gross = self._scratch[W_SUM]
-        plan_block(self.block, self.rules_matrix, self.caps, self.settings, gross, 1)
+        plan_block(self.block, self.rules_matrix, self.caps, self.settings, 1)
 
     def advance(self) -> Float:
         """Lives through the next bar and returns its Outcome, float64 [len(OUTCOME_COLUMNS)]."""
@@ -322,13 +310,11 @@ class Desk:
             self.tape.clock,
             self.rules_matrix,
             self.settings,
-            self.outcomes,
             self._buffer,
             self.bars,
-            self._scratch,
             1,
         )
-        count = int(self.account[0, BAR_FILLS])
+        count = int(self.account[BAR_FILLS])
         if count:
             self._fills.append(self._buffer[:count].copy())
         kept = (B_POSITION, B_MARK, B_RATE, B_FINANCING)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
+from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
 from mtquant.market.account import (
     A_CASH,
@@ -23,6 +24,9 @@ from mtquant.market.account import (
     B_QUEUED,
     B_RATE,
     BAR_STOPS,
+    W_ELAPSED,
+    W_SUM,
+    at,
     book_fill,
     gain_of,
     margin_of,
@@ -52,20 +56,20 @@ AMPLE_FRAC = 0.99  # of equity: what old positions and all orders may need to pa
 
 
 @kernel
-def charge_financing(block: Float, rules: Float, elapsed: Float) -> None:
-    """Takes the financing of the elapsed seconds (float64 [L]) from cash, per instrument at its
-    last known mid and rate.
+def charge_financing(block: Float, rules: Float) -> None:
+    """Takes the financing of the elapsed seconds from cash, per instrument at its last known mid
+    and rate.
     """
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
-        for i in range(block.shape[2]):
-            q = block[n + 1, B_POSITION, i]
-            yearly = rule[R_FINANCING_LONG] if q > 0.0 else rule[R_FINANCING_SHORT]
+        for i in range(block.shape[1]):
+            q = block[at(n) + B_POSITION, i]
+            yearly = choose(q > 0.0, rule[R_FINANCING_LONG], rule[R_FINANCING_SHORT])
             value = abs(value_of(block, i, n, rule[R_MULTIPLIER]))
-            cost = value * yearly * elapsed[i] / SECONDS_PER_YEAR
-            cost = cost if q != 0.0 else 0.0
-            block[0, A_CASH, i] -= cost
-            block[n + 1, B_FINANCING, i] = cost
+            cost = value * yearly * block[W_ELAPSED, i] / SECONDS_PER_YEAR
+            cost = choose(q != 0.0, cost, 0.0)
+            block[A_CASH, i] -= cost
+            block[at(n) + B_FINANCING, i] = cost
 
 
 @kernel
@@ -73,18 +77,18 @@ def _affordable(block: Float, i: int, n: int, order: float, rules: Float) -> flo
     """The order cut to what free margin allows (signed, whole lots where it was cut; 0 =
     refused).
     """
-    q = block[n + 1, B_POSITION, i]
-    mid = block[n + 1, B_MARK, i]
+    q = block[at(n) + B_POSITION, i]
+    mid = block[at(n) + B_MARK, i]
     side = 1.0 if order > 0.0 else -1.0
     size = abs(order)
     closing = min(size, abs(q)) if q * order < 0.0 else 0.0
     held = abs(q) if q * order > 0.0 else 0.0
-    notional = rules[n, R_MULTIPLIER] * mid * block[n + 1, B_RATE, i]
-    h = rules[n, R_HALF_COST] * block[0, A_COST_SCALE, i]
-    commission = rules[n, R_COMMISSION] * block[0, A_COST_SCALE, i]
+    notional = rules[n, R_MULTIPLIER] * mid * block[at(n) + B_RATE, i]
+    h = rules[n, R_HALF_COST] * block[A_COST_SCALE, i]
+    commission = rules[n, R_COMMISSION] * block[A_COST_SCALE, i]
     cost = notional * (h + (1.0 + side * h) * commission)
     margin = notional * rules[n, R_MARGIN]
-    equity, others = block[0, A_CASH, i], -abs(q) * margin
+    equity, others = block[A_CASH, i], -abs(q) * margin
     for k in range(rules.shape[0]):
         equity += gain_of(block, i, k, rules[k, R_MULTIPLIER])
         others += margin_of(block, i, k, rule_of(rules, k))
@@ -113,11 +117,11 @@ def _fill_order(
     Args:
         exact: Whether the margin has to be looked at.
     """
-    order = block[n + 1, B_QUEUED, i]
-    block[n + 1, B_QUEUED, i] = 0.0
-    mid, rate = block[n + 1, B_MARK, i], block[n + 1, B_RATE, i]
+    order = block[at(n) + B_QUEUED, i]
+    block[at(n) + B_QUEUED, i] = 0.0
+    mid, rate = block[at(n) + B_MARK, i], block[at(n) + B_RATE, i]
     priced = (mid > 0.0) & (rate > 0.0)  # also false for NaN
-    done = order if tradable & priced else 0.0
+    done = choose(tradable & priced, order, 0.0)
     reason = oc.REASON_DONE if priced else oc.REASON_PRICE_UNKNOWN
     reason = reason if tradable else oc.REASON_MARKET_CLOSED
     if exact and done != 0.0 and _raises(block, i, n, order):
@@ -132,35 +136,35 @@ def _fill_order(
 @kernel
 def _raises(block: Float, i: int, n: int, order: float) -> bool:
     """Whether an order does more than reduce a position."""
-    q = block[n + 1, B_POSITION, i]
+    q = block[at(n) + B_POSITION, i]
     return (q * order >= 0.0) | (abs(order) > abs(q))
 
 
 @kernel
-def _find_ample(block: Float, rules: Float, short: Float) -> None:
-    """Marks the accounts (`short` > 0) whose orders may not all pass the margin check.
+def _find_ample(block: Float, rules: Float) -> None:
+    """Finds the accounts whose orders may not all pass the margin check: W_SUM is not below 0.
 
     Ample is: old positions and all orders together, with all costs, fit into 99 % of the equity.
     Nearly always they do, and nobody needs the exact check, which looks at the whole account for
     each order. Not ample where anything is not known.
     """
-    for i in range(block.shape[2]):
-        short[i] = -AMPLE_FRAC * block[0, A_CASH, i]
+    for i in range(block.shape[1]):
+        block[W_SUM, i] = -AMPLE_FRAC * block[A_CASH, i]
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
         cost = rule[R_HALF_COST] + 2.0 * rule[R_COMMISSION]
-        for i in range(block.shape[2]):
-            q, order = abs(block[n + 1, B_POSITION, i]), abs(block[n + 1, B_QUEUED, i])
-            unit = rule[R_MULTIPLIER] * block[n + 1, B_RATE, i] * abs(block[n + 1, B_MARK, i])
-            per_unit = rule[R_MARGIN] + cost * block[0, A_COST_SCALE, i]
+        for i in range(block.shape[1]):
+            q, order = abs(block[at(n) + B_POSITION, i]), abs(block[at(n) + B_QUEUED, i])
+            unit = rule[R_MULTIPLIER] * block[at(n) + B_RATE, i] * abs(block[at(n) + B_MARK, i])
+            per_unit = rule[R_MARGIN] + cost * block[A_COST_SCALE, i]
             need = unit * (q * rule[R_MARGIN] + order * per_unit)
             need -= AMPLE_FRAC * gain_of(block, i, n, rule[R_MULTIPLIER])
-            short[i] += need if (q != 0.0) | (order != 0.0) else 0.0
+            block[W_SUM, i] += choose((q != 0.0) | (order != 0.0), need, 0.0)
 
 
 @kernel
 def fill_orders(
-    block: Float, bars: Float, rows: Rows, rules: Float, fills: Float, short: Float, live: int
+    block: Float, bars: Float, rows: Rows, rules: Float, fills: Float, live: int
 ) -> None:
     """Fills every queued order at the last known mids.
 
@@ -168,21 +172,20 @@ def fill_orders(
     the margin that is left; elsewhere the order among them makes no difference.
 
     Args:
-        block: float64 [1 + N, COLUMNS, L]; the caller has set the marks.
+        block: float64 [rows, L]; the caller has set the marks.
         bars: float64 [N, TAPE_COLUMNS, L], the bars that say who is tradable.
         rows: int64 [L], the rows that the fills are dated to.
         rules: float64 [N, RULE_COLUMNS].
         fills: float64 [M, len(FILL_COLUMNS)].
-        short: Scratch space, float64 [L].
         live: Lanes in use, the first ones.
     """
-    _find_ample(block, rules, short)
+    _find_ample(block, rules)
     for i in range(live):
-        if not short[i] < 0.0:
+        if not block[W_SUM, i] < 0.0:
             _fill_in_turn(block, i, bars, rows[i], rules, fills)
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
-        for i in range(block.shape[2]):
+        for i in range(block.shape[1]):
             tradable = bars[n, T_TRADABLE, i] > 0.0
             _fill_order(block, i, n, tradable, False, rule, rules, fills, rows[i])
 
@@ -192,7 +195,7 @@ def _fill_in_turn(block: Float, i: int, bars: Float, row: int, rules: Float, fil
     """Fills one account's orders against its margin: first those that only reduce."""
     for raising in range(2):
         for n in range(rules.shape[0]):
-            order = block[n + 1, B_QUEUED, i]
+            order = block[at(n) + B_QUEUED, i]
             if order != 0.0 and _raises(block, i, n, order) == (raising == 1):
                 rule = rule_of(rules, n)
                 tradable = bars[n, T_TRADABLE, i] > 0.0
@@ -215,10 +218,10 @@ def _close_position(
     """Closes a whole position inside the bar against `mid`, if it was hit."""
     rate = bars[n, T_RATE_OPEN, i]
     own = rate * bars[n, T_OPEN, i] / mid
-    rate = own if rule[R_OWN_RATE] > 0.0 else rate
-    done = -block[n + 1, B_POSITION, i] if hit else 0.0
+    rate = choose(rule[R_OWN_RATE] > 0.0, own, rate)
+    done = choose(hit, -block[at(n) + B_POSITION, i], 0.0)
     book_fill(block, i, n, done, mid, rate, rule, fills, row, origin, done, oc.REASON_DONE)
-    block[0, BAR_STOPS, i] += 1.0 if hit else 0.0
+    block[BAR_STOPS, i] += choose(hit, 1.0, 0.0)
 
 
 @kernel
@@ -229,21 +232,21 @@ def _trigger_stop(
 
     A short is the mirror image: with prices negated it stops when they fall to the negated trigger.
     """
-    q, average = block[n + 1, B_POSITION, i], block[n + 1, B_AVERAGE, i]
-    sign = 1.0 if q > 0.0 else -1.0
+    q, average = block[at(n) + B_POSITION, i], block[at(n) + B_AVERAGE, i]
+    sign = choose(q > 0.0, 1.0, -1.0)
     stop = sign * average * (1.0 - sign * rule[R_STOP])
-    stop = stop if rule[R_STOP] > 0.0 else -np.inf
+    stop = choose(rule[R_STOP] > 0.0, stop, -np.inf)
     take = sign * average * (1.0 + sign * rule[R_TAKE])
-    take = take if rule[R_TAKE] > 0.0 else np.inf
+    take = choose(rule[R_TAKE] > 0.0, take, np.inf)
     opened, low, high = bars[n, T_OPEN, i], bars[n, T_LOW, i], bars[n, T_HIGH, i]
-    worst = sign * (low if q > 0.0 else high)
-    best = sign * (high if q > 0.0 else low)
+    worst = sign * choose(q > 0.0, low, high)
+    best = sign * choose(q > 0.0, high, low)
     exposed = (q != 0.0) & (average > 0.0) & (bars[n, T_TRADABLE, i] > 0.0)
     hit = exposed & ((worst <= stop) | (best >= take))
     gapped = sign * opened
     stopped = (gapped <= stop) | ((gapped < take) & (worst <= stop))
-    inside = sign * (stop if worst <= stop else take)
-    mid = opened if (gapped <= stop) | (gapped >= take) else inside
+    inside = sign * choose(worst <= stop, stop, take)
+    mid = choose((gapped <= stop) | (gapped >= take), opened, inside)
     origin = oc.ORIGIN_STOP_LOSS if stopped else oc.ORIGIN_TAKE_PROFIT
     _close_position(block, i, n, hit, mid, bars, row, rule, fills, origin)
 
@@ -257,7 +260,7 @@ def trigger_stops(block: Float, bars: Float, rows: Rows, rules: Float, fills: Fl
         rule = rule_of(rules, n)
         if rule[R_STOP] == 0.0 and rule[R_TAKE] == 0.0:
             continue
-        for i in range(block.shape[2]):
+        for i in range(block.shape[1]):
             _trigger_stop(block, i, n, bars, rows[i], rule, fills)
 
 
@@ -268,14 +271,14 @@ def _headroom(
     """Unrealised gain less maintenance margin of one position, a fraction x of the way from the
     open to its adverse extreme where it is tradable, else at its mark.
     """
-    q, mark = block[n + 1, B_POSITION, i], block[n + 1, B_MARK, i]
+    q, mark = block[at(n) + B_POSITION, i], block[at(n) + B_MARK, i]
     opened, low, high = bars[n, T_OPEN, i], bars[n, T_LOW, i], bars[n, T_HIGH, i]
-    inside = opened + x * ((low if q > 0.0 else high) - opened)
-    mid = inside if bars[n, T_TRADABLE, i] > 0.0 else mark
-    worth = q * rule[R_MULTIPLIER] * block[n + 1, B_RATE, i]
+    inside = opened + x * (choose(q > 0.0, low, high) - opened)
+    mid = choose(bars[n, T_TRADABLE, i] > 0.0, inside, mark)
+    worth = q * rule[R_MULTIPLIER] * block[at(n) + B_RATE, i]
     needed = maintenance * rule[R_MARGIN] * abs(worth * mid)
-    room = worth * (mid - block[n + 1, B_AVERAGE, i]) - needed
-    return room if q != 0.0 else 0.0
+    room = worth * (mid - block[at(n) + B_AVERAGE, i]) - needed
+    return choose(q != 0.0, room, 0.0)
 
 
 @kernel
@@ -286,26 +289,25 @@ def liquidate(
     rules: Float,
     settings: Float,
     fills: Float,
-    room: Float,
     live: int,
 ) -> None:
     """Closes every tradable position where equity meets the maintenance margin inside the bar.
 
-    Needs the marks of tradable instruments at this bar's open and all rates at the open. `room` is
-    scratch space, float64 [L]; the other arguments are as in `fill_orders`.
+    Needs the marks of tradable instruments at this bar's open and all rates at the open. Arguments
+    as in `fill_orders`.
     """
     maintenance = settings[S_MAINTENANCE]
     if maintenance == 0.0:
         return
-    for i in range(block.shape[2]):
-        room[i] = block[0, A_CASH, i]
+    for i in range(block.shape[1]):
+        block[W_SUM, i] = block[A_CASH, i]
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
-        for i in range(block.shape[2]):
-            room[i] += _headroom(block, i, n, 1.0, bars, rule, maintenance)
+        for i in range(block.shape[1]):
+            block[W_SUM, i] += _headroom(block, i, n, 1.0, bars, rule, maintenance)
     for i in range(live):
-        if not room[i] > 0.0:
-            _liquidate_one(block, i, bars, rows[i], rules, maintenance, fills, room[i])
+        if not block[W_SUM, i] > 0.0:
+            _liquidate_one(block, i, bars, rows[i], rules, maintenance, fills, block[W_SUM, i])
 
 
 @kernel
@@ -322,12 +324,12 @@ def _liquidate_one(
     """Closes one account's tradable positions on the way to their extremes, all at one fraction
     of it.
     """
-    at_open = block[0, A_CASH, i]
+    at_open = block[A_CASH, i]
     for n in range(rules.shape[0]):
         at_open += _headroom(block, i, n, 0.0, bars, rule_of(rules, n), maintenance)
     x = 0.0 if at_open <= 0.0 else at_open / (at_open - at_extreme)
     for n in range(rules.shape[0]):
-        q = block[n + 1, B_POSITION, i]
+        q = block[at(n) + B_POSITION, i]
         extreme = bars[n, T_LOW, i] if q > 0.0 else bars[n, T_HIGH, i]
         mid = bars[n, T_OPEN, i] + x * (extreme - bars[n, T_OPEN, i])
         if q != 0.0 and bars[n, T_TRADABLE, i] > 0.0:

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
+from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
 from mtquant.market.account import (
     A_COST_SCALE,
@@ -41,6 +42,8 @@ from mtquant.market.account import (
     B_HELD_BARS,
     B_MARK,
     B_POSITION,
+    OUTCOME,
+    at,
     value_of,
 )
 from mtquant.market.rules import R_COMMISSION, R_HALF_COST, R_MULTIPLIER, Rule, rule_of
@@ -101,39 +104,36 @@ def _see_position(
     block: Float, i: int, n: int, rule: Rule, tradable: float
 ) -> tuple[float, float, float, float, float]:
     """What an account shows of its position in instrument n: INSTRUMENT_NAMES."""
-    q, held = block[n + 1, B_POSITION, i], block[n + 1, B_HELD_BARS, i]
-    side = 1.0 if q > 0.0 else -1.0
-    exposure = value_of(block, i, n, rule[R_MULTIPLIER]) / block[0, A_EQUITY, i]
-    gained = side * (block[n + 1, B_MARK, i] / block[n + 1, B_AVERAGE, i] - 1.0)
+    q, held = block[at(n) + B_POSITION, i], block[at(n) + B_HELD_BARS, i]
+    side = choose(q > 0.0, 1.0, -1.0)
+    exposure = value_of(block, i, n, rule[R_MULTIPLIER]) / block[A_EQUITY, i]
+    gained = side * (block[at(n) + B_MARK, i] / block[at(n) + B_AVERAGE, i] - 1.0)
     patience = held / (held + HELD_HALF_BARS)
-    cost = (rule[R_HALF_COST] + rule[R_COMMISSION]) * block[0, A_COST_SCALE, i]
+    cost = (rule[R_HALF_COST] + rule[R_COMMISSION]) * block[A_COST_SCALE, i]
     return (
-        exposure if q != 0.0 else 0.0,
-        gained if q != 0.0 else 0.0,
-        patience if q != 0.0 else 0.0,
+        choose(q != 0.0, exposure, 0.0),
+        choose(q != 0.0, gained, 0.0),
+        choose(q != 0.0, patience, 0.0),
         1_000.0 * cost,
         tradable,
     )
 
 
 @kernel
-def see_block(
-    block: Float, bars: Float, rules: Float, outcomes: Float, reward_states: Float, seen: Float32
-) -> None:
+def see_block(block: Float, bars: Float, rules: Float, reward_states: Float, seen: Float32) -> None:
     """What L accounts show but for the features, side by side.
 
     Args:
-        block: float64 [1 + N, COLUMNS, L].
+        block: float64 [rows, L].
         bars: float64 [N, TAPE_COLUMNS, L], the accounts' own bars.
         rules: float64 [N, RULE_COLUMNS].
-        outcomes: float64 [len(OUTCOME_COLUMNS), L].
         reward_states: float64 [states, L].
         seen: float32 [N INSTRUMENT_EXTRAS + ACCOUNT_EXTRAS + states, L], written.
     """
     k = 0
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
-        for i in range(block.shape[2]):
+        for i in range(block.shape[1]):
             shown = _see_position(block, i, n, rule, bars[n, T_TRADABLE, i])
             seen[k, i] = shown[0]
             seen[k + 1, i] = shown[1]
@@ -141,15 +141,15 @@ def see_block(
             seen[k + 3, i] = shown[3]
             seen[k + 4, i] = shown[4]
         k += INSTRUMENT_EXTRAS
-    for i in range(block.shape[2]):
-        seen[k, i] = outcomes[oc.DRAWDOWN, i]
-        seen[k + 1, i] = outcomes[oc.GROSS, i]
-        seen[k + 2, i] = outcomes[oc.NET, i]
-        seen[k + 3, i] = outcomes[oc.MARGIN_USE, i]
-        seen[k + 4, i] = 100.0 * math.sqrt(block[0, A_VARIANCE, i])
+    for i in range(block.shape[1]):
+        seen[k, i] = block[OUTCOME + oc.DRAWDOWN, i]
+        seen[k + 1, i] = block[OUTCOME + oc.GROSS, i]
+        seen[k + 2, i] = block[OUTCOME + oc.NET, i]
+        seen[k + 3, i] = block[OUTCOME + oc.MARGIN_USE, i]
+        seen[k + 4, i] = 100.0 * math.sqrt(block[A_VARIANCE, i])
     k += ACCOUNT_EXTRAS
     for s in range(reward_states.shape[0]):
-        for i in range(block.shape[2]):
+        for i in range(block.shape[1]):
             seen[k + s, i] = reward_states[s, i]
 
 

@@ -8,6 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
 from mtquant.core.outcome import LIMIT_GROSS, LIMIT_NAME
 from mtquant.market.account import (
@@ -20,6 +21,9 @@ from mtquant.market.account import (
     B_RATE,
     B_TARGET,
     B_WANTED,
+    POSITION_ROWS,
+    W_SUM,
+    at,
     value_of,
 )
 from mtquant.market.rules import R_LOT, R_MULTIPLIER, S_GROSS_CAP, S_PROJECT, Rule, rule_of
@@ -35,61 +39,59 @@ HOLD_TOLERANCE = (
 @kernel
 def _want(block: Float, i: int, n: int, rule: Rule) -> float:
     """The exposure asked for; the held one, Q m p r / equity, where the policy asked for none."""
-    held = value_of(block, i, n, rule[R_MULTIPLIER]) / block[0, A_EQUITY, i]
-    held = held if block[n + 1, B_POSITION, i] != 0.0 else 0.0
-    target = block[n + 1, B_TARGET, i]
-    return target if math.isfinite(target) else held
+    held = value_of(block, i, n, rule[R_MULTIPLIER]) / block[A_EQUITY, i]
+    held = choose(block[at(n) + B_POSITION, i] != 0.0, held, 0.0)
+    target = block[at(n) + B_TARGET, i]
+    return choose(math.isfinite(target), target, held)
 
 
 @kernel
 def _queue_order(block: Float, i: int, n: int, rule: Rule) -> None:
     """The order that leads from the position to the planned exposure, in whole lots."""
-    planned, wanted = block[n + 1, B_PLANNED, i], block[n + 1, B_WANTED, i]
-    left_alone = not math.isfinite(block[n + 1, B_TARGET, i])
+    planned, wanted = block[at(n) + B_PLANNED, i], block[at(n) + B_WANTED, i]
+    left_alone = not math.isfinite(block[at(n) + B_TARGET, i])
     stays = left_alone & (abs(planned - wanted) <= HOLD_TOLERANCE)
-    unit = rule[R_MULTIPLIER] * block[n + 1, B_MARK, i] * block[n + 1, B_RATE, i]
-    equity = block[0, A_EQUITY, i]
+    unit = rule[R_MULTIPLIER] * block[at(n) + B_MARK, i] * block[at(n) + B_RATE, i]
+    equity = block[A_EQUITY, i]
     possible = (unit > 0.0) & (equity > 0.0)  # also false for NaN
     lot = rule[R_LOT]
     size = np.floor(abs(planned) * equity / (unit * lot) + LOT_TOLERANCE) * lot
-    order = (size if planned >= 0.0 else -size) - block[n + 1, B_POSITION, i]
-    block[n + 1, B_QUEUED, i] = order if possible & (not stays) else 0.0
+    order = choose(planned >= 0.0, size, -size) - block[at(n) + B_POSITION, i]
+    block[at(n) + B_QUEUED, i] = choose(possible & (not stays), order, 0.0)
 
 
 @kernel
-def plan_block(
-    block: Float, rules: Float, caps: Float, settings: Float, gross: Float, live: int
-) -> None:
+def plan_block(block: Float, rules: Float, caps: Float, settings: Float, live: int) -> None:
     """Turns the B_TARGET exposures of a block into queued orders; what was queued is replaced.
 
     Args:
-        block: float64 [1 + N, COLUMNS, L].
+        block: float64 [rows, L].
         rules: float64 [N, RULE_COLUMNS].
         caps: float64 [N], largest |exposure| per instrument.
         settings: float64 [SETTING_COLUMNS].
-        gross: Scratch space, float64 [L].
         live: Lanes in use, the first ones.
     """
-    lanes = block.shape[2]
+    lanes = block.shape[1]
     for i in range(lanes):
-        gross[i] = 0.0
-        block[0, A_BINDING, i] = 0.0
+        block[W_SUM, i] = 0.0
+        block[A_BINDING, i] = 0.0
     for n in range(rules.shape[0]):
         rule, cap = rule_of(rules, n), caps[n]
         for i in range(lanes):
-            wanted = _want(block, i, n, rule)
-            allowed = min(max(wanted, -cap), cap)
-            block[n + 1, B_WANTED, i] = wanted
-            block[n + 1, B_PLANNED, i] = allowed
-            gross[i] += abs(allowed)
-            binding = block[0, A_BINDING, i]
-            block[0, A_BINDING, i] = float(LIMIT_NAME) if abs(wanted) > cap else binding
+            asked = _want(block, i, n, rule)
+            allowed = min(max(asked, -cap), cap)
+            block[at(n) + B_WANTED, i] = asked
+            block[at(n) + B_PLANNED, i] = allowed
+            block[W_SUM, i] += abs(allowed)
+            binding = block[A_BINDING, i]
+            block[A_BINDING, i] = choose(abs(asked) > cap, float(LIMIT_NAME), binding)
     project = settings[S_PROJECT] > 0.0
     for i in range(live):
-        if gross[i] > settings[S_GROSS_CAP]:
-            wanted_all, planned_all = block[1:, B_WANTED, i], block[1:, B_PLANNED, i]
-            limit_gross(wanted_all, planned_all, caps, gross[i], settings[S_GROSS_CAP], project)
-            block[0, A_BINDING, i] += LIMIT_GROSS
+        if block[W_SUM, i] > settings[S_GROSS_CAP]:
+            wanted = block[at(0) + B_WANTED :: POSITION_ROWS, i]
+            planned = block[at(0) + B_PLANNED :: POSITION_ROWS, i]
+            limit_gross(wanted, planned, caps, block[W_SUM, i], settings[S_GROSS_CAP], project)
+            block[A_BINDING, i] += LIMIT_GROSS
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
         for i in range(lanes):

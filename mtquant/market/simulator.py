@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mtquant.core.errors import DataError
 from mtquant.core.seeding import SeedTree
-from mtquant.market.account import LANES, new_block, open_account
+from mtquant.market.account import LANES, block_rows, open_account
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 
@@ -34,9 +34,11 @@ class Simulator:
             draws one
             log-uniformly. (1, 1) for the true costs.
         seeds: Node of the seed tree; account e draws from its child `e`.
+        extra_rows: Rows that the caller wants beside every account's own.
 
     Attributes:
-        blocks: float64 [ceil(E / LANES), 1 + N, COLUMNS, LANES], the accounts (`account`).
+        blocks: float64 [ceil(E / LANES), extra_rows + rows, LANES], the accounts (`account`); the
+            first `extra_rows` are the caller's.
         row: int64 [E], panel row each account stands at the close of.
         end: int64 [E], row at which its episode is truncated.
         starts, ends: int64 [E, DRAWS], rows of the episodes drawn ahead.
@@ -53,6 +55,7 @@ class Simulator:
         episode_length: int,
         cost_draw_range: tuple[float, float],
         seeds: SeedTree,
+        extra_rows: int = 0,
     ) -> None:
         if rows.stop - rows.start < 2:
             raise DataError(
@@ -69,7 +72,9 @@ class Simulator:
         self.episode_length = episode_length
         self._log_costs = [float(np.log(factor)) for factor in cost_draw_range]
         n_blocks = -(-n_accounts // LANES)
-        self.blocks = np.stack([new_block(len(tape.symbols), LANES) for _ in range(n_blocks)])
+        self.extra_rows = extra_rows
+        height = extra_rows + block_rows(len(tape.symbols))
+        self.blocks = np.zeros((n_blocks, height, LANES))
         # The last block may be wider than what is left for it, and reads its rows too.
         self.row = np.zeros(n_blocks * LANES, dtype=np.int64)[:n_accounts]
         self.end = np.zeros(n_accounts, dtype=np.int64)
@@ -83,8 +88,8 @@ class Simulator:
         return len(self.row)
 
     def account(self, e: int) -> Float:
-        """Account e, float64 [1 + N, COLUMNS] (a view)."""
-        return self.blocks[e // LANES, :, :, e % LANES]
+        """Account e, float64 [rows] (a view; `account.py` says which)."""
+        return self.blocks[e // LANES, self.extra_rows :, e % LANES]
 
     def seed(self, seeds: SeedTree) -> None:
         """Starts every account's stream of episodes anew."""
@@ -106,7 +111,8 @@ class Simulator:
         k = self.cursor[e]
         self.row[e], self.end[e] = self.starts[e, k], self.ends[e, k]
         prices = self.tape.prices[self.row[e]]
-        open_account(self.account(e), self.rules.initial_equity, self.scales[e, k], prices)
+        block, scale = self.blocks[e // LANES, self.extra_rows :], self.scales[e, k]
+        open_account(block, e % LANES, self.rules.initial_equity, scale, prices)
         self.cursor[e] += 1
         if self.cursor[e] == DRAWS:
             self.draw(e)
