@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core.errors import DataError
+from mtquant.core.lanes import LANES
 from mtquant.core.protocols import Observation, Policy
 from mtquant.market.desk import Desk
 from mtquant.market.ledger import Ledger
@@ -67,11 +68,12 @@ def run_backtest(
     reward_state, trace = np.zeros(STATES), np.zeros(TERMS)
     parameters, weights = reward.parameter_vector(), reward.weight_vector()
     start_reward(reward_state)
-    shown = new_seen(layout, lanes=1)
+    states, shown = np.zeros(STATES * LANES), new_seen(layout)
     state = policy.initial_state()
     for _ in range(rows.stop - rows.start - 1):
         values = np.zeros(layout.size, dtype=np.float32)
-        see_block(desk.block, desk.bars, desk.rules_matrix, reward_state[:, None], shown)
+        states[::LANES] = reward_state
+        see_block(desk.block, desk.bars, desk.rules_matrix, states, shown)
         write_observation(values, desk.row, features, layout.window_bars, shown, 0)
         seen = Observation(values, int(tape.stamps[desk.row]), tape.symbols, names)
         targets, state = policy.act(seen, state)

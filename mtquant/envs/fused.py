@@ -13,24 +13,27 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
-from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
+from mtquant.core.lanes import LANES, choose, lane
 from mtquant.core.prefetch import prefetch_row
 from mtquant.market.account import (
     B_TARGET,
     BAR_STOPS,
-    FIRST_POSITION,
-    LANES,
+    O_BINDING,
+    O_COST,
+    O_GROSS,
+    O_GROWTH,
+    O_STATUS,
+    O_TURNOVER,
     OUTCOME,
-    POSITION_ROWS,
     at,
     open_account,
 )
-from mtquant.market.desk import desk_bar, load_bars
+from mtquant.market.desk import desk_bar
 from mtquant.market.observation import see_block, write_observation
 from mtquant.market.planning import plan_block
 from mtquant.market.rules import RULE_COLUMNS
-from mtquant.market.tape import CLOCK_COLUMNS, TAPE_COLUMNS
+from mtquant.market.tape import CLOCK_COLUMNS, TAPE_COLUMNS, load_bars
 from mtquant.rewards.compose import STATES, TERMS, start_reward, step_reward
 from mtquant.rewards.terms import PARAMETERS
 
@@ -45,21 +48,19 @@ DONE_TERMINATED = 2
 # Sums over the running episode, for the metric dictionary (docs/metrics.md).
 EPISODE_NAMES = ("reward", "length", "growth", "turnover", "cost", "stops", "bound_bars", "gross")
 EPISODES = len(EPISODE_NAMES)
+OUTCOMES = len(oc.OUTCOME_COLUMNS)
 
-# Rows in front of every account's own in a block: the state of the reward, its trace over the
-# episode, the sums over the episode, and the reward of the bar. All of it is one array, so that the
-# compiler sees what overlaps what.
+# In front of every block of accounts, in the same array: the state of the reward, its trace over
+# the episode, the sums over the episode, and the reward of the bar.
 STATE_ROWS = slice(0, STATES)
 TRACE_ROWS = slice(STATE_ROWS.stop, STATE_ROWS.stop + TERMS)
 EPISODE_ROWS = slice(TRACE_ROWS.stop, TRACE_ROWS.stop + EPISODES)
-PAID = EPISODE_ROWS.stop
-BOOK_ROWS = PAID + 1
-FIRST_TRACE, FIRST_EPISODE = TRACE_ROWS.start, EPISODE_ROWS.start
+TRACE = TRACE_ROWS.start * LANES
+PAID = EPISODE_ROWS.stop * LANES
+BOOK = PAID + LANES
 (X_REWARD, X_LENGTH, X_GROWTH, X_TURNOVER, X_COST, X_STOPS, X_BOUND, X_GROSS) = range(
-    FIRST_EPISODE, PAID
+    EPISODE_ROWS.start * LANES, PAID, LANES
 )
-OUTCOME_ROW = BOOK_ROWS + OUTCOME
-OUTCOME_END = BOOK_ROWS + FIRST_POSITION
 
 
 @kernel
@@ -70,21 +71,21 @@ def _reward_block(
     # As tuples: numbers in an array might change while the rewards are written.
     numbers = to_fixed_tuple(parameters, PARAMETERS)
     shares = to_fixed_tuple(weights, TERMS)
-    for i in range(state.shape[1]):
-        outcome = state[OUTCOME_ROW:OUTCOME_END, i]
-        memory, trace = state[:FIRST_TRACE, i], state[FIRST_TRACE:FIRST_EPISODE, i]
-        paid = step_reward(memory, outcome, numbers, shares, trace)
-        state[PAID, i] = paid
-        state[X_REWARD, i] += paid
-        state[X_LENGTH, i] += 1.0
-        state[X_GROWTH, i] += outcome[oc.GROWTH]
-        state[X_TURNOVER, i] += outcome[oc.TURNOVER]
-        state[X_COST, i] += outcome[oc.COST]
-        state[X_STOPS, i] += state[BOOK_ROWS + BAR_STOPS, i]
-        state[X_BOUND, i] += choose(outcome[oc.BINDING] > 0.0, 1.0, 0.0)
-        state[X_GROSS, i] += outcome[oc.GROSS]
+    for i in range(LANES):
+        outcome = lane(state, BOOK + OUTCOME + i, OUTCOMES)
+        memory, trace = lane(state, i, STATES), lane(state, TRACE + i, TERMS)
+        state[PAID + i] = step_reward(memory, outcome, numbers, shares, trace)
+    for i in range(LANES):
+        state[X_REWARD + i] += state[PAID + i]
+        state[X_LENGTH + i] += 1.0
+        state[X_GROWTH + i] += state[BOOK + O_GROWTH + i]
+        state[X_TURNOVER + i] += state[BOOK + O_TURNOVER + i]
+        state[X_COST + i] += state[BOOK + O_COST + i]
+        state[X_STOPS + i] += state[BOOK + BAR_STOPS + i]
+        state[X_BOUND + i] += choose(state[BOOK + O_BINDING + i] > 0.0, 1.0, 0.0)
+        state[X_GROSS + i] += state[BOOK + O_GROSS + i]
     for i in range(live):
-        rewards[i] = state[PAID, i]
+        rewards[i] = state[PAID + i]
 
 
 @kernel
@@ -143,41 +144,42 @@ def _step_all(
     for b in range(blocks.shape[0]):
         first = b * LANES
         live = min(LANES, actions.shape[0] - first)
-        state, block = blocks[b], blocks[b, BOOK_ROWS:]
+        state, block = blocks[b], blocks[b, BOOK:]
         rows = row[first : first + LANES]
         _fetch(row, first, live, tape, features)
         for n in range(n_instruments):
             for i in range(live):
-                block[at(n) + B_TARGET, i] = np.float64(actions[first + i, n]) * unit[n]
+                block[at(n, B_TARGET) + i] = np.float64(actions[first + i, n]) * unit[n]
         plan_block(block, rules, caps, settings, live)
         for i in range(live):
             rows[i] += 1
         desk_bar(block, rows, tape, clock, rules, settings, fills, bars, live)
         _reward_block(state, parameters, weights, rewards[first : first + live], live)
-        see_block(block, bars, rules, state[:FIRST_TRACE], seen)
+        see_block(block, bars, rules, state[:TRACE], seen)
         for i in range(live):
             write_observation(values[first + i], rows[i], features, window, seen, i)
         before = ended
         for i in range(live):
             e = first + i
             done[e] = DONE_TRUNCATED if rows[i] >= end[e] else 0
-            if block[OUTCOME + oc.STATUS, i] == oc.STATUS_BANKRUPT:
+            if block[O_STATUS + i] == oc.STATUS_BANKRUPT:
                 done[e] = DONE_TERMINATED
             if done[e] == 0:
                 continue
             ended += 1
             _copy(values[e], last_values[e])
-            _copy(state[:BOOK_ROWS, i], last_books[e])
-            _copy(block[OUTCOME:FIRST_POSITION, i], last_outcomes[e])
+            _copy(lane(state, i, BOOK // LANES), last_books[e])
+            _copy(lane(block, OUTCOME + i, OUTCOMES), last_outcomes[e])
             k = cursor[e]
             cursor[e] = k + 1
             rows[i], end[e] = starts[e, k], ends[e, k]
             open_account(block, i, equity, scales[e, k], tape[rows[i]])
-            state[:BOOK_ROWS, i] = 0.0
-            start_reward(state[:FIRST_TRACE, i])
+            for k in range(0, BOOK, LANES):
+                state[k + i] = 0.0
+            start_reward(lane(state, i, STATES))
         if ended > before:
             load_bars(tape, rows, 0, bars, live)
-            see_block(block, bars, rules, state[:FIRST_TRACE], seen)
+            see_block(block, bars, rules, state[:TRACE], seen)
             for i in range(live):
                 if done[first + i] != 0:
                     write_observation(values[first + i], rows[i], features, window, seen, i)
@@ -202,8 +204,7 @@ def observe_accounts(
         live = min(LANES, values.shape[0] - first)
         rows = row[first : first + live]
         load_bars(tape, rows, 0, bars, live)
-        state, block = blocks[b, :FIRST_TRACE], blocks[b, BOOK_ROWS:]
-        see_block(block, bars, rules, state, seen)
+        see_block(blocks[b, BOOK:], bars, rules, blocks[b, :TRACE], seen)
         for i in range(live):
             write_observation(values[first + i], rows[i], features, window, seen, i)
 
@@ -223,24 +224,13 @@ def step_accounts(*arrays: Any) -> int:
     Returns:
         The number of ended episodes, or -1 if an array has another width than its module says.
     """
-    actions, blocks, row, tape = arrays[0], arrays[2], arrays[3], arrays[5]
+    actions, tape = arrays[0], arrays[5]
     clock, features, window, rules = arrays[6], arrays[7], arrays[8], arrays[9]
-    fills, bars, seen = arrays[17], arrays[18], arrays[19]
-    width = features.shape[2]
     if not (
-        blocks.shape[1] == BOOK_ROWS + FIRST_POSITION + rules.shape[0] * POSITION_ROWS
-        and blocks.shape[2] == LANES
-        and blocks.strides[1] == 8 * LANES
-        and blocks.strides[2] == 8
-        and bars.shape[1] == TAPE_COLUMNS
-        and bars.shape[2] == LANES
-        and seen.shape[1] == LANES
-        and tape.shape[2] == TAPE_COLUMNS
+        tape.shape[2] == TAPE_COLUMNS
         and clock.shape[1] == CLOCK_COLUMNS
         and rules.shape[1] == RULE_COLUMNS
-        and fills.shape[0] == 0
-        and row.shape[0] <= LANES * blocks.shape[0]
-        and 0 < width < MOST_FEATURES
+        and 0 < features.shape[2] < MOST_FEATURES
         and 0 < window < MOST_FEATURES
     ):
         return -1
@@ -249,7 +239,6 @@ def step_accounts(*arrays: Any) -> int:
         and tape.shape[1] == 1
         and features.shape[1] == 1
         and rules.shape[0] == 1
-        and bars.shape[0] == 1
         and window == 1
     ):
         return _step_all(1, *arrays)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from mtquant.core import outcome as oc
 from mtquant.core.config import EnvironmentConfig
 from mtquant.core.errors import DataError, PolicyError
+from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
 from mtquant.envs.fused import (
-    BOOK_ROWS,
+    BOOK,
     DONE_TRUNCATED,
     EPISODE_NAMES,
     EPISODE_ROWS,
@@ -27,7 +28,7 @@ from mtquant.envs.fused import (
     observe_accounts,
     step_accounts,
 )
-from mtquant.market.account import LANES
+from mtquant.market.account import account_of
 from mtquant.market.observation import ObservationLayout, new_seen, observable
 from mtquant.market.rules import Rules
 from mtquant.market.simulator import DRAWS, Simulator
@@ -121,7 +122,7 @@ class MarketEnv:
             environment.episode_length,
             environment.cost_draw_range,
             seeds,
-            BOOK_ROWS,
+            BOOK,
         )
         self.features = observable(features)
         self.unit = np.full(n, environment.max_position_size) if unit is None else unit
@@ -132,12 +133,11 @@ class MarketEnv:
         self.rewards = np.zeros(n_accounts, dtype=np.float32)
         self.done = np.zeros(n_accounts, dtype=np.uint8)
         self._last_values = np.zeros_like(self.observations)
-        self._last_books = np.zeros((n_accounts, BOOK_ROWS))
+        self._last_books = np.zeros((n_accounts, BOOK // LANES))
         self._last_outcomes = np.zeros((n_accounts, len(oc.OUTCOME_COLUMNS)))
         self._action_shape = (n_accounts, n)
-        self._bars = np.zeros((n, TAPE_COLUMNS, LANES))
-        self._seen = new_seen(self.layout, LANES)
-        self._no_fills = np.zeros((0, len(oc.FILL_COLUMNS)))
+        self._bars = np.zeros(n * TAPE_COLUMNS * LANES)
+        self._seen = new_seen(self.layout)
 
     def __len__(self) -> int:
         return len(self.simulator)
@@ -208,7 +208,7 @@ class MarketEnv:
             self.rewards,
             self.done,
             self.observations,
-            self._no_fills,
+            None,
             self._bars,
             self._seen,
             simulator.starts,
@@ -239,10 +239,10 @@ class MarketEnv:
         )
 
     def book(self, e: int) -> Float:
-        """What account e has written down, float64 [BOOK_ROWS] (a view; rows as in
-        `fused.py`).
+        """What account e has written down, float64 [BOOK // LANES] (a view; STATE_ROWS,
+        TRACE_ROWS and EPISODE_ROWS are its parts).
         """
-        return self.simulator.blocks[e // LANES, :BOOK_ROWS, e % LANES]
+        return account_of(self.simulator.blocks[e // LANES, :BOOK], e % LANES)
 
 
 def reward_scale(tape: Tape, rows: slice, unit: float) -> float:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The account: a float64 block, changed only by fills, financing and marks.
 
-Accounts lie side by side: a block is ``[rows, L]``, the same number of L accounts ("lanes") in a
-row, so that the same arithmetic runs on several accounts at once (`desk.py` says how). One account
-is a column of it. Its rows:
+Accounts lie side by side, LANES of them in a block, so that the same arithmetic runs on several
+accounts at once (`desk.py` says how). A block is one flat array of columns, each of LANES numbers:
+the constants below are where columns begin, and ``block[A_CASH + i]`` is the cash of account i.
 
-    A_*, BAR_*, W_*     scalars: of the account, of the current bar, and scratch space of the desk
-    OUTCOME + oc.*      the ledger row of the last bar
-    at(n) + B_*         the position in instrument n
+    A_*, BAR_*, W_*   scalars: of the account, of the current bar, and scratch space of the desk
+    O_*               the ledger row of the last bar (`core/outcome.py`)
+    at(n, B_*)        the position in instrument n
 
 Legend of the kernel letters: n instrument, i lane, q quantity, m multiplier, p mid, r rate to the
 account currency, `rule` a row of the rules matrix as a tuple.
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
-from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
+from mtquant.core.lanes import LANES, choose
 from mtquant.market.rules import (
     R_COMMISSION,
     R_HALF_COST,
@@ -31,8 +31,6 @@ from mtquant.market.rules import (
 )
 
 Float = NDArray[np.float64]
-
-LANES = 16  # accounts in a block of a batch: two cache lines of each column
 
 (
     A_CASH,
@@ -53,11 +51,31 @@ LANES = 16  # accounts in a block of a batch: two cache lines of each column
     W_BEFORE,  # equity when the decision was made
     W_SUM,  # over instruments, of whatever an event adds up
     W_RATIO,  # floored equity / equity before
-) = range(18)
-OUTCOME = 18
-FIRST_POSITION = OUTCOME + len(oc.OUTCOME_COLUMNS)
+) = range(0, 18 * LANES, LANES)
 
-POSITION_ROWS = 10
+OUTCOME = 18 * LANES
+FIRST_POSITION = OUTCOME + len(oc.OUTCOME_COLUMNS) * LANES
+(
+    O_EQUITY_BEFORE,
+    O_EQUITY,
+    O_GROWTH,
+    O_SIMPLE_RETURN,
+    O_BENCHMARK,
+    O_FEE,
+    O_SLIPPAGE,
+    O_FINANCING,
+    O_COST,
+    O_TURNOVER,
+    O_DRAWDOWN,
+    O_TAIL_LOSS,
+    O_GROSS,
+    O_NET,
+    O_MARGIN_USE,
+    O_BINDING,
+    O_STATUS,
+) = range(OUTCOME, FIRST_POSITION, LANES)
+
+POSITION_SIZE = 10 * LANES
 (
     B_POSITION,
     B_AVERAGE,
@@ -69,20 +87,25 @@ POSITION_ROWS = 10
     B_PLANNED,  # exposure after the limits
     B_FINANCING,  # paid in the current bar
     B_WANTED,  # exposure asked for, with the held one where the policy asked for nothing
-) = range(POSITION_ROWS)
+) = range(0, POSITION_SIZE, LANES)
 
 LEAST_QUANTITY = 1e-300  # in place of 0 below a line that is not used then
 
 
-def block_rows(n_instruments: int) -> int:
-    """Rows of a block."""
-    return FIRST_POSITION + n_instruments * POSITION_ROWS
+def block_size(n_instruments: int) -> int:
+    """Numbers in a block."""
+    return FIRST_POSITION + n_instruments * POSITION_SIZE
+
+
+def account_of(block: Float, i: int) -> Float:
+    """Account i of a block, one number per column (a view, indexed by ``A_CASH // LANES``)."""
+    return block.reshape(-1, LANES)[:, i]
 
 
 @kernel
-def at(n: int) -> int:
-    """First row of the position in instrument n."""
-    return FIRST_POSITION + n * POSITION_ROWS
+def at(n: int, column: int) -> int:
+    """Where a column of the position in instrument n begins."""
+    return FIRST_POSITION + n * POSITION_SIZE + column
 
 
 @kernel
@@ -90,38 +113,38 @@ def open_account(block: Float, i: int, equity: float, cost_scale: float, prices:
     """Starts an account flat, with the marks and rates of one bar (`prices`: tape row, float64 [N,
     TAPE_COLUMNS]).
     """
-    for k in range(block.shape[0]):
-        block[k, i] = 0.0
-    block[A_CASH, i] = equity
-    block[A_EQUITY, i] = equity
-    block[A_PEAK, i] = equity
-    block[A_INITIAL, i] = equity
-    block[A_COST_SCALE, i] = cost_scale
+    for k in range(0, block.shape[0], LANES):
+        block[k + i] = 0.0
+    block[A_CASH + i] = equity
+    block[A_EQUITY + i] = equity
+    block[A_PEAK + i] = equity
+    block[A_INITIAL + i] = equity
+    block[A_COST_SCALE + i] = cost_scale
     for n in range(prices.shape[0]):
-        block[at(n) + B_MARK, i] = prices[n, 3]
-        block[at(n) + B_RATE, i] = prices[n, 5]
+        block[at(n, B_MARK) + i] = prices[n, 3]
+        block[at(n, B_RATE) + i] = prices[n, 5]
 
 
 @kernel
 def value_of(block: Float, i: int, n: int, multiplier: float) -> float:
     """Q m p r: what the position is worth at the last known mid and rate, negative when short."""
     return (
-        block[at(n) + B_POSITION, i]
+        block[at(n, B_POSITION) + i]
         * multiplier
-        * block[at(n) + B_MARK, i]
-        * block[at(n) + B_RATE, i]
+        * block[at(n, B_MARK) + i]
+        * block[at(n, B_RATE) + i]
     )
 
 
 @kernel
 def gain_of(block: Float, i: int, n: int, multiplier: float) -> float:
     """Q m (p - a) r: gain not yet realised, 0 when flat (the mark may be unknown then)."""
-    q = block[at(n) + B_POSITION, i]
+    q = block[at(n, B_POSITION) + i]
     gain = (
         q
         * multiplier
-        * (block[at(n) + B_MARK, i] - block[at(n) + B_AVERAGE, i])
-        * block[at(n) + B_RATE, i]
+        * (block[at(n, B_MARK) + i] - block[at(n, B_AVERAGE) + i])
+        * block[at(n, B_RATE) + i]
     )
     return choose(q != 0.0, gain, 0.0)
 
@@ -130,7 +153,7 @@ def gain_of(block: Float, i: int, n: int, multiplier: float) -> float:
 def margin_of(block: Float, i: int, n: int, rule: Rule) -> float:
     """|q m p r| margin_frac, 0 when flat."""
     value = abs(value_of(block, i, n, rule[R_MULTIPLIER])) * rule[R_MARGIN]
-    return choose(block[at(n) + B_POSITION, i] != 0.0, value, 0.0)
+    return choose(block[at(n, B_POSITION) + i] != 0.0, value, 0.0)
 
 
 @kernel
@@ -151,7 +174,7 @@ def write_fill(
     reason: int,
 ) -> None:
     """Appends a fill or a refusal to the buffer; training passes a buffer of no rows."""
-    count = int(block[BAR_FILLS, i])
+    count = int(block[BAR_FILLS + i])
     if count >= fills.shape[0]:
         return
     fills[count, oc.FILL_ROW] = row
@@ -165,7 +188,7 @@ def write_fill(
     fills[count, oc.FILL_FEE] = fee
     fills[count, oc.FILL_SLIPPAGE] = slippage
     fills[count, oc.FILL_REASON] = reason
-    block[BAR_FILLS, i] = count + 1
+    block[BAR_FILLS + i] = count + 1
 
 
 @kernel
@@ -190,10 +213,10 @@ def book_fill(
     One formula for opening, adding, reducing, closing, flipping and doing nothing, and choices
     between numbers that are there already, never branches: lanes have to march in step.
     """
-    q = block[at(n) + B_POSITION, i]
-    average = block[at(n) + B_AVERAGE, i]
+    q = block[at(n, B_POSITION) + i]
+    average = block[at(n, B_AVERAGE) + i]
     m = rule[R_MULTIPLIER]
-    scale = block[A_COST_SCALE, i]
+    scale = block[A_COST_SCALE + i]
     h = rule[R_HALF_COST] * scale
     traded = done != 0.0
     size = abs(done)
@@ -211,15 +234,15 @@ def book_fill(
     after = np.floor((q + done) / lot + 0.5) * lot
     after_average = choose(opened > 0.0, blended, average)
     after_average = choose(after != 0.0, after_average, 0.0)
-    held = block[at(n) + B_HELD_BARS, i]
-    block[A_CASH, i] += choose(traded, received, 0.0)
-    block[at(n) + B_HELD_BARS, i] = choose(kept > 0.0, held, 0.0)
-    block[at(n) + B_POSITION, i] = choose(traded, after, q)
-    block[at(n) + B_AVERAGE, i] = choose(traded, after_average, average)
-    block[BAR_FEE, i] += choose(traded, fee, 0.0)
-    block[BAR_SLIPPAGE, i] += choose(traded, slippage, 0.0)
-    block[BAR_TRADED, i] += choose(traded, notional, 0.0)
-    if fills.shape[0] > 0 and wanted != 0.0:
+    held = block[at(n, B_HELD_BARS) + i]
+    block[A_CASH + i] += choose(traded, received, 0.0)
+    block[at(n, B_HELD_BARS) + i] = choose(kept > 0.0, held, 0.0)
+    block[at(n, B_POSITION) + i] = choose(traded, after, q)
+    block[at(n, B_AVERAGE) + i] = choose(traded, after_average, average)
+    block[BAR_FEE + i] += choose(traded, fee, 0.0)
+    block[BAR_SLIPPAGE + i] += choose(traded, slippage, 0.0)
+    block[BAR_TRADED + i] += choose(traded, notional, 0.0)
+    if fills is not None and wanted != 0.0:
         shown = (price, fee, slippage) if traded else (0.0, 0.0, 0.0)
         write_fill(
             fills,

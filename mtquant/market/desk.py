@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
-from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
 from mtquant.core.errors import PolicyError
+from mtquant.core.lanes import LANES, choose
 from mtquant.market.account import (
     A_BINDING,
     A_CASH,
@@ -38,14 +38,32 @@ from mtquant.market.account import (
     BAR_STOPS,
     BAR_TRADED,
     FIRST_POSITION,
+    O_BENCHMARK,
+    O_BINDING,
+    O_COST,
+    O_DRAWDOWN,
+    O_EQUITY,
+    O_EQUITY_BEFORE,
+    O_FEE,
+    O_FINANCING,
+    O_GROSS,
+    O_GROWTH,
+    O_MARGIN_USE,
+    O_NET,
+    O_SIMPLE_RETURN,
+    O_SLIPPAGE,
+    O_STATUS,
+    O_TAIL_LOSS,
+    O_TURNOVER,
     OUTCOME,
-    POSITION_ROWS,
+    POSITION_SIZE,
     W_BEFORE,
     W_BENCHMARK,
     W_ELAPSED,
     W_RATIO,
+    account_of,
     at,
-    block_rows,
+    block_size,
     gain_of,
     margin_of,
     open_account,
@@ -65,6 +83,8 @@ from mtquant.market.tape import (
     T_TRADABLE,
     TAPE_COLUMNS,
     Tape,
+    bar_at,
+    load_bars,
 )
 
 Float = NDArray[np.float64]
@@ -75,36 +95,26 @@ TAIL_SIGMAS = 1.645  # 95 % quantile of the normal distribution
 
 
 @kernel
-def load_bars(tape: Float, rows: Rows, back: int, bars: Float, live: int) -> None:
-    """Lays the bars `back` rows before the accounts' own side by side."""
-    for i in range(live):
-        bar = tape[rows[i] - back]
-        for n in range(bar.shape[0]):
-            for column in range(TAPE_COLUMNS):
-                bars[n, column, i] = bar[n, column]
-
-
-@kernel
 def _start_bar(block: Float, clock: Float, rows: Rows, live: int) -> None:
     for i in range(live):
-        block[W_ELAPSED, i] = clock[rows[i], C_ELAPSED]
-        block[W_BENCHMARK, i] = clock[rows[i], C_BENCHMARK]
-    for i in range(block.shape[1]):
-        block[W_BEFORE, i] = block[A_EQUITY, i]
-        block[BAR_FEE, i] = 0.0
-        block[BAR_SLIPPAGE, i] = 0.0
-        block[BAR_TRADED, i] = 0.0
-        block[BAR_STOPS, i] = 0.0
-        block[BAR_FILLS, i] = 0.0
+        block[W_ELAPSED + i] = clock[rows[i], C_ELAPSED]
+        block[W_BENCHMARK + i] = clock[rows[i], C_BENCHMARK]
+    for i in range(LANES):
+        block[W_BEFORE + i] = block[A_EQUITY + i]
+        block[BAR_FEE + i] = 0.0
+        block[BAR_SLIPPAGE + i] = 0.0
+        block[BAR_TRADED + i] = 0.0
+        block[BAR_STOPS + i] = 0.0
+        block[BAR_FILLS + i] = 0.0
 
 
 @kernel
-def _mark_open(block: Float, bars: Float) -> None:
-    for n in range(bars.shape[0]):
-        for i in range(block.shape[1]):
-            mark, opened = block[at(n) + B_MARK, i], bars[n, T_OPEN, i]
-            block[at(n) + B_MARK, i] = choose(bars[n, T_TRADABLE, i] > 0.0, opened, mark)
-            block[at(n) + B_RATE, i] = bars[n, T_RATE_OPEN, i]
+def _mark_open(block: Float, bars: Float, n_instruments: int) -> None:
+    # Where a market was closed, its bar holds its last known close.
+    for n in range(n_instruments):
+        for i in range(LANES):
+            block[at(n, B_MARK) + i] = bars[bar_at(n, T_OPEN) + i]
+            block[at(n, B_RATE) + i] = bars[bar_at(n, T_RATE_OPEN) + i]
 
 
 @kernel
@@ -112,35 +122,34 @@ def _mark_close(block: Float, bars: Float, rules: Float) -> None:
     """Marks the accounts at the close; what they hold, gross and net, and the financing of the bar
     go into the outcome (still in money).
     """
-    for i in range(block.shape[1]):
-        block[A_EQUITY, i] = block[A_CASH, i]
-        block[A_USED_MARGIN, i] = 0.0
-        block[OUTCOME + oc.GROSS, i] = 0.0
-        block[OUTCOME + oc.NET, i] = 0.0
-        block[OUTCOME + oc.FINANCING, i] = 0.0
-    for n in range(bars.shape[0]):
+    for i in range(LANES):
+        block[A_EQUITY + i] = block[A_CASH + i]
+        block[A_USED_MARGIN + i] = 0.0
+        block[O_GROSS + i] = 0.0
+        block[O_NET + i] = 0.0
+        block[O_FINANCING + i] = 0.0
+    for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
-        for i in range(block.shape[1]):
+        for i in range(LANES):
             _mark_position(block, i, n, bars, rule)
             value = value_of(block, i, n, rule[R_MULTIPLIER])
-            value = choose(block[at(n) + B_POSITION, i] != 0.0, value, 0.0)
-            block[OUTCOME + oc.NET, i] += value
-            block[OUTCOME + oc.GROSS, i] += abs(value)
-            block[OUTCOME + oc.FINANCING, i] += block[at(n) + B_FINANCING, i]
+            value = choose(block[at(n, B_POSITION) + i] != 0.0, value, 0.0)
+            block[O_NET + i] += value
+            block[O_GROSS + i] += abs(value)
+            block[O_FINANCING + i] += block[at(n, B_FINANCING) + i]
 
 
 @kernel
 def _mark_position(block: Float, i: int, n: int, bars: Float, rule: Rule) -> None:
     """One position at the close: mark, rate, bars held; equity and used margin are added to."""
-    tradable = bars[n, T_TRADABLE, i] > 0.0
-    mark, close = block[at(n) + B_MARK, i], bars[n, T_CLOSE, i]
-    block[at(n) + B_MARK, i] = choose(tradable, close, mark)
-    block[at(n) + B_RATE, i] = bars[n, T_RATE_CLOSE, i]
-    block[at(n) + B_HELD_BARS, i] += choose(
-        tradable & (block[at(n) + B_POSITION, i] != 0.0), 1.0, 0.0
+    tradable = bars[bar_at(n, T_TRADABLE) + i] > 0.0
+    block[at(n, B_MARK) + i] = bars[bar_at(n, T_CLOSE) + i]
+    block[at(n, B_RATE) + i] = bars[bar_at(n, T_RATE_CLOSE) + i]
+    block[at(n, B_HELD_BARS) + i] += choose(
+        tradable & (block[at(n, B_POSITION) + i] != 0.0), 1.0, 0.0
     )
-    block[A_EQUITY, i] += gain_of(block, i, n, rule[R_MULTIPLIER])
-    block[A_USED_MARGIN, i] += margin_of(block, i, n, rule)
+    block[A_EQUITY + i] += gain_of(block, i, n, rule[R_MULTIPLIER])
+    block[A_USED_MARGIN + i] += margin_of(block, i, n, rule)
 
 
 @kernel
@@ -148,34 +157,32 @@ def _write_outcome(block: Float, i: int, bankruptcy_frac: float) -> None:
     """One Outcome row from the marked account, but for its growth; then the EWMA variance takes in
     this bar's return.
     """
-    before, equity, initial = block[W_BEFORE, i], block[A_EQUITY, i], block[A_INITIAL, i]
-    peak = max(block[A_PEAK, i], equity)
-    block[A_PEAK, i] = peak
+    before, equity, initial = block[W_BEFORE + i], block[A_EQUITY + i], block[A_INITIAL + i]
+    peak = max(block[A_PEAK + i], equity)
+    block[A_PEAK + i] = peak
     ruined = equity <= bankruptcy_frac * initial
     floored = max(equity, EQUITY_FLOOR_FRAC * initial)
     per_before, per_equity = 1.0 / before, 1.0 / floored
     simple = (equity - before) * per_before
-    variance = block[A_VARIANCE, i]
-    fee, slippage = block[BAR_FEE, i], block[BAR_SLIPPAGE, i]
-    block[W_RATIO, i] = floored * per_before
-    block[OUTCOME + oc.EQUITY_BEFORE, i] = before
-    block[OUTCOME + oc.EQUITY, i] = equity
-    block[OUTCOME + oc.SIMPLE_RETURN, i] = simple
-    block[OUTCOME + oc.BENCHMARK, i] = block[W_BENCHMARK, i]
-    block[OUTCOME + oc.FEE, i] = fee
-    block[OUTCOME + oc.SLIPPAGE, i] = slippage
-    block[OUTCOME + oc.COST, i] = (fee + slippage) * per_before
-    block[OUTCOME + oc.TURNOVER, i] = block[BAR_TRADED, i] * per_before
-    block[OUTCOME + oc.DRAWDOWN, i] = 1.0 - equity / peak
-    block[OUTCOME + oc.TAIL_LOSS, i] = max(0.0, -simple - TAIL_SIGMAS * math.sqrt(variance))
-    block[OUTCOME + oc.GROSS, i] *= per_equity
-    block[OUTCOME + oc.NET, i] *= per_equity
-    block[OUTCOME + oc.MARGIN_USE, i] = block[A_USED_MARGIN, i] * per_equity
-    block[OUTCOME + oc.BINDING, i] = block[A_BINDING, i]
-    block[OUTCOME + oc.STATUS, i] = choose(
-        ruined, float(oc.STATUS_BANKRUPT), float(oc.STATUS_ACTIVE)
-    )
-    block[A_VARIANCE, i] = VARIANCE_DECAY * variance + (1.0 - VARIANCE_DECAY) * simple * simple
+    variance = block[A_VARIANCE + i]
+    fee, slippage = block[BAR_FEE + i], block[BAR_SLIPPAGE + i]
+    block[W_RATIO + i] = floored * per_before
+    block[O_EQUITY_BEFORE + i] = before
+    block[O_EQUITY + i] = equity
+    block[O_SIMPLE_RETURN + i] = simple
+    block[O_BENCHMARK + i] = block[W_BENCHMARK + i]
+    block[O_FEE + i] = fee
+    block[O_SLIPPAGE + i] = slippage
+    block[O_COST + i] = (fee + slippage) * per_before
+    block[O_TURNOVER + i] = block[BAR_TRADED + i] * per_before
+    block[O_DRAWDOWN + i] = 1.0 - equity / peak
+    block[O_TAIL_LOSS + i] = max(0.0, -simple - TAIL_SIGMAS * math.sqrt(variance))
+    block[O_GROSS + i] *= per_equity
+    block[O_NET + i] *= per_equity
+    block[O_MARGIN_USE + i] = block[A_USED_MARGIN + i] * per_equity
+    block[O_BINDING + i] = block[A_BINDING + i]
+    block[O_STATUS + i] = choose(ruined, float(oc.STATUS_BANKRUPT), float(oc.STATUS_ACTIVE))
+    block[A_VARIANCE + i] = VARIANCE_DECAY * variance + (1.0 - VARIANCE_DECAY) * simple * simple
 
 
 @kernel
@@ -217,17 +224,17 @@ def desk_bar(
             rows[i] += 1
     load_bars(tape, rows, 0, bars, live)
     charge_financing(block, rules)
-    _mark_open(block, bars)
+    _mark_open(block, bars, rules.shape[0])
     if not at_close:
         fill_orders(block, bars, rows, rules, fills, live)
     trigger_stops(block, bars, rows, rules, fills)
     liquidate(block, bars, rows, rules, settings, fills, live)
     _mark_close(block, bars, rules)
     bankruptcy_frac = settings[S_BANKRUPTCY]
-    for i in range(block.shape[1]):
+    for i in range(LANES):
         _write_outcome(block, i, bankruptcy_frac)
     for i in range(live):  # apart: a logarithm is no vector instruction
-        block[OUTCOME + oc.GROWTH, i] = math.log(block[W_RATIO, i])
+        block[O_GROWTH + i] = math.log(block[W_RATIO + i])
 
 
 class Desk:
@@ -258,11 +265,11 @@ class Desk:
         self.caps = rules.caps()
         self.settings = rules.settings()
         n = len(tape.symbols)
-        self.block = np.zeros((block_rows(n), 1))
-        self.account = self.block[:, 0]
-        self.outcome = self.account[OUTCOME:FIRST_POSITION]
-        self.bars = np.zeros((n, TAPE_COLUMNS, 1))
-        self._rows = np.array([start_row])
+        self.block = np.zeros(block_size(n))
+        self.account = account_of(self.block, 0)
+        self.outcome = self.account[OUTCOME // LANES : FIRST_POSITION // LANES]
+        self.bars = np.zeros(n * TAPE_COLUMNS * LANES)
+        self._rows = np.full(LANES, start_row)
         # Each instrument can fill its order and then be stopped or liquidated in the same bar.
         self._buffer = np.zeros((2 * n, len(oc.FILL_COLUMNS)))
         self._lived: list[tuple[Float, ...]] = []
@@ -273,7 +280,7 @@ class Desk:
 
     def column(self, column: int) -> Float:
         """One account column of every instrument, float64 [N] (a view)."""
-        return self.account[at(0) + column :: POSITION_ROWS]
+        return self.block[FIRST_POSITION + column :: POSITION_SIZE]
 
     @property
     def bankrupt(self) -> bool:
@@ -314,7 +321,7 @@ class Desk:
             self.bars,
             1,
         )
-        count = int(self.account[BAR_FILLS])
+        count = int(self.block[BAR_FILLS])
         if count:
             self._fills.append(self._buffer[:count].copy())
         kept = (B_POSITION, B_MARK, B_RATE, B_FINANCING)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
-from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
+from mtquant.core.lanes import LANES, choose
 from mtquant.market.account import (
     A_CASH,
     A_COST_SCALE,
@@ -47,7 +47,7 @@ from mtquant.market.rules import (
     Rule,
     rule_of,
 )
-from mtquant.market.tape import T_HIGH, T_LOW, T_OPEN, T_RATE_OPEN, T_TRADABLE
+from mtquant.market.tape import T_HIGH, T_LOW, T_OPEN, T_RATE_OPEN, T_TRADABLE, bar_at
 
 Float = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -62,14 +62,14 @@ def charge_financing(block: Float, rules: Float) -> None:
     """
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
-        for i in range(block.shape[1]):
-            q = block[at(n) + B_POSITION, i]
+        for i in range(LANES):
+            q = block[at(n, B_POSITION) + i]
             yearly = choose(q > 0.0, rule[R_FINANCING_LONG], rule[R_FINANCING_SHORT])
             value = abs(value_of(block, i, n, rule[R_MULTIPLIER]))
-            cost = value * yearly * block[W_ELAPSED, i] / SECONDS_PER_YEAR
+            cost = value * yearly * block[W_ELAPSED + i] / SECONDS_PER_YEAR
             cost = choose(q != 0.0, cost, 0.0)
-            block[A_CASH, i] -= cost
-            block[at(n) + B_FINANCING, i] = cost
+            block[A_CASH + i] -= cost
+            block[at(n, B_FINANCING) + i] = cost
 
 
 @kernel
@@ -77,18 +77,18 @@ def _affordable(block: Float, i: int, n: int, order: float, rules: Float) -> flo
     """The order cut to what free margin allows (signed, whole lots where it was cut; 0 =
     refused).
     """
-    q = block[at(n) + B_POSITION, i]
-    mid = block[at(n) + B_MARK, i]
+    q = block[at(n, B_POSITION) + i]
+    mid = block[at(n, B_MARK) + i]
     side = 1.0 if order > 0.0 else -1.0
     size = abs(order)
     closing = min(size, abs(q)) if q * order < 0.0 else 0.0
     held = abs(q) if q * order > 0.0 else 0.0
-    notional = rules[n, R_MULTIPLIER] * mid * block[at(n) + B_RATE, i]
-    h = rules[n, R_HALF_COST] * block[A_COST_SCALE, i]
-    commission = rules[n, R_COMMISSION] * block[A_COST_SCALE, i]
+    notional = rules[n, R_MULTIPLIER] * mid * block[at(n, B_RATE) + i]
+    h = rules[n, R_HALF_COST] * block[A_COST_SCALE + i]
+    commission = rules[n, R_COMMISSION] * block[A_COST_SCALE + i]
     cost = notional * (h + (1.0 + side * h) * commission)
     margin = notional * rules[n, R_MARGIN]
-    equity, others = block[A_CASH, i], -abs(q) * margin
+    equity, others = block[A_CASH + i], -abs(q) * margin
     for k in range(rules.shape[0]):
         equity += gain_of(block, i, k, rules[k, R_MULTIPLIER])
         others += margin_of(block, i, k, rule_of(rules, k))
@@ -117,9 +117,9 @@ def _fill_order(
     Args:
         exact: Whether the margin has to be looked at.
     """
-    order = block[at(n) + B_QUEUED, i]
-    block[at(n) + B_QUEUED, i] = 0.0
-    mid, rate = block[at(n) + B_MARK, i], block[at(n) + B_RATE, i]
+    order = block[at(n, B_QUEUED) + i]
+    block[at(n, B_QUEUED) + i] = 0.0
+    mid, rate = block[at(n, B_MARK) + i], block[at(n, B_RATE) + i]
     priced = (mid > 0.0) & (rate > 0.0)  # also false for NaN
     done = choose(tradable & priced, order, 0.0)
     reason = oc.REASON_DONE if priced else oc.REASON_PRICE_UNKNOWN
@@ -136,7 +136,7 @@ def _fill_order(
 @kernel
 def _raises(block: Float, i: int, n: int, order: float) -> bool:
     """Whether an order does more than reduce a position."""
-    q = block[at(n) + B_POSITION, i]
+    q = block[at(n, B_POSITION) + i]
     return (q * order >= 0.0) | (abs(order) > abs(q))
 
 
@@ -148,18 +148,18 @@ def _find_ample(block: Float, rules: Float) -> None:
     Nearly always they do, and nobody needs the exact check, which looks at the whole account for
     each order. Not ample where anything is not known.
     """
-    for i in range(block.shape[1]):
-        block[W_SUM, i] = -AMPLE_FRAC * block[A_CASH, i]
+    for i in range(LANES):
+        block[W_SUM + i] = -AMPLE_FRAC * block[A_CASH + i]
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
         cost = rule[R_HALF_COST] + 2.0 * rule[R_COMMISSION]
-        for i in range(block.shape[1]):
-            q, order = abs(block[at(n) + B_POSITION, i]), abs(block[at(n) + B_QUEUED, i])
-            unit = rule[R_MULTIPLIER] * block[at(n) + B_RATE, i] * abs(block[at(n) + B_MARK, i])
-            per_unit = rule[R_MARGIN] + cost * block[A_COST_SCALE, i]
+        for i in range(LANES):
+            q, order = abs(block[at(n, B_POSITION) + i]), abs(block[at(n, B_QUEUED) + i])
+            unit = rule[R_MULTIPLIER] * block[at(n, B_RATE) + i] * abs(block[at(n, B_MARK) + i])
+            per_unit = rule[R_MARGIN] + cost * block[A_COST_SCALE + i]
             need = unit * (q * rule[R_MARGIN] + order * per_unit)
             need -= AMPLE_FRAC * gain_of(block, i, n, rule[R_MULTIPLIER])
-            block[W_SUM, i] += choose((q != 0.0) | (order != 0.0), need, 0.0)
+            block[W_SUM + i] += choose((q != 0.0) | (order != 0.0), need, 0.0)
 
 
 @kernel
@@ -181,12 +181,12 @@ def fill_orders(
     """
     _find_ample(block, rules)
     for i in range(live):
-        if not block[W_SUM, i] < 0.0:
+        if not block[W_SUM + i] < 0.0:
             _fill_in_turn(block, i, bars, rows[i], rules, fills)
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
-        for i in range(block.shape[1]):
-            tradable = bars[n, T_TRADABLE, i] > 0.0
+        for i in range(LANES):
+            tradable = bars[bar_at(n, T_TRADABLE) + i] > 0.0
             _fill_order(block, i, n, tradable, False, rule, rules, fills, rows[i])
 
 
@@ -195,10 +195,10 @@ def _fill_in_turn(block: Float, i: int, bars: Float, row: int, rules: Float, fil
     """Fills one account's orders against its margin: first those that only reduce."""
     for raising in range(2):
         for n in range(rules.shape[0]):
-            order = block[at(n) + B_QUEUED, i]
+            order = block[at(n, B_QUEUED) + i]
             if order != 0.0 and _raises(block, i, n, order) == (raising == 1):
                 rule = rule_of(rules, n)
-                tradable = bars[n, T_TRADABLE, i] > 0.0
+                tradable = bars[bar_at(n, T_TRADABLE) + i] > 0.0
                 _fill_order(block, i, n, tradable, True, rule, rules, fills, row)
 
 
@@ -216,12 +216,12 @@ def _close_position(
     origin: int,
 ) -> None:
     """Closes a whole position inside the bar against `mid`, if it was hit."""
-    rate = bars[n, T_RATE_OPEN, i]
-    own = rate * bars[n, T_OPEN, i] / mid
+    rate = bars[bar_at(n, T_RATE_OPEN) + i]
+    own = rate * bars[bar_at(n, T_OPEN) + i] / mid
     rate = choose(rule[R_OWN_RATE] > 0.0, own, rate)
-    done = choose(hit, -block[at(n) + B_POSITION, i], 0.0)
+    done = choose(hit, -block[at(n, B_POSITION) + i], 0.0)
     book_fill(block, i, n, done, mid, rate, rule, fills, row, origin, done, oc.REASON_DONE)
-    block[BAR_STOPS, i] += choose(hit, 1.0, 0.0)
+    block[BAR_STOPS + i] += choose(hit, 1.0, 0.0)
 
 
 @kernel
@@ -232,16 +232,20 @@ def _trigger_stop(
 
     A short is the mirror image: with prices negated it stops when they fall to the negated trigger.
     """
-    q, average = block[at(n) + B_POSITION, i], block[at(n) + B_AVERAGE, i]
+    q, average = block[at(n, B_POSITION) + i], block[at(n, B_AVERAGE) + i]
     sign = choose(q > 0.0, 1.0, -1.0)
     stop = sign * average * (1.0 - sign * rule[R_STOP])
     stop = choose(rule[R_STOP] > 0.0, stop, -np.inf)
     take = sign * average * (1.0 + sign * rule[R_TAKE])
     take = choose(rule[R_TAKE] > 0.0, take, np.inf)
-    opened, low, high = bars[n, T_OPEN, i], bars[n, T_LOW, i], bars[n, T_HIGH, i]
+    opened, low, high = (
+        bars[bar_at(n, T_OPEN) + i],
+        bars[bar_at(n, T_LOW) + i],
+        bars[bar_at(n, T_HIGH) + i],
+    )
     worst = sign * choose(q > 0.0, low, high)
     best = sign * choose(q > 0.0, high, low)
-    exposed = (q != 0.0) & (average > 0.0) & (bars[n, T_TRADABLE, i] > 0.0)
+    exposed = (q != 0.0) & (average > 0.0) & (bars[bar_at(n, T_TRADABLE) + i] > 0.0)
     hit = exposed & ((worst <= stop) | (best >= take))
     gapped = sign * opened
     stopped = (gapped <= stop) | ((gapped < take) & (worst <= stop))
@@ -260,7 +264,7 @@ def trigger_stops(block: Float, bars: Float, rows: Rows, rules: Float, fills: Fl
         rule = rule_of(rules, n)
         if rule[R_STOP] == 0.0 and rule[R_TAKE] == 0.0:
             continue
-        for i in range(block.shape[1]):
+        for i in range(LANES):
             _trigger_stop(block, i, n, bars, rows[i], rule, fills)
 
 
@@ -271,13 +275,17 @@ def _headroom(
     """Unrealised gain less maintenance margin of one position, a fraction x of the way from the
     open to its adverse extreme where it is tradable, else at its mark.
     """
-    q, mark = block[at(n) + B_POSITION, i], block[at(n) + B_MARK, i]
-    opened, low, high = bars[n, T_OPEN, i], bars[n, T_LOW, i], bars[n, T_HIGH, i]
+    q, mark = block[at(n, B_POSITION) + i], block[at(n, B_MARK) + i]
+    opened, low, high = (
+        bars[bar_at(n, T_OPEN) + i],
+        bars[bar_at(n, T_LOW) + i],
+        bars[bar_at(n, T_HIGH) + i],
+    )
     inside = opened + x * (choose(q > 0.0, low, high) - opened)
-    mid = choose(bars[n, T_TRADABLE, i] > 0.0, inside, mark)
-    worth = q * rule[R_MULTIPLIER] * block[at(n) + B_RATE, i]
+    mid = choose(bars[bar_at(n, T_TRADABLE) + i] > 0.0, inside, mark)
+    worth = q * rule[R_MULTIPLIER] * block[at(n, B_RATE) + i]
     needed = maintenance * rule[R_MARGIN] * abs(worth * mid)
-    room = worth * (mid - block[at(n) + B_AVERAGE, i]) - needed
+    room = worth * (mid - block[at(n, B_AVERAGE) + i]) - needed
     return choose(q != 0.0, room, 0.0)
 
 
@@ -299,15 +307,15 @@ def liquidate(
     maintenance = settings[S_MAINTENANCE]
     if maintenance == 0.0:
         return
-    for i in range(block.shape[1]):
-        block[W_SUM, i] = block[A_CASH, i]
+    for i in range(LANES):
+        block[W_SUM + i] = block[A_CASH + i]
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
-        for i in range(block.shape[1]):
-            block[W_SUM, i] += _headroom(block, i, n, 1.0, bars, rule, maintenance)
+        for i in range(LANES):
+            block[W_SUM + i] += _headroom(block, i, n, 1.0, bars, rule, maintenance)
     for i in range(live):
-        if not block[W_SUM, i] > 0.0:
-            _liquidate_one(block, i, bars, rows[i], rules, maintenance, fills, block[W_SUM, i])
+        if not block[W_SUM + i] > 0.0:
+            _liquidate_one(block, i, bars, rows[i], rules, maintenance, fills, block[W_SUM + i])
 
 
 @kernel
@@ -324,14 +332,14 @@ def _liquidate_one(
     """Closes one account's tradable positions on the way to their extremes, all at one fraction
     of it.
     """
-    at_open = block[A_CASH, i]
+    at_open = block[A_CASH + i]
     for n in range(rules.shape[0]):
         at_open += _headroom(block, i, n, 0.0, bars, rule_of(rules, n), maintenance)
     x = 0.0 if at_open <= 0.0 else at_open / (at_open - at_extreme)
     for n in range(rules.shape[0]):
-        q = block[at(n) + B_POSITION, i]
-        extreme = bars[n, T_LOW, i] if q > 0.0 else bars[n, T_HIGH, i]
-        mid = bars[n, T_OPEN, i] + x * (extreme - bars[n, T_OPEN, i])
-        if q != 0.0 and bars[n, T_TRADABLE, i] > 0.0:
+        q = block[at(n, B_POSITION) + i]
+        extreme = bars[bar_at(n, T_LOW) + i] if q > 0.0 else bars[bar_at(n, T_HIGH) + i]
+        mid = bars[bar_at(n, T_OPEN) + i] + x * (extreme - bars[bar_at(n, T_OPEN) + i])
+        if q != 0.0 and bars[bar_at(n, T_TRADABLE) + i] > 0.0:
             rule = rule_of(rules, n)
             _close_position(block, i, n, True, mid, bars, row, rule, fills, oc.ORIGIN_LIQUIDATION)

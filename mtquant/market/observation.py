@@ -31,9 +31,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.core import outcome as oc
-from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
+from mtquant.core.lanes import LANES, choose
 from mtquant.market.account import (
     A_COST_SCALE,
     A_EQUITY,
@@ -42,12 +41,15 @@ from mtquant.market.account import (
     B_HELD_BARS,
     B_MARK,
     B_POSITION,
-    OUTCOME,
+    O_DRAWDOWN,
+    O_GROSS,
+    O_MARGIN_USE,
+    O_NET,
     at,
     value_of,
 )
 from mtquant.market.rules import R_COMMISSION, R_HALF_COST, R_MULTIPLIER, Rule, rule_of
-from mtquant.market.tape import T_TRADABLE
+from mtquant.market.tape import T_TRADABLE, bar_at
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -100,57 +102,54 @@ class ObservationLayout:
 
 
 @kernel
-def _see_position(
-    block: Float, i: int, n: int, rule: Rule, tradable: float
-) -> tuple[float, float, float, float, float]:
-    """What an account shows of its position in instrument n: INSTRUMENT_NAMES."""
-    q, held = block[at(n) + B_POSITION, i], block[at(n) + B_HELD_BARS, i]
+def _see_position(block: Float, i: int, n: int, rule: Rule) -> tuple[float, float, float, float]:
+    """What an account shows of its position in instrument n: the first of INSTRUMENT_NAMES."""
+    q, held = block[at(n, B_POSITION) + i], block[at(n, B_HELD_BARS) + i]
     side = choose(q > 0.0, 1.0, -1.0)
-    exposure = value_of(block, i, n, rule[R_MULTIPLIER]) / block[A_EQUITY, i]
-    gained = side * (block[at(n) + B_MARK, i] / block[at(n) + B_AVERAGE, i] - 1.0)
+    exposure = value_of(block, i, n, rule[R_MULTIPLIER]) / block[A_EQUITY + i]
+    gained = side * (block[at(n, B_MARK) + i] / block[at(n, B_AVERAGE) + i] - 1.0)
     patience = held / (held + HELD_HALF_BARS)
-    cost = (rule[R_HALF_COST] + rule[R_COMMISSION]) * block[A_COST_SCALE, i]
+    cost = (rule[R_HALF_COST] + rule[R_COMMISSION]) * block[A_COST_SCALE + i]
     return (
         choose(q != 0.0, exposure, 0.0),
         choose(q != 0.0, gained, 0.0),
         choose(q != 0.0, patience, 0.0),
         1_000.0 * cost,
-        tradable,
     )
 
 
 @kernel
 def see_block(block: Float, bars: Float, rules: Float, reward_states: Float, seen: Float32) -> None:
-    """What L accounts show but for the features, side by side.
+    """What the accounts of a block show but for the features, side by side.
 
     Args:
-        block: float64 [rows, L].
-        bars: float64 [N, TAPE_COLUMNS, L], the accounts' own bars.
+        block: float64, flat (`account.py`).
+        bars: float64, flat, the accounts' own bars.
         rules: float64 [N, RULE_COLUMNS].
-        reward_states: float64 [states, L].
-        seen: float32 [N INSTRUMENT_EXTRAS + ACCOUNT_EXTRAS + states, L], written.
+        reward_states: float64 [states * LANES], flat.
+        seen: float32, flat (`new_seen`); written.
     """
     k = 0
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
-        for i in range(block.shape[1]):
-            shown = _see_position(block, i, n, rule, bars[n, T_TRADABLE, i])
-            seen[k, i] = shown[0]
-            seen[k + 1, i] = shown[1]
-            seen[k + 2, i] = shown[2]
-            seen[k + 3, i] = shown[3]
-            seen[k + 4, i] = shown[4]
-        k += INSTRUMENT_EXTRAS
-    for i in range(block.shape[1]):
-        seen[k, i] = block[OUTCOME + oc.DRAWDOWN, i]
-        seen[k + 1, i] = block[OUTCOME + oc.GROSS, i]
-        seen[k + 2, i] = block[OUTCOME + oc.NET, i]
-        seen[k + 3, i] = block[OUTCOME + oc.MARGIN_USE, i]
-        seen[k + 4, i] = 100.0 * math.sqrt(block[A_VARIANCE, i])
-    k += ACCOUNT_EXTRAS
+        for i in range(LANES):
+            shown = _see_position(block, i, n, rule)
+            seen[k + i] = shown[0]
+            seen[k + LANES + i] = shown[1]
+            seen[k + 2 * LANES + i] = shown[2]
+            seen[k + 3 * LANES + i] = shown[3]
+        for i in range(LANES):
+            seen[k + 4 * LANES + i] = bars[bar_at(n, T_TRADABLE) + i]
+        k += INSTRUMENT_EXTRAS * LANES
+    for i in range(LANES):
+        seen[k + i] = block[O_DRAWDOWN + i]
+        seen[k + LANES + i] = block[O_GROSS + i]
+        seen[k + 2 * LANES + i] = block[O_NET + i]
+        seen[k + 3 * LANES + i] = block[O_MARGIN_USE + i]
+        seen[k + 4 * LANES + i] = 100.0 * math.sqrt(block[A_VARIANCE + i])
+    k += ACCOUNT_EXTRAS * LANES
     for s in range(reward_states.shape[0]):
-        for i in range(block.shape[1]):
-            seen[k + s, i] = reward_states[s, i]
+        seen[k + s] = reward_states[s]
 
 
 @kernel
@@ -168,25 +167,28 @@ def write_observation(
         i: The lane.
     """
     width = features.shape[2]
-    k, s = 0, 0
+    k, s = 0, i
     for n in range(features.shape[1]):
         for back in range(row - window + 1, row + 1):
             known, target = features[back, n], values[k : k + width]
             for f in range(width):
                 target[f] = known[f]
             k += width
+        extras = values[k : k + INSTRUMENT_EXTRAS]
         for j in range(INSTRUMENT_EXTRAS):
-            values[k + j] = seen[s + j, i]
+            extras[j] = seen[s]
+            s += LANES
         k += INSTRUMENT_EXTRAS
-        s += INSTRUMENT_EXTRAS
-    for j in range(seen.shape[0] - s):
-        values[k + j] = seen[s + j, i]
+    extras = values[k:]
+    for j in range(extras.shape[0]):
+        extras[j] = seen[s]
+        s += LANES
 
 
-def new_seen(layout: ObservationLayout, lanes: int) -> Float32:
-    """Room for what `see_block` writes."""
+def new_seen(layout: ObservationLayout) -> Float32:
+    """Room for what `see_block` writes, flat."""
     features = len(layout.symbols) * layout.window_bars * len(layout.feature_names)
-    return np.zeros((layout.size - features, lanes), dtype=np.float32)
+    return np.zeros((layout.size - features) * LANES, dtype=np.float32)
 
 
 def observable(features: Float32) -> Float32:

@@ -8,8 +8,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.core.choose import choose
 from mtquant.core.compiled import kernel
+from mtquant.core.lanes import LANES, choose
 from mtquant.core.outcome import LIMIT_GROSS, LIMIT_NAME
 from mtquant.market.account import (
     A_BINDING,
@@ -21,7 +21,7 @@ from mtquant.market.account import (
     B_RATE,
     B_TARGET,
     B_WANTED,
-    POSITION_ROWS,
+    POSITION_SIZE,
     W_SUM,
     at,
     value_of,
@@ -39,25 +39,25 @@ HOLD_TOLERANCE = (
 @kernel
 def _want(block: Float, i: int, n: int, rule: Rule) -> float:
     """The exposure asked for; the held one, Q m p r / equity, where the policy asked for none."""
-    held = value_of(block, i, n, rule[R_MULTIPLIER]) / block[A_EQUITY, i]
-    held = choose(block[at(n) + B_POSITION, i] != 0.0, held, 0.0)
-    target = block[at(n) + B_TARGET, i]
+    held = value_of(block, i, n, rule[R_MULTIPLIER]) / block[A_EQUITY + i]
+    held = choose(block[at(n, B_POSITION) + i] != 0.0, held, 0.0)
+    target = block[at(n, B_TARGET) + i]
     return choose(math.isfinite(target), target, held)
 
 
 @kernel
 def _queue_order(block: Float, i: int, n: int, rule: Rule) -> None:
     """The order that leads from the position to the planned exposure, in whole lots."""
-    planned, wanted = block[at(n) + B_PLANNED, i], block[at(n) + B_WANTED, i]
-    left_alone = not math.isfinite(block[at(n) + B_TARGET, i])
+    planned, wanted = block[at(n, B_PLANNED) + i], block[at(n, B_WANTED) + i]
+    left_alone = not math.isfinite(block[at(n, B_TARGET) + i])
     stays = left_alone & (abs(planned - wanted) <= HOLD_TOLERANCE)
-    unit = rule[R_MULTIPLIER] * block[at(n) + B_MARK, i] * block[at(n) + B_RATE, i]
-    equity = block[A_EQUITY, i]
+    unit = rule[R_MULTIPLIER] * block[at(n, B_MARK) + i] * block[at(n, B_RATE) + i]
+    equity = block[A_EQUITY + i]
     possible = (unit > 0.0) & (equity > 0.0)  # also false for NaN
     lot = rule[R_LOT]
     size = np.floor(abs(planned) * equity / (unit * lot) + LOT_TOLERANCE) * lot
-    order = choose(planned >= 0.0, size, -size) - block[at(n) + B_POSITION, i]
-    block[at(n) + B_QUEUED, i] = choose(possible & (not stays), order, 0.0)
+    order = choose(planned >= 0.0, size, -size) - block[at(n, B_POSITION) + i]
+    block[at(n, B_QUEUED) + i] = choose(possible & (not stays), order, 0.0)
 
 
 @kernel
@@ -71,28 +71,27 @@ def plan_block(block: Float, rules: Float, caps: Float, settings: Float, live: i
         settings: float64 [SETTING_COLUMNS].
         live: Lanes in use, the first ones.
     """
-    lanes = block.shape[1]
-    for i in range(lanes):
-        block[W_SUM, i] = 0.0
-        block[A_BINDING, i] = 0.0
+    for i in range(LANES):
+        block[W_SUM + i] = 0.0
+        block[A_BINDING + i] = 0.0
     for n in range(rules.shape[0]):
         rule, cap = rule_of(rules, n), caps[n]
-        for i in range(lanes):
+        for i in range(LANES):
             asked = _want(block, i, n, rule)
             allowed = min(max(asked, -cap), cap)
-            block[at(n) + B_WANTED, i] = asked
-            block[at(n) + B_PLANNED, i] = allowed
-            block[W_SUM, i] += abs(allowed)
-            binding = block[A_BINDING, i]
-            block[A_BINDING, i] = choose(abs(asked) > cap, float(LIMIT_NAME), binding)
+            block[at(n, B_WANTED) + i] = asked
+            block[at(n, B_PLANNED) + i] = allowed
+            block[W_SUM + i] += abs(allowed)
+            binding = block[A_BINDING + i]
+            block[A_BINDING + i] = choose(abs(asked) > cap, float(LIMIT_NAME), binding)
     project = settings[S_PROJECT] > 0.0
     for i in range(live):
-        if block[W_SUM, i] > settings[S_GROSS_CAP]:
-            wanted = block[at(0) + B_WANTED :: POSITION_ROWS, i]
-            planned = block[at(0) + B_PLANNED :: POSITION_ROWS, i]
-            limit_gross(wanted, planned, caps, block[W_SUM, i], settings[S_GROSS_CAP], project)
-            block[A_BINDING, i] += LIMIT_GROSS
+        if block[W_SUM + i] > settings[S_GROSS_CAP]:
+            wanted = block[at(0, B_WANTED) + i :: POSITION_SIZE]
+            planned = block[at(0, B_PLANNED) + i :: POSITION_SIZE]
+            limit_gross(wanted, planned, caps, block[W_SUM + i], settings[S_GROSS_CAP], project)
+            block[A_BINDING + i] += LIMIT_GROSS
     for n in range(rules.shape[0]):
         rule = rule_of(rules, n)
-        for i in range(lanes):
+        for i in range(LANES):
             _queue_order(block, i, n, rule)

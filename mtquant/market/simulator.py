@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core.errors import DataError
+from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
-from mtquant.market.account import LANES, block_rows, open_account
+from mtquant.market.account import account_of, block_size, open_account
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 
@@ -34,11 +35,11 @@ class Simulator:
             draws one
             log-uniformly. (1, 1) for the true costs.
         seeds: Node of the seed tree; account e draws from its child `e`.
-        extra_rows: Rows that the caller wants beside every account's own.
+        extra: Numbers that the caller wants in front of every block.
 
     Attributes:
-        blocks: float64 [ceil(E / LANES), extra_rows + rows, LANES], the accounts (`account`); the
-            first `extra_rows` are the caller's.
+        blocks: float64 [ceil(E / LANES), extra + block_size(N)], the accounts, LANES to a block
+            (`account`); the first `extra` numbers of each are the caller's.
         row: int64 [E], panel row each account stands at the close of.
         end: int64 [E], row at which its episode is truncated.
         starts, ends: int64 [E, DRAWS], rows of the episodes drawn ahead.
@@ -55,7 +56,7 @@ class Simulator:
         episode_length: int,
         cost_draw_range: tuple[float, float],
         seeds: SeedTree,
-        extra_rows: int = 0,
+        extra: int = 0,
     ) -> None:
         if rows.stop - rows.start < 2:
             raise DataError(
@@ -72,9 +73,8 @@ class Simulator:
         self.episode_length = episode_length
         self._log_costs = [float(np.log(factor)) for factor in cost_draw_range]
         n_blocks = -(-n_accounts // LANES)
-        self.extra_rows = extra_rows
-        height = extra_rows + block_rows(len(tape.symbols))
-        self.blocks = np.zeros((n_blocks, height, LANES))
+        self._extra = extra
+        self.blocks = np.zeros((n_blocks, extra + block_size(len(tape.symbols))))
         # The last block may be wider than what is left for it, and reads its rows too.
         self.row = np.zeros(n_blocks * LANES, dtype=np.int64)[:n_accounts]
         self.end = np.zeros(n_accounts, dtype=np.int64)
@@ -88,8 +88,8 @@ class Simulator:
         return len(self.row)
 
     def account(self, e: int) -> Float:
-        """Account e, float64 [rows] (a view; `account.py` says which)."""
-        return self.blocks[e // LANES, self.extra_rows :, e % LANES]
+        """Account e, one number per column (a view, indexed by ``A_CASH // LANES``)."""
+        return account_of(self.blocks[e // LANES, self._extra :], e % LANES)
 
     def seed(self, seeds: SeedTree) -> None:
         """Starts every account's stream of episodes anew."""
@@ -111,7 +111,7 @@ class Simulator:
         k = self.cursor[e]
         self.row[e], self.end[e] = self.starts[e, k], self.ends[e, k]
         prices = self.tape.prices[self.row[e]]
-        block, scale = self.blocks[e // LANES, self.extra_rows :], self.scales[e, k]
+        block, scale = self.blocks[e // LANES, self._extra :], self.scales[e, k]
         open_account(block, e % LANES, self.rules.initial_equity, scale, prices)
         self.cursor[e] += 1
         if self.cursor[e] == DRAWS:

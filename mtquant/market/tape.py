@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.core.compiled import kernel
 from mtquant.core.errors import RulesError
+from mtquant.core.lanes import LANES
 from mtquant.data.panel import Panel
 from mtquant.market.rules import InstrumentRules, Rules
 
@@ -136,3 +138,21 @@ def _benchmark(close: Float, tradable: NDArray[np.bool_]) -> Float:
     count = usable.sum(axis=1)
     total = np.where(usable, change, 0.0).sum(axis=1)
     return np.divide(total, count, out=np.zeros(len(close)), where=count > 0)
+
+
+@kernel
+def bar_at(n: int, column: int) -> int:
+    """Where a column of instrument n begins in bars laid side by side."""
+    return (n * TAPE_COLUMNS + column) * LANES
+
+
+@kernel
+def load_bars(tape: Float, rows: NDArray[np.int64], back: int, bars: Float, live: int) -> None:
+    """Lays the bars `back` rows before the accounts' own side by side: `bars` is flat, float64 [N *
+    TAPE_COLUMNS * LANES].
+    """
+    for i in range(live):
+        bar = tape[rows[i] - back]
+        for n in range(bar.shape[0]):
+            for column in range(TAPE_COLUMNS):
+                bars[bar_at(n, column) + i] = bar[n, column]
