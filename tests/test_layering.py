@@ -68,7 +68,11 @@ HEAVY = BRING_TORCH | {
     "yfinance",
 }
 # core/compiled.py and prefetch.py are where numba lives; who wants no kernels imports neither.
-HEAVY_AT_HOME = {("core/compiled.py", "numba"), ("core/prefetch.py", "numba")}
+HEAVY_AT_HOME = {
+    ("core/lanes.py", "numba"),
+    ("core/compiled.py", "numba"),
+    ("core/prefetch.py", "numba"),
+}
 
 
 def imported(tree: ast.AST, package: str) -> Iterator[str]:

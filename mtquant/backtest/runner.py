@@ -73,7 +73,7 @@ def run_backtest(
     for _ in range(rows.stop - rows.start - 1):
         values = np.zeros(layout.size, dtype=np.float32)
         states[::LANES] = reward_state
-        see_block(desk.block, desk.bars, desk.rules_matrix, states, shown)
+        see_block(desk.block, desk.sheet, desk.rules_matrix, states, shown)
         write_observation(values, desk.row, features, layout.window_bars, shown, 0)
         seen = Observation(values, int(tape.stamps[desk.row]), tape.symbols, names)
         targets, state = policy.act(seen, state)

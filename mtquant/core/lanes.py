@@ -19,9 +19,19 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
+from mtquant.core.compiled import kernel
+
 Float = NDArray[np.float64]
 
 LANES = 16  # two cache lines of each column
+
+
+@kernel
+def lanes_of(block: Float) -> int:
+    """LANES, but a number that the compiler cannot see: loops of a known length it unrolls before
+    it looks for vector instructions, and finds none.
+    """
+    return min(block.shape[0], LANES)
 
 
 def choose(condition: bool, chosen: float, otherwise: float) -> float:
@@ -75,7 +85,31 @@ def lane(typing_context: Any, block: Any, first: Any, count: Any) -> Any:
     return signature, generate
 
 
+@intrinsic(prefer_literal=True)  # type: ignore[misc]
+def as_tuple(typing_context: Any, array: Any, count: Any) -> Any:
+    """The first `count` numbers of an array as a tuple (in kernels only; `count` a constant).
+
+    Numbers in an array might change while another is written, as far as a compiler can know; those
+    of a tuple are read once.
+    """
+    signature = types.UniTuple(types.float64, count.literal_value)(array, count)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source = context.make_array(signature.args[0])(context, builder, arguments[0])
+        numbers = [
+            builder.load(builder.gep(source.data, [ir.Constant(ir.IntType(64), k)]))
+            for k in range(signature.return_type.count)
+        ]
+        return context.make_tuple(builder, signature.return_type, numbers)
+
+    return signature, generate
+
+
 if numba.config.DISABLE_JIT:
+
+    def as_tuple(array: Float, count: int) -> tuple[float, ...]:
+        """The same in plain Python."""
+        return tuple(array[:count].tolist())
 
     def lane(block: Float, first: int, count: int) -> Float:
         """The same in plain Python."""

@@ -9,15 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.np.unsafe.ndarray import to_fixed_tuple
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
 from mtquant.core.compiled import kernel
-from mtquant.core.lanes import LANES, choose, lane
+from mtquant.core.lanes import LANES, as_tuple, choose, lane, lanes_of
 from mtquant.core.prefetch import prefetch_row
 from mtquant.market.account import (
-    B_TARGET,
+    ACCOUNT,
     BAR_STOPS,
     O_BINDING,
     O_COST,
@@ -26,14 +25,14 @@ from mtquant.market.account import (
     O_STATUS,
     O_TURNOVER,
     OUTCOME,
-    at,
+    W_SUM,
     open_account,
 )
 from mtquant.market.desk import desk_bar
 from mtquant.market.observation import see_block, write_observation
 from mtquant.market.planning import plan_block
 from mtquant.market.rules import RULE_COLUMNS
-from mtquant.market.tape import CLOCK_COLUMNS, TAPE_COLUMNS, load_bars
+from mtquant.market.tape import CLOCK_COLUMNS, S_TARGET, TAPE_COLUMNS, load_bars, sheet_at
 from mtquant.rewards.compose import STATES, TERMS, start_reward, step_reward
 from mtquant.rewards.terms import PARAMETERS
 
@@ -50,42 +49,39 @@ EPISODE_NAMES = ("reward", "length", "growth", "turnover", "cost", "stops", "bou
 EPISODES = len(EPISODE_NAMES)
 OUTCOMES = len(oc.OUTCOME_COLUMNS)
 
-# In front of every block of accounts, in the same array: the state of the reward, its trace over
-# the episode, the sums over the episode, and the reward of the bar.
+# The book of a block of accounts: the state of the reward, its trace over the episode, and the sums
+# over the episode. At work it lies in front of the block, in the same array.
 STATE_ROWS = slice(0, STATES)
 TRACE_ROWS = slice(STATE_ROWS.stop, STATE_ROWS.stop + TERMS)
 EPISODE_ROWS = slice(TRACE_ROWS.stop, TRACE_ROWS.stop + EPISODES)
 TRACE = TRACE_ROWS.start * LANES
-PAID = EPISODE_ROWS.stop * LANES
-BOOK = PAID + LANES
+BOOK = EPISODE_ROWS.stop * LANES
 (X_REWARD, X_LENGTH, X_GROWTH, X_TURNOVER, X_COST, X_STOPS, X_BOUND, X_GROSS) = range(
-    EPISODE_ROWS.start * LANES, PAID, LANES
+    EPISODE_ROWS.start * LANES, BOOK, LANES
 )
 
 
 @kernel
 def _reward_block(
-    state: Float, parameters: Float, weights: Float, rewards: Float32, live: int
+    work: Float, parameters: Float, weights: Float, rewards: Float32, live: int
 ) -> None:
     """The reward of every account, its trace, and the sums over the episode."""
-    # As tuples: numbers in an array might change while the rewards are written.
-    numbers = to_fixed_tuple(parameters, PARAMETERS)
-    shares = to_fixed_tuple(weights, TERMS)
-    for i in range(LANES):
-        outcome = lane(state, BOOK + OUTCOME + i, OUTCOMES)
-        memory, trace = lane(state, i, STATES), lane(state, TRACE + i, TERMS)
-        state[PAID + i] = step_reward(memory, outcome, numbers, shares, trace)
-    for i in range(LANES):
-        state[X_REWARD + i] += state[PAID + i]
-        state[X_LENGTH + i] += 1.0
-        state[X_GROWTH + i] += state[BOOK + O_GROWTH + i]
-        state[X_TURNOVER + i] += state[BOOK + O_TURNOVER + i]
-        state[X_COST + i] += state[BOOK + O_COST + i]
-        state[X_STOPS + i] += state[BOOK + BAR_STOPS + i]
-        state[X_BOUND + i] += choose(state[BOOK + O_BINDING + i] > 0.0, 1.0, 0.0)
-        state[X_GROSS + i] += state[BOOK + O_GROSS + i]
+    numbers, shares = as_tuple(parameters, PARAMETERS), as_tuple(weights, TERMS)
+    for i in range(lanes_of(work)):
+        outcome = lane(work, BOOK + OUTCOME + i, OUTCOMES)
+        memory, trace = lane(work, i, STATES), lane(work, TRACE + i, TERMS)
+        work[BOOK + W_SUM + i] = step_reward(memory, outcome, numbers, shares, trace)
+    for i in range(lanes_of(work)):
+        work[X_REWARD + i] += work[BOOK + W_SUM + i]
+        work[X_LENGTH + i] += 1.0
+        work[X_GROWTH + i] += work[BOOK + O_GROWTH + i]
+        work[X_TURNOVER + i] += work[BOOK + O_TURNOVER + i]
+        work[X_COST + i] += work[BOOK + O_COST + i]
+        work[X_STOPS + i] += work[BOOK + BAR_STOPS + i]
+        work[X_BOUND + i] += choose(work[BOOK + O_BINDING + i] > 0.0, 1.0, 0.0)
+        work[X_GROSS + i] += work[BOOK + O_GROSS + i]
     for i in range(live):
-        rewards[i] = state[PAID + i]
+        rewards[i] = work[BOOK + W_SUM + i]
 
 
 @kernel
@@ -110,6 +106,7 @@ def _step_all(
     actions: Float32,
     unit: Float,
     blocks: Float,
+    books: Float,
     row: Rows,
     end: Rows,
     tape: Float,
@@ -124,8 +121,9 @@ def _step_all(
     rewards: Float32,
     done: NDArray[np.uint8],
     values: Float32,
-    fills: Float,
-    bars: Float,
+    fills: None,
+    work: Float,
+    sheet: Float,
     seen: Float32,
     starts: Rows,
     ends: Rows,
@@ -135,27 +133,30 @@ def _step_all(
     last_values: Float32,
     last_books: Float,
     last_outcomes: Float,
+    finished: Rows,
 ) -> int:
     """The loop of `step_accounts`: plan, desk, reward, observation, and the next episode where
     one ended. Shapes as in `MarketEnv` and `Simulator`; the last_* arrays keep what an episode
     left behind.
     """
     ended = 0
+    block = work[BOOK:]
     for b in range(blocks.shape[0]):
         first = b * LANES
         live = min(LANES, actions.shape[0] - first)
-        state, block = blocks[b], blocks[b, BOOK:]
+        _copy(books[b], work[:BOOK])
+        _copy(blocks[b], work[BOOK + ACCOUNT :])
         rows = row[first : first + LANES]
         _fetch(row, first, live, tape, features)
         for n in range(n_instruments):
             for i in range(live):
-                block[at(n, B_TARGET) + i] = np.float64(actions[first + i, n]) * unit[n]
-        plan_block(block, rules, caps, settings, live)
+                sheet[sheet_at(n, S_TARGET) + i] = np.float64(actions[first + i, n]) * unit[n]
+        plan_block(block, sheet, rules, caps, settings, live)
         for i in range(live):
             rows[i] += 1
-        desk_bar(block, rows, tape, clock, rules, settings, fills, bars, live)
-        _reward_block(state, parameters, weights, rewards[first : first + live], live)
-        see_block(block, bars, rules, state[:TRACE], seen)
+        desk_bar(block, rows, tape, clock, rules, settings, fills, sheet, live)
+        _reward_block(work, parameters, weights, rewards[first : first + live], live)
+        see_block(block, sheet, rules, work[:TRACE], seen)
         for i in range(live):
             write_observation(values[first + i], rows[i], features, window, seen, i)
         before = ended
@@ -168,43 +169,53 @@ def _step_all(
                 continue
             ended += 1
             _copy(values[e], last_values[e])
-            _copy(lane(state, i, BOOK // LANES), last_books[e])
+            _copy(lane(work, i, BOOK // LANES), last_books[e])
             _copy(lane(block, OUTCOME + i, OUTCOMES), last_outcomes[e])
-            k = cursor[e]
-            cursor[e] = k + 1
-            rows[i], end[e] = starts[e, k], ends[e, k]
-            open_account(block, i, equity, scales[e, k], tape[rows[i]])
+            finished[ended - 1] = e
+            draw = cursor[e]
+            cursor[e] = draw + 1
+            rows[i], end[e] = starts[e, draw], ends[e, draw]
             for k in range(0, BOOK, LANES):
-                state[k + i] = 0.0
-            start_reward(lane(state, i, STATES))
+                work[k + i] = 0.0
+            for k in range(OUTCOME, ACCOUNT, LANES):
+                block[k + i] = 0.0
+            start_reward(lane(work, i, STATES))
+            open_account(block, i, equity, scales[e, draw], tape[rows[i]])
         if ended > before:
-            load_bars(tape, rows, 0, bars, live)
-            see_block(block, bars, rules, state[:TRACE], seen)
+            load_bars(tape, rows, 0, sheet, live)
+            see_block(block, sheet, rules, work[:TRACE], seen)
             for i in range(live):
                 if done[first + i] != 0:
                     write_observation(values[first + i], rows[i], features, window, seen, i)
+        _copy(work[:BOOK], books[b])
+        _copy(work[BOOK + ACCOUNT :], blocks[b])
     return ended
 
 
 @kernel
 def observe_accounts(
     blocks: Float,
+    books: Float,
     row: Rows,
     tape: Float,
     features: Float32,
     window: int,
     rules: Float,
-    bars: Float,
+    work: Float,
+    sheet: Float,
     seen: Float32,
     values: Float32,
 ) -> None:
-    """Writes the observations of all accounts where they stand, float32 [E, layout.size]."""
+    """Writes the first observations of all accounts, float32 [E, layout.size]."""
+    work[:] = 0.0
     for b in range(blocks.shape[0]):
         first = b * LANES
         live = min(LANES, values.shape[0] - first)
         rows = row[first : first + live]
-        load_bars(tape, rows, 0, bars, live)
-        see_block(blocks[b, BOOK:], bars, rules, blocks[b, :TRACE], seen)
+        load_bars(tape, rows, 0, sheet, live)
+        _copy(books[b], work[:BOOK])
+        _copy(blocks[b], work[BOOK + ACCOUNT :])
+        see_block(work[BOOK:], sheet, rules, work[:TRACE], seen)
         for i in range(live):
             write_observation(values[first + i], rows[i], features, window, seen, i)
 
@@ -224,8 +235,8 @@ def step_accounts(*arrays: Any) -> int:
     Returns:
         The number of ended episodes, or -1 if an array has another width than its module says.
     """
-    actions, tape = arrays[0], arrays[5]
-    clock, features, window, rules = arrays[6], arrays[7], arrays[8], arrays[9]
+    actions, tape = arrays[0], arrays[6]
+    clock, features, window, rules = arrays[7], arrays[8], arrays[9], arrays[10]
     if not (
         tape.shape[2] == TAPE_COLUMNS
         and clock.shape[1] == CLOCK_COLUMNS

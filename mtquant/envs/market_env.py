@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
 from mtquant.core.config import EnvironmentConfig
-from mtquant.core.errors import DataError, PolicyError
+from mtquant.core.errors import ConfigError, DataError, PolicyError
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
 from mtquant.envs.fused import (
@@ -28,11 +28,11 @@ from mtquant.envs.fused import (
     observe_accounts,
     step_accounts,
 )
-from mtquant.market.account import account_of
+from mtquant.market.account import ACCOUNT, OUTCOME, account_of, block_size
 from mtquant.market.observation import ObservationLayout, new_seen, observable
 from mtquant.market.rules import Rules
 from mtquant.market.simulator import DRAWS, Simulator
-from mtquant.market.tape import T_CLOSE, T_TRADABLE, TAPE_COLUMNS, Tape
+from mtquant.market.tape import SHEET_SIZE, T_CLOSE, T_TRADABLE, Tape
 from mtquant.rewards.compose import STATE_NAMES, Reward, start_reward
 
 Float = NDArray[np.float64]
@@ -122,7 +122,6 @@ class MarketEnv:
             environment.episode_length,
             environment.cost_draw_range,
             seeds,
-            BOOK,
         )
         self.features = observable(features)
         self.unit = np.full(n, environment.max_position_size) if unit is None else unit
@@ -132,11 +131,14 @@ class MarketEnv:
         self.observations = np.zeros((n_accounts, self.layout.size), dtype=np.float32)
         self.rewards = np.zeros(n_accounts, dtype=np.float32)
         self.done = np.zeros(n_accounts, dtype=np.uint8)
+        self._finished = np.zeros(n_accounts, dtype=np.int64)
         self._last_values = np.zeros_like(self.observations)
         self._last_books = np.zeros((n_accounts, BOOK // LANES))
         self._last_outcomes = np.zeros((n_accounts, len(oc.OUTCOME_COLUMNS)))
         self._action_shape = (n_accounts, n)
-        self._bars = np.zeros(n * TAPE_COLUMNS * LANES)
+        self._books = np.zeros((len(self.simulator.blocks), BOOK))
+        self._block = np.zeros(BOOK + block_size(n))
+        self._sheet = np.zeros(n * SHEET_SIZE)
         self._seen = new_seen(self.layout)
 
     def __len__(self) -> int:
@@ -158,12 +160,14 @@ class MarketEnv:
             start_reward(book[STATE_ROWS])
         observe_accounts(
             simulator.blocks,
-            simulator.row,
+            self._books,
+            simulator.rows,
             simulator.tape.prices,
             self.features,
             self.layout.window_bars,
             simulator.rules_matrix,
-            self._bars,
+            self._block,
+            self._sheet,
             self._seen,
             self.observations,
         )
@@ -194,7 +198,8 @@ class MarketEnv:
             actions,
             self.unit,
             simulator.blocks,
-            simulator.row,
+            self._books,
+            simulator.rows,
             simulator.end,
             simulator.tape.prices,
             simulator.tape.clock,
@@ -209,7 +214,8 @@ class MarketEnv:
             self.done,
             self.observations,
             None,
-            self._bars,
+            self._block,
+            self._sheet,
             self._seen,
             simulator.starts,
             simulator.ends,
@@ -219,12 +225,14 @@ class MarketEnv:
             self._last_values,
             self._last_books,
             self._last_outcomes,
+            self._finished,
         )
         if not ended:
             return NOBODY
-        finished = np.flatnonzero(self.done)
-        for e in finished[simulator.cursor[finished] == DRAWS]:
-            simulator.draw(int(e))
+        finished = self._finished[:ended].copy()
+        for e in finished.tolist():
+            if simulator.cursor[e] == DRAWS:
+                simulator.draw(e)
         return finished
 
     def episode_end(self, e: int) -> EpisodeEnd:
@@ -238,11 +246,27 @@ class MarketEnv:
             outcome=self._last_outcomes[e].copy(),
         )
 
+    def outcome(self, e: int) -> Float:
+        """Account e's ledger row of the last bar, float64 [len(OUTCOME_COLUMNS)] (a view); zeros
+        where an episode has just begun.
+
+        Raises:
+            ConfigError: There are more than LANES accounts: blocks share the place for it.
+        """
+        if len(self) > LANES:
+            raise ConfigError(
+                "n_accounts",
+                f"must be at most {LANES} to look at ledger rows while episodes last",
+                len(self),
+                "Use smaller batches, or `episode_end`.",
+            )
+        return account_of(self._block[BOOK + OUTCOME : BOOK + ACCOUNT], e)
+
     def book(self, e: int) -> Float:
         """What account e has written down, float64 [BOOK // LANES] (a view; STATE_ROWS,
         TRACE_ROWS and EPISODE_ROWS are its parts).
         """
-        return account_of(self.simulator.blocks[e // LANES, :BOOK], e % LANES)
+        return account_of(self._books[e // LANES], e % LANES)
 
 
 def reward_scale(tape: Tape, rows: slice, unit: float) -> float:

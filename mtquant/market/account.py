@@ -2,12 +2,17 @@
 """The account: a float64 block, changed only by fills, financing and marks.
 
 Accounts lie side by side, LANES of them in a block, so that the same arithmetic runs on several
-accounts at once (`desk.py` says how). A block is one flat array of columns, each of LANES numbers:
+accounts at once (`desk.py` says how). A block is one flat array of columns, each of LANES numbers;
 the constants below are where columns begin, and ``block[A_CASH + i]`` is the cash of account i.
 
-    A_*, BAR_*, W_*   scalars: of the account, of the current bar, and scratch space of the desk
-    O_*               the ledger row of the last bar (`core/outcome.py`)
-    at(n, B_*)        the position in instrument n
+    BAR_*, W_*   what happened in the current bar, and scratch space of the desk
+    O_*          the ledger row of the last bar (`core/outcome.py`)
+    A_*          the account
+    at(n, B_*)   the position in instrument n
+
+From ACCOUNT on is what has to be remembered from bar to bar. What is in front of it, and the sheet
+beside it (bars, targets, orders; `tape.py`), is written anew in every bar, so that all accounts of
+a batch can share it: they would not fit into the fastest memory otherwise.
 
 Legend of the kernel letters: n instrument, i lane, q quantity, m multiplier, p mid, r rate to the
 account currency, `rule` a row of the rules matrix as a tuple.
@@ -33,28 +38,22 @@ from mtquant.market.rules import (
 Float = NDArray[np.float64]
 
 (
-    A_CASH,
-    A_EQUITY,
-    A_PEAK,
-    A_USED_MARGIN,
-    A_INITIAL,
-    A_COST_SCALE,
-    A_VARIANCE,  # EWMA variance of simple returns, per bar
-    A_BINDING,  # limits that bound in the last plan
     BAR_FEE,
     BAR_SLIPPAGE,
     BAR_TRADED,
     BAR_STOPS,
     BAR_FILLS,  # rows written to the fills buffer
+    BAR_BINDING,  # limits that bound in the plan
     W_ELAPSED,  # seconds since the bar before
     W_BENCHMARK,
     W_BEFORE,  # equity when the decision was made
     W_SUM,  # over instruments, of whatever an event adds up
     W_RATIO,  # floored equity / equity before
-) = range(0, 18 * LANES, LANES)
+    W_MARGIN,  # used margin
+) = range(0, 12 * LANES, LANES)
 
-OUTCOME = 18 * LANES
-FIRST_POSITION = OUTCOME + len(oc.OUTCOME_COLUMNS) * LANES
+OUTCOME = 12 * LANES
+ACCOUNT = OUTCOME + len(oc.OUTCOME_COLUMNS) * LANES
 (
     O_EQUITY_BEFORE,
     O_EQUITY,
@@ -73,20 +72,25 @@ FIRST_POSITION = OUTCOME + len(oc.OUTCOME_COLUMNS) * LANES
     O_MARGIN_USE,
     O_BINDING,
     O_STATUS,
-) = range(OUTCOME, FIRST_POSITION, LANES)
+) = range(OUTCOME, ACCOUNT, LANES)
 
-POSITION_SIZE = 10 * LANES
+FIRST_POSITION = ACCOUNT + 6 * LANES
+(
+    A_CASH,
+    A_EQUITY,
+    A_PEAK,
+    A_INITIAL,
+    A_COST_SCALE,
+    A_VARIANCE,  # EWMA variance of simple returns, per bar
+) = range(ACCOUNT, FIRST_POSITION, LANES)
+
+POSITION_SIZE = 5 * LANES
 (
     B_POSITION,
     B_AVERAGE,
     B_MARK,
     B_RATE,
-    B_QUEUED,
     B_HELD_BARS,
-    B_TARGET,  # exposure asked for by the policy
-    B_PLANNED,  # exposure after the limits
-    B_FINANCING,  # paid in the current bar
-    B_WANTED,  # exposure asked for, with the held one where the policy asked for nothing
 ) = range(0, POSITION_SIZE, LANES)
 
 LEAST_QUANTITY = 1e-300  # in place of 0 below a line that is not used then
@@ -113,7 +117,7 @@ def open_account(block: Float, i: int, equity: float, cost_scale: float, prices:
     """Starts an account flat, with the marks and rates of one bar (`prices`: tape row, float64 [N,
     TAPE_COLUMNS]).
     """
-    for k in range(0, block.shape[0], LANES):
+    for k in range(ACCOUNT, block.shape[0], LANES):
         block[k + i] = 0.0
     block[A_CASH + i] = equity
     block[A_EQUITY + i] = equity
@@ -200,7 +204,7 @@ def book_fill(
     reference: float,
     rate: float,
     rule: Rule,
-    fills: Float,
+    fills: Float | None,
     row: int,
     origin: int,
     wanted: float,

@@ -17,21 +17,19 @@ from numpy.typing import NDArray
 from mtquant.core import outcome as oc
 from mtquant.core.compiled import kernel
 from mtquant.core.errors import PolicyError
-from mtquant.core.lanes import LANES, choose
+from mtquant.core.lanes import LANES, choose, lanes_of
 from mtquant.market.account import (
-    A_BINDING,
     A_CASH,
     A_EQUITY,
     A_INITIAL,
     A_PEAK,
-    A_USED_MARGIN,
     A_VARIANCE,
-    B_FINANCING,
+    ACCOUNT,
     B_HELD_BARS,
     B_MARK,
     B_POSITION,
     B_RATE,
-    B_TARGET,
+    BAR_BINDING,
     BAR_FEE,
     BAR_FILLS,
     BAR_SLIPPAGE,
@@ -60,6 +58,7 @@ from mtquant.market.account import (
     W_BEFORE,
     W_BENCHMARK,
     W_ELAPSED,
+    W_MARGIN,
     W_RATIO,
     account_of,
     at,
@@ -72,19 +71,29 @@ from mtquant.market.account import (
 from mtquant.market.execution import charge_financing, fill_orders, liquidate, trigger_stops
 from mtquant.market.ledger import Ledger
 from mtquant.market.planning import plan_block
-from mtquant.market.rules import R_MULTIPLIER, S_BANKRUPTCY, S_FILL_AT_CLOSE, Rule, Rules, rule_of
+from mtquant.market.rules import (
+    R_MULTIPLIER,
+    S_BANKRUPTCY,
+    S_FILL_AT_CLOSE,
+    Rule,
+    Rules,
+    count_of,
+    rule_of,
+)
 from mtquant.market.tape import (
     C_BENCHMARK,
     C_ELAPSED,
+    S_FINANCING,
+    S_TARGET,
+    SHEET_SIZE,
     T_CLOSE,
     T_OPEN,
     T_RATE_CLOSE,
     T_RATE_OPEN,
     T_TRADABLE,
-    TAPE_COLUMNS,
     Tape,
-    bar_at,
     load_bars,
+    sheet_at,
 )
 
 Float = NDArray[np.float64]
@@ -99,7 +108,7 @@ def _start_bar(block: Float, clock: Float, rows: Rows, live: int) -> None:
     for i in range(live):
         block[W_ELAPSED + i] = clock[rows[i], C_ELAPSED]
         block[W_BENCHMARK + i] = clock[rows[i], C_BENCHMARK]
-    for i in range(LANES):
+    for i in range(lanes_of(block)):
         block[W_BEFORE + i] = block[A_EQUITY + i]
         block[BAR_FEE + i] = 0.0
         block[BAR_SLIPPAGE + i] = 0.0
@@ -109,47 +118,47 @@ def _start_bar(block: Float, clock: Float, rows: Rows, live: int) -> None:
 
 
 @kernel
-def _mark_open(block: Float, bars: Float, n_instruments: int) -> None:
+def _mark_open(block: Float, sheet: Float, n_instruments: int) -> None:
     # Where a market was closed, its bar holds its last known close.
     for n in range(n_instruments):
-        for i in range(LANES):
-            block[at(n, B_MARK) + i] = bars[bar_at(n, T_OPEN) + i]
-            block[at(n, B_RATE) + i] = bars[bar_at(n, T_RATE_OPEN) + i]
+        for i in range(lanes_of(block)):
+            block[at(n, B_MARK) + i] = sheet[sheet_at(n, T_OPEN) + i]
+            block[at(n, B_RATE) + i] = sheet[sheet_at(n, T_RATE_OPEN) + i]
 
 
 @kernel
-def _mark_close(block: Float, bars: Float, rules: Float) -> None:
+def _mark_close(block: Float, sheet: Float, rules: Float) -> None:
     """Marks the accounts at the close; what they hold, gross and net, and the financing of the bar
     go into the outcome (still in money).
     """
-    for i in range(LANES):
+    for i in range(lanes_of(block)):
         block[A_EQUITY + i] = block[A_CASH + i]
-        block[A_USED_MARGIN + i] = 0.0
+        block[W_MARGIN + i] = 0.0
         block[O_GROSS + i] = 0.0
         block[O_NET + i] = 0.0
         block[O_FINANCING + i] = 0.0
-    for n in range(rules.shape[0]):
+    for n in range(count_of(rules)):
         rule = rule_of(rules, n)
-        for i in range(LANES):
-            _mark_position(block, i, n, bars, rule)
+        for i in range(lanes_of(block)):
+            _mark_position(block, i, n, sheet, rule)
             value = value_of(block, i, n, rule[R_MULTIPLIER])
             value = choose(block[at(n, B_POSITION) + i] != 0.0, value, 0.0)
             block[O_NET + i] += value
             block[O_GROSS + i] += abs(value)
-            block[O_FINANCING + i] += block[at(n, B_FINANCING) + i]
+            block[O_FINANCING + i] += sheet[sheet_at(n, S_FINANCING) + i]
 
 
 @kernel
-def _mark_position(block: Float, i: int, n: int, bars: Float, rule: Rule) -> None:
+def _mark_position(block: Float, i: int, n: int, sheet: Float, rule: Rule) -> None:
     """One position at the close: mark, rate, bars held; equity and used margin are added to."""
-    tradable = bars[bar_at(n, T_TRADABLE) + i] > 0.0
-    block[at(n, B_MARK) + i] = bars[bar_at(n, T_CLOSE) + i]
-    block[at(n, B_RATE) + i] = bars[bar_at(n, T_RATE_CLOSE) + i]
+    tradable = sheet[sheet_at(n, T_TRADABLE) + i] > 0.0
+    block[at(n, B_MARK) + i] = sheet[sheet_at(n, T_CLOSE) + i]
+    block[at(n, B_RATE) + i] = sheet[sheet_at(n, T_RATE_CLOSE) + i]
     block[at(n, B_HELD_BARS) + i] += choose(
         tradable & (block[at(n, B_POSITION) + i] != 0.0), 1.0, 0.0
     )
     block[A_EQUITY + i] += gain_of(block, i, n, rule[R_MULTIPLIER])
-    block[A_USED_MARGIN + i] += margin_of(block, i, n, rule)
+    block[W_MARGIN + i] += margin_of(block, i, n, rule)
 
 
 @kernel
@@ -179,8 +188,8 @@ def _write_outcome(block: Float, i: int, bankruptcy_frac: float) -> None:
     block[O_TAIL_LOSS + i] = max(0.0, -simple - TAIL_SIGMAS * math.sqrt(variance))
     block[O_GROSS + i] *= per_equity
     block[O_NET + i] *= per_equity
-    block[O_MARGIN_USE + i] = block[A_USED_MARGIN + i] * per_equity
-    block[O_BINDING + i] = block[A_BINDING + i]
+    block[O_MARGIN_USE + i] = block[W_MARGIN + i] * per_equity
+    block[O_BINDING + i] = block[BAR_BINDING + i]
     block[O_STATUS + i] = choose(ruined, float(oc.STATUS_BANKRUPT), float(oc.STATUS_ACTIVE))
     block[A_VARIANCE + i] = VARIANCE_DECAY * variance + (1.0 - VARIANCE_DECAY) * simple * simple
 
@@ -193,45 +202,44 @@ def desk_bar(
     clock: Float,
     rules: Float,
     settings: Float,
-    fills: Float,
-    bars: Float,
+    fills: Float | None,
+    sheet: Float,
     live: int,
 ) -> None:
-    """Lives L accounts through one bar each: events 0 to 5 of docs/execution.md.
+    """Lives a block of accounts through one bar each: events 0 to 5 of docs/execution.md.
 
     Args:
-        block: float64 [rows, L] (`account.py`); the queued orders were planned at the close of the bars
-            before.
-        rows: int64 [L], the bars, >= 1.
+        block: float64, flat (`account.py`).
+        rows: int64 [L], the sheet, >= 1.
         tape: float64 [T, N, TAPE_COLUMNS].
         clock: float64 [T, CLOCK_COLUMNS].
         rules: float64 [N, RULE_COLUMNS].
         settings: float64 [SETTING_COLUMNS].
         fills: float64 [M, len(FILL_COLUMNS)]; receives fills and refusals of this bar while it has
             room (M = 0: none, and the only choice with several accounts).
-        bars: Scratch space, float64 [N, TAPE_COLUMNS, L].
+        sheet: float64, flat (`tape.py`), with the orders planned at the close of the bars before.
         live: Lanes in use, the first ones; what the others hold is of no account.
     """
     at_close = settings[S_FILL_AT_CLOSE] > 0.0
     _start_bar(block, clock, rows, live)
     if at_close:
-        load_bars(tape, rows, 1, bars, live)
+        load_bars(tape, rows, 1, sheet, live)
         # Fills are dated to the bar whose close it is.
         for i in range(live):
             rows[i] -= 1
-        fill_orders(block, bars, rows, rules, fills, live)
+        fill_orders(block, sheet, rows, rules, fills, live)
         for i in range(live):
             rows[i] += 1
-    load_bars(tape, rows, 0, bars, live)
-    charge_financing(block, rules)
-    _mark_open(block, bars, rules.shape[0])
+    load_bars(tape, rows, 0, sheet, live)
+    charge_financing(block, sheet, rules)
+    _mark_open(block, sheet, count_of(rules))
     if not at_close:
-        fill_orders(block, bars, rows, rules, fills, live)
-    trigger_stops(block, bars, rows, rules, fills)
-    liquidate(block, bars, rows, rules, settings, fills, live)
-    _mark_close(block, bars, rules)
+        fill_orders(block, sheet, rows, rules, fills, live)
+    trigger_stops(block, sheet, rows, rules, fills)
+    liquidate(block, sheet, rows, rules, settings, fills, live)
+    _mark_close(block, sheet, rules)
     bankruptcy_frac = settings[S_BANKRUPTCY]
-    for i in range(LANES):
+    for i in range(lanes_of(block)):
         _write_outcome(block, i, bankruptcy_frac)
     for i in range(live):  # apart: a logarithm is no vector instruction
         block[O_GROWTH + i] = math.log(block[W_RATIO + i])
@@ -267,8 +275,8 @@ class Desk:
         n = len(tape.symbols)
         self.block = np.zeros(block_size(n))
         self.account = account_of(self.block, 0)
-        self.outcome = self.account[OUTCOME // LANES : FIRST_POSITION // LANES]
-        self.bars = np.zeros(n * TAPE_COLUMNS * LANES)
+        self.outcome = self.account[OUTCOME // LANES : ACCOUNT // LANES]
+        self.sheet = np.zeros(n * SHEET_SIZE)
         self._rows = np.full(LANES, start_row)
         # Each instrument can fill its order and then be stopped or liquidated in the same bar.
         self._buffer = np.zeros((2 * n, len(oc.FILL_COLUMNS)))
@@ -276,11 +284,15 @@ class Desk:
         self._fills: list[Float] = []
         self._first_row = start_row + 1
         open_account(self.block, 0, self.initial_equity, cost_scale, tape.prices[start_row])
-        load_bars(tape.prices, self._rows, 0, self.bars, 1)
+        load_bars(tape.prices, self._rows, 0, self.sheet, 1)
 
     def column(self, column: int) -> Float:
-        """One account column of every instrument, float64 [N] (a view)."""
+        """One column (B_*) of every position, float64 [N] (a view)."""
         return self.block[FIRST_POSITION + column :: POSITION_SIZE]
+
+    def noted(self, column: int) -> Float:
+        """One column (S_*) of the sheet, for every instrument, float64 [N] (a view)."""
+        return self.sheet[column * LANES :: SHEET_SIZE]
 
     @property
     def bankrupt(self) -> bool:
@@ -302,13 +314,13 @@ class Desk:
                 np.shape(targets),
                 "Give one exposure per instrument.",
             )
-        self.column(B_TARGET)[:] = targets
-        plan_block(self.block, self.rules_matrix, self.caps, self.settings, 1)
+        self.noted(S_TARGET)[:] = targets
+        plan_block(self.block, self.sheet, self.rules_matrix, self.caps, self.settings, 1)
 
     def advance(self) -> Float:
         """Lives through the next bar and returns its Outcome, float64 [len(OUTCOME_COLUMNS)]."""
         self.row += 1
-        targets = self.column(B_TARGET).copy()
+        targets = self.noted(S_TARGET).copy()
         self._rows[0] = self.row
         desk_bar(
             self.block,
@@ -318,14 +330,22 @@ class Desk:
             self.rules_matrix,
             self.settings,
             self._buffer,
-            self.bars,
+            self.sheet,
             1,
         )
         count = int(self.block[BAR_FILLS])
         if count:
             self._fills.append(self._buffer[:count].copy())
-        kept = (B_POSITION, B_MARK, B_RATE, B_FINANCING)
-        self._lived.append((self.outcome.copy(), *(self.column(c).copy() for c in kept), targets))
+        self._lived.append(
+            (
+                self.outcome.copy(),
+                self.column(B_POSITION).copy(),
+                self.column(B_MARK).copy(),
+                self.column(B_RATE).copy(),
+                self.noted(S_FINANCING).copy(),
+                targets,
+            )
+        )
         return self.outcome
 
     def ledger(self) -> Ledger:

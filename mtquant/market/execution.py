@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
 from mtquant.core.compiled import kernel
-from mtquant.core.lanes import LANES, choose
+from mtquant.core.lanes import choose, lanes_of
 from mtquant.market.account import (
     A_CASH,
     A_COST_SCALE,
     B_AVERAGE,
-    B_FINANCING,
     B_MARK,
     B_POSITION,
-    B_QUEUED,
     B_RATE,
     BAR_STOPS,
     W_ELAPSED,
@@ -45,9 +43,19 @@ from mtquant.market.rules import (
     R_TAKE,
     S_MAINTENANCE,
     Rule,
+    count_of,
     rule_of,
 )
-from mtquant.market.tape import T_HIGH, T_LOW, T_OPEN, T_RATE_OPEN, T_TRADABLE, bar_at
+from mtquant.market.tape import (
+    S_FINANCING,
+    S_QUEUED,
+    T_HIGH,
+    T_LOW,
+    T_OPEN,
+    T_RATE_OPEN,
+    T_TRADABLE,
+    sheet_at,
+)
 
 Float = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -56,20 +64,20 @@ AMPLE_FRAC = 0.99  # of equity: what old positions and all orders may need to pa
 
 
 @kernel
-def charge_financing(block: Float, rules: Float) -> None:
+def charge_financing(block: Float, sheet: Float, rules: Float) -> None:
     """Takes the financing of the elapsed seconds from cash, per instrument at its last known mid
     and rate.
     """
-    for n in range(rules.shape[0]):
+    for n in range(count_of(rules)):
         rule = rule_of(rules, n)
-        for i in range(LANES):
+        for i in range(lanes_of(block)):
             q = block[at(n, B_POSITION) + i]
             yearly = choose(q > 0.0, rule[R_FINANCING_LONG], rule[R_FINANCING_SHORT])
             value = abs(value_of(block, i, n, rule[R_MULTIPLIER]))
             cost = value * yearly * block[W_ELAPSED + i] / SECONDS_PER_YEAR
             cost = choose(q != 0.0, cost, 0.0)
             block[A_CASH + i] -= cost
-            block[at(n, B_FINANCING) + i] = cost
+            sheet[sheet_at(n, S_FINANCING) + i] = cost
 
 
 @kernel
@@ -89,7 +97,7 @@ def _affordable(block: Float, i: int, n: int, order: float, rules: Float) -> flo
     cost = notional * (h + (1.0 + side * h) * commission)
     margin = notional * rules[n, R_MARGIN]
     equity, others = block[A_CASH + i], -abs(q) * margin
-    for k in range(rules.shape[0]):
+    for k in range(count_of(rules)):
         equity += gain_of(block, i, k, rules[k, R_MULTIPLIER])
         others += margin_of(block, i, k, rule_of(rules, k))
     most = (equity - closing * cost - others - held * margin) / (margin + cost)
@@ -104,11 +112,11 @@ def _fill_order(
     block: Float,
     i: int,
     n: int,
-    tradable: bool,
+    sheet: Float,
     exact: bool,
     rule: Rule,
     rules: Float,
-    fills: Float,
+    fills: Float | None,
     row: int,
 ) -> None:
     """Answers the queued order at the instrument's last known mid and rate: filled, cut or
@@ -117,8 +125,9 @@ def _fill_order(
     Args:
         exact: Whether the margin has to be looked at.
     """
-    order = block[at(n, B_QUEUED) + i]
-    block[at(n, B_QUEUED) + i] = 0.0
+    order = sheet[sheet_at(n, S_QUEUED) + i]
+    tradable = sheet[sheet_at(n, T_TRADABLE) + i] > 0.0
+    sheet[sheet_at(n, S_QUEUED) + i] = 0.0
     mid, rate = block[at(n, B_MARK) + i], block[at(n, B_RATE) + i]
     priced = (mid > 0.0) & (rate > 0.0)  # also false for NaN
     done = choose(tradable & priced, order, 0.0)
@@ -141,20 +150,20 @@ def _raises(block: Float, i: int, n: int, order: float) -> bool:
 
 
 @kernel
-def _find_ample(block: Float, rules: Float) -> None:
+def _find_ample(block: Float, sheet: Float, rules: Float) -> None:
     """Finds the accounts whose orders may not all pass the margin check: W_SUM is not below 0.
 
     Ample is: old positions and all orders together, with all costs, fit into 99 % of the equity.
     Nearly always they do, and nobody needs the exact check, which looks at the whole account for
     each order. Not ample where anything is not known.
     """
-    for i in range(LANES):
+    for i in range(lanes_of(block)):
         block[W_SUM + i] = -AMPLE_FRAC * block[A_CASH + i]
-    for n in range(rules.shape[0]):
+    for n in range(count_of(rules)):
         rule = rule_of(rules, n)
         cost = rule[R_HALF_COST] + 2.0 * rule[R_COMMISSION]
-        for i in range(LANES):
-            q, order = abs(block[at(n, B_POSITION) + i]), abs(block[at(n, B_QUEUED) + i])
+        for i in range(lanes_of(block)):
+            q, order = abs(block[at(n, B_POSITION) + i]), abs(sheet[sheet_at(n, S_QUEUED) + i])
             unit = rule[R_MULTIPLIER] * block[at(n, B_RATE) + i] * abs(block[at(n, B_MARK) + i])
             per_unit = rule[R_MARGIN] + cost * block[A_COST_SCALE + i]
             need = unit * (q * rule[R_MARGIN] + order * per_unit)
@@ -164,7 +173,7 @@ def _find_ample(block: Float, rules: Float) -> None:
 
 @kernel
 def fill_orders(
-    block: Float, bars: Float, rows: Rows, rules: Float, fills: Float, live: int
+    block: Float, sheet: Float, rows: Rows, rules: Float, fills: Float | None, live: int
 ) -> None:
     """Fills every queued order at the last known mids.
 
@@ -172,34 +181,34 @@ def fill_orders(
     the margin that is left; elsewhere the order among them makes no difference.
 
     Args:
-        block: float64 [rows, L]; the caller has set the marks.
-        bars: float64 [N, TAPE_COLUMNS, L], the bars that say who is tradable.
-        rows: int64 [L], the rows that the fills are dated to.
+        block: float64, flat (`account.py`); the caller has set the marks.
+        sheet: float64, flat (`tape.py`): the orders, and the bars that say who is tradable.
+        rows: int64 [LANES], the rows that the fills are dated to.
         rules: float64 [N, RULE_COLUMNS].
         fills: float64 [M, len(FILL_COLUMNS)].
         live: Lanes in use, the first ones.
     """
-    _find_ample(block, rules)
+    _find_ample(block, sheet, rules)
     for i in range(live):
         if not block[W_SUM + i] < 0.0:
-            _fill_in_turn(block, i, bars, rows[i], rules, fills)
-    for n in range(rules.shape[0]):
+            _fill_in_turn(block, i, sheet, rows[i], rules, fills)
+    for n in range(count_of(rules)):
         rule = rule_of(rules, n)
-        for i in range(LANES):
-            tradable = bars[bar_at(n, T_TRADABLE) + i] > 0.0
-            _fill_order(block, i, n, tradable, False, rule, rules, fills, rows[i])
+        for i in range(lanes_of(block)):
+            _fill_order(block, i, n, sheet, False, rule, rules, fills, rows[i])
 
 
 @kernel
-def _fill_in_turn(block: Float, i: int, bars: Float, row: int, rules: Float, fills: Float) -> None:
+def _fill_in_turn(
+    block: Float, i: int, sheet: Float, row: int, rules: Float, fills: Float | None
+) -> None:
     """Fills one account's orders against its margin: first those that only reduce."""
     for raising in range(2):
-        for n in range(rules.shape[0]):
-            order = block[at(n, B_QUEUED) + i]
+        for n in range(count_of(rules)):
+            order = sheet[sheet_at(n, S_QUEUED) + i]
             if order != 0.0 and _raises(block, i, n, order) == (raising == 1):
                 rule = rule_of(rules, n)
-                tradable = bars[bar_at(n, T_TRADABLE) + i] > 0.0
-                _fill_order(block, i, n, tradable, True, rule, rules, fills, row)
+                _fill_order(block, i, n, sheet, True, rule, rules, fills, row)
 
 
 @kernel
@@ -209,15 +218,15 @@ def _close_position(
     n: int,
     hit: bool,
     mid: float,
-    bars: Float,
+    sheet: Float,
     row: int,
     rule: Rule,
-    fills: Float,
+    fills: Float | None,
     origin: int,
 ) -> None:
     """Closes a whole position inside the bar against `mid`, if it was hit."""
-    rate = bars[bar_at(n, T_RATE_OPEN) + i]
-    own = rate * bars[bar_at(n, T_OPEN) + i] / mid
+    rate = sheet[sheet_at(n, T_RATE_OPEN) + i]
+    own = rate * sheet[sheet_at(n, T_OPEN) + i] / mid
     rate = choose(rule[R_OWN_RATE] > 0.0, own, rate)
     done = choose(hit, -block[at(n, B_POSITION) + i], 0.0)
     book_fill(block, i, n, done, mid, rate, rule, fills, row, origin, done, oc.REASON_DONE)
@@ -226,7 +235,7 @@ def _close_position(
 
 @kernel
 def _trigger_stop(
-    block: Float, i: int, n: int, bars: Float, row: int, rule: Rule, fills: Float
+    block: Float, i: int, n: int, sheet: Float, row: int, rule: Rule, fills: Float | None
 ) -> None:
     """Stop-loss and take-profit of one position.
 
@@ -239,50 +248,52 @@ def _trigger_stop(
     take = sign * average * (1.0 + sign * rule[R_TAKE])
     take = choose(rule[R_TAKE] > 0.0, take, np.inf)
     opened, low, high = (
-        bars[bar_at(n, T_OPEN) + i],
-        bars[bar_at(n, T_LOW) + i],
-        bars[bar_at(n, T_HIGH) + i],
+        sheet[sheet_at(n, T_OPEN) + i],
+        sheet[sheet_at(n, T_LOW) + i],
+        sheet[sheet_at(n, T_HIGH) + i],
     )
     worst = sign * choose(q > 0.0, low, high)
     best = sign * choose(q > 0.0, high, low)
-    exposed = (q != 0.0) & (average > 0.0) & (bars[bar_at(n, T_TRADABLE) + i] > 0.0)
+    exposed = (q != 0.0) & (average > 0.0) & (sheet[sheet_at(n, T_TRADABLE) + i] > 0.0)
     hit = exposed & ((worst <= stop) | (best >= take))
     gapped = sign * opened
     stopped = (gapped <= stop) | ((gapped < take) & (worst <= stop))
     inside = sign * choose(worst <= stop, stop, take)
     mid = choose((gapped <= stop) | (gapped >= take), opened, inside)
     origin = oc.ORIGIN_STOP_LOSS if stopped else oc.ORIGIN_TAKE_PROFIT
-    _close_position(block, i, n, hit, mid, bars, row, rule, fills, origin)
+    _close_position(block, i, n, hit, mid, sheet, row, rule, fills, origin)
 
 
 @kernel
-def trigger_stops(block: Float, bars: Float, rows: Rows, rules: Float, fills: Float) -> None:
+def trigger_stops(
+    block: Float, sheet: Float, rows: Rows, rules: Float, fills: Float | None
+) -> None:
     """Stop-loss and take-profit of every open position; a gap fills at the open, stop before
     take-profit. Arguments as in `fill_orders`.
     """
-    for n in range(rules.shape[0]):
+    for n in range(count_of(rules)):
         rule = rule_of(rules, n)
         if rule[R_STOP] == 0.0 and rule[R_TAKE] == 0.0:
             continue
-        for i in range(LANES):
-            _trigger_stop(block, i, n, bars, rows[i], rule, fills)
+        for i in range(lanes_of(block)):
+            _trigger_stop(block, i, n, sheet, rows[i], rule, fills)
 
 
 @kernel
 def _headroom(
-    block: Float, i: int, n: int, x: float, bars: Float, rule: Rule, maintenance: float
+    block: Float, i: int, n: int, x: float, sheet: Float, rule: Rule, maintenance: float
 ) -> float:
     """Unrealised gain less maintenance margin of one position, a fraction x of the way from the
     open to its adverse extreme where it is tradable, else at its mark.
     """
     q, mark = block[at(n, B_POSITION) + i], block[at(n, B_MARK) + i]
     opened, low, high = (
-        bars[bar_at(n, T_OPEN) + i],
-        bars[bar_at(n, T_LOW) + i],
-        bars[bar_at(n, T_HIGH) + i],
+        sheet[sheet_at(n, T_OPEN) + i],
+        sheet[sheet_at(n, T_LOW) + i],
+        sheet[sheet_at(n, T_HIGH) + i],
     )
     inside = opened + x * (choose(q > 0.0, low, high) - opened)
-    mid = choose(bars[bar_at(n, T_TRADABLE) + i] > 0.0, inside, mark)
+    mid = choose(sheet[sheet_at(n, T_TRADABLE) + i] > 0.0, inside, mark)
     worth = q * rule[R_MULTIPLIER] * block[at(n, B_RATE) + i]
     needed = maintenance * rule[R_MARGIN] * abs(worth * mid)
     room = worth * (mid - block[at(n, B_AVERAGE) + i]) - needed
@@ -292,11 +303,11 @@ def _headroom(
 @kernel
 def liquidate(
     block: Float,
-    bars: Float,
+    sheet: Float,
     rows: Rows,
     rules: Float,
     settings: Float,
-    fills: Float,
+    fills: Float | None,
     live: int,
 ) -> None:
     """Closes every tradable position where equity meets the maintenance margin inside the bar.
@@ -307,39 +318,39 @@ def liquidate(
     maintenance = settings[S_MAINTENANCE]
     if maintenance == 0.0:
         return
-    for i in range(LANES):
+    for i in range(lanes_of(block)):
         block[W_SUM + i] = block[A_CASH + i]
-    for n in range(rules.shape[0]):
+    for n in range(count_of(rules)):
         rule = rule_of(rules, n)
-        for i in range(LANES):
-            block[W_SUM + i] += _headroom(block, i, n, 1.0, bars, rule, maintenance)
+        for i in range(lanes_of(block)):
+            block[W_SUM + i] += _headroom(block, i, n, 1.0, sheet, rule, maintenance)
     for i in range(live):
         if not block[W_SUM + i] > 0.0:
-            _liquidate_one(block, i, bars, rows[i], rules, maintenance, fills, block[W_SUM + i])
+            _liquidate_one(block, i, sheet, rows[i], rules, maintenance, fills, block[W_SUM + i])
 
 
 @kernel
 def _liquidate_one(
     block: Float,
     i: int,
-    bars: Float,
+    sheet: Float,
     row: int,
     rules: Float,
     maintenance: float,
-    fills: Float,
+    fills: Float | None,
     at_extreme: float,
 ) -> None:
     """Closes one account's tradable positions on the way to their extremes, all at one fraction
     of it.
     """
     at_open = block[A_CASH + i]
-    for n in range(rules.shape[0]):
-        at_open += _headroom(block, i, n, 0.0, bars, rule_of(rules, n), maintenance)
+    for n in range(count_of(rules)):
+        at_open += _headroom(block, i, n, 0.0, sheet, rule_of(rules, n), maintenance)
     x = 0.0 if at_open <= 0.0 else at_open / (at_open - at_extreme)
-    for n in range(rules.shape[0]):
+    for n in range(count_of(rules)):
         q = block[at(n, B_POSITION) + i]
-        extreme = bars[bar_at(n, T_LOW) + i] if q > 0.0 else bars[bar_at(n, T_HIGH) + i]
-        mid = bars[bar_at(n, T_OPEN) + i] + x * (extreme - bars[bar_at(n, T_OPEN) + i])
-        if q != 0.0 and bars[bar_at(n, T_TRADABLE) + i] > 0.0:
+        extreme = sheet[sheet_at(n, T_LOW) + i] if q > 0.0 else sheet[sheet_at(n, T_HIGH) + i]
+        mid = sheet[sheet_at(n, T_OPEN) + i] + x * (extreme - sheet[sheet_at(n, T_OPEN) + i])
+        if q != 0.0 and sheet[sheet_at(n, T_TRADABLE) + i] > 0.0:
             rule = rule_of(rules, n)
-            _close_position(block, i, n, True, mid, bars, row, rule, fills, oc.ORIGIN_LIQUIDATION)
+            _close_position(block, i, n, True, mid, sheet, row, rule, fills, oc.ORIGIN_LIQUIDATION)

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core.compiled import kernel
-from mtquant.core.lanes import LANES, choose
+from mtquant.core.lanes import LANES, choose, lanes_of
 from mtquant.market.account import (
     A_COST_SCALE,
     A_EQUITY,
@@ -48,14 +48,15 @@ from mtquant.market.account import (
     at,
     value_of,
 )
-from mtquant.market.rules import R_COMMISSION, R_HALF_COST, R_MULTIPLIER, Rule, rule_of
-from mtquant.market.tape import T_TRADABLE, bar_at
+from mtquant.market.rules import R_COMMISSION, R_HALF_COST, R_MULTIPLIER, Rule, count_of, rule_of
+from mtquant.market.tape import T_TRADABLE, sheet_at
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
 INSTRUMENT_NAMES = ("exposure", "open_return", "held_bars", "cost", "tradable")
 INSTRUMENT_EXTRAS = len(INSTRUMENT_NAMES)
+MOST_ENTRIES = 1 << 16
 HELD_HALF_BARS = 24.0
 ACCOUNT_NAMES = ("drawdown", "gross", "net", "margin_use", "volatility")
 ACCOUNT_EXTRAS = len(ACCOUNT_NAMES)
@@ -119,29 +120,32 @@ def _see_position(block: Float, i: int, n: int, rule: Rule) -> tuple[float, floa
 
 
 @kernel
-def see_block(block: Float, bars: Float, rules: Float, reward_states: Float, seen: Float32) -> None:
+def see_block(
+    block: Float, sheet: Float, rules: Float, reward_states: Float, seen: Float32
+) -> None:
     """What the accounts of a block show but for the features, side by side.
 
     Args:
         block: float64, flat (`account.py`).
-        bars: float64, flat, the accounts' own bars.
+        sheet: float64, flat (`tape.py`), the accounts' own bars.
         rules: float64 [N, RULE_COLUMNS].
         reward_states: float64 [states * LANES], flat.
         seen: float32, flat (`new_seen`); written.
     """
-    k = 0
-    for n in range(rules.shape[0]):
+    n_instruments = count_of(rules)
+    for n in range(n_instruments):
         rule = rule_of(rules, n)
-        for i in range(LANES):
+        k = n * INSTRUMENT_EXTRAS * LANES
+        for i in range(lanes_of(block)):
             shown = _see_position(block, i, n, rule)
             seen[k + i] = shown[0]
             seen[k + LANES + i] = shown[1]
             seen[k + 2 * LANES + i] = shown[2]
             seen[k + 3 * LANES + i] = shown[3]
-        for i in range(LANES):
-            seen[k + 4 * LANES + i] = bars[bar_at(n, T_TRADABLE) + i]
-        k += INSTRUMENT_EXTRAS * LANES
-    for i in range(LANES):
+        for i in range(lanes_of(block)):
+            seen[k + 4 * LANES + i] = sheet[sheet_at(n, T_TRADABLE) + i]
+    k = n_instruments * INSTRUMENT_EXTRAS * LANES
+    for i in range(lanes_of(block)):
         seen[k + i] = block[O_DRAWDOWN + i]
         seen[k + LANES + i] = block[O_GROSS + i]
         seen[k + 2 * LANES + i] = block[O_NET + i]
@@ -166,23 +170,20 @@ def write_observation(
         seen: What `see_block` wrote, of which lane i is the account's.
         i: The lane.
     """
-    width = features.shape[2]
-    k, s = 0, i
-    for n in range(features.shape[1]):
-        for back in range(row - window + 1, row + 1):
-            known, target = features[back, n], values[k : k + width]
+    # Numbers with a bound: then no index can count from the end of an array, and none is checked.
+    n_instruments = min(features.shape[1], MOST_ENTRIES)
+    width, bars = min(features.shape[2], MOST_ENTRIES), min(max(window, 1), MOST_ENTRIES)
+    size = bars * width + INSTRUMENT_EXTRAS
+    for n in range(n_instruments):
+        for back in range(bars):
+            known = features[row - bars + 1 + back, n]
             for f in range(width):
-                target[f] = known[f]
-            k += width
-        extras = values[k : k + INSTRUMENT_EXTRAS]
+                values[n * size + back * width + f] = known[f]
         for j in range(INSTRUMENT_EXTRAS):
-            extras[j] = seen[s]
-            s += LANES
-        k += INSTRUMENT_EXTRAS
-    extras = values[k:]
-    for j in range(extras.shape[0]):
-        extras[j] = seen[s]
-        s += LANES
+            values[n * size + bars * width + j] = seen[(n * INSTRUMENT_EXTRAS + j) * LANES + i]
+    shown = n_instruments * INSTRUMENT_EXTRAS
+    for j in range(min(seen.shape[0] // LANES - shown, MOST_ENTRIES)):
+        values[n_instruments * size + j] = seen[(shown + j) * LANES + i]
 
 
 def new_seen(layout: ObservationLayout) -> Float32:

@@ -9,24 +9,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core.compiled import kernel
-from mtquant.core.lanes import LANES, choose
+from mtquant.core.lanes import choose, lanes_of
 from mtquant.core.outcome import LIMIT_GROSS, LIMIT_NAME
 from mtquant.market.account import (
-    A_BINDING,
     A_EQUITY,
     B_MARK,
-    B_PLANNED,
     B_POSITION,
-    B_QUEUED,
     B_RATE,
-    B_TARGET,
-    B_WANTED,
-    POSITION_SIZE,
+    BAR_BINDING,
     W_SUM,
     at,
     value_of,
 )
-from mtquant.market.rules import R_LOT, R_MULTIPLIER, S_GROSS_CAP, S_PROJECT, Rule, rule_of
+from mtquant.market.rules import (
+    R_LOT,
+    R_MULTIPLIER,
+    S_GROSS_CAP,
+    S_PROJECT,
+    Rule,
+    count_of,
+    rule_of,
+)
+from mtquant.market.tape import (
+    S_PLANNED,
+    S_QUEUED,
+    S_TARGET,
+    S_WANTED,
+    SHEET_SIZE,
+    sheet_at,
+)
 from mtquant.risk.limits import limit_gross
 
 Float = NDArray[np.float64]
@@ -37,19 +48,19 @@ HOLD_TOLERANCE = (
 
 
 @kernel
-def _want(block: Float, i: int, n: int, rule: Rule) -> float:
+def _want(block: Float, sheet: Float, i: int, n: int, rule: Rule) -> float:
     """The exposure asked for; the held one, Q m p r / equity, where the policy asked for none."""
     held = value_of(block, i, n, rule[R_MULTIPLIER]) / block[A_EQUITY + i]
     held = choose(block[at(n, B_POSITION) + i] != 0.0, held, 0.0)
-    target = block[at(n, B_TARGET) + i]
+    target = sheet[sheet_at(n, S_TARGET) + i]
     return choose(math.isfinite(target), target, held)
 
 
 @kernel
-def _queue_order(block: Float, i: int, n: int, rule: Rule) -> None:
+def _queue_order(block: Float, sheet: Float, i: int, n: int, rule: Rule) -> None:
     """The order that leads from the position to the planned exposure, in whole lots."""
-    planned, wanted = block[at(n, B_PLANNED) + i], block[at(n, B_WANTED) + i]
-    left_alone = not math.isfinite(block[at(n, B_TARGET) + i])
+    planned, wanted = sheet[sheet_at(n, S_PLANNED) + i], sheet[sheet_at(n, S_WANTED) + i]
+    left_alone = not math.isfinite(sheet[sheet_at(n, S_TARGET) + i])
     stays = left_alone & (abs(planned - wanted) <= HOLD_TOLERANCE)
     unit = rule[R_MULTIPLIER] * block[at(n, B_MARK) + i] * block[at(n, B_RATE) + i]
     equity = block[A_EQUITY + i]
@@ -57,41 +68,44 @@ def _queue_order(block: Float, i: int, n: int, rule: Rule) -> None:
     lot = rule[R_LOT]
     size = np.floor(abs(planned) * equity / (unit * lot) + LOT_TOLERANCE) * lot
     order = choose(planned >= 0.0, size, -size) - block[at(n, B_POSITION) + i]
-    block[at(n, B_QUEUED) + i] = choose(possible & (not stays), order, 0.0)
+    sheet[sheet_at(n, S_QUEUED) + i] = choose(possible & (not stays), order, 0.0)
 
 
 @kernel
-def plan_block(block: Float, rules: Float, caps: Float, settings: Float, live: int) -> None:
-    """Turns the B_TARGET exposures of a block into queued orders; what was queued is replaced.
+def plan_block(
+    block: Float, sheet: Float, rules: Float, caps: Float, settings: Float, live: int
+) -> None:
+    """Turns the S_TARGET exposures of a block into queued orders; what was queued is replaced.
 
     Args:
-        block: float64 [rows, L].
+        block: float64, flat (`account.py`).
+        sheet: float64, flat (`tape.py`); S_TARGET is read, S_QUEUED written.
         rules: float64 [N, RULE_COLUMNS].
         caps: float64 [N], largest |exposure| per instrument.
         settings: float64 [SETTING_COLUMNS].
         live: Lanes in use, the first ones.
     """
-    for i in range(LANES):
+    for i in range(lanes_of(block)):
         block[W_SUM + i] = 0.0
-        block[A_BINDING + i] = 0.0
-    for n in range(rules.shape[0]):
+        block[BAR_BINDING + i] = 0.0
+    for n in range(count_of(rules)):
         rule, cap = rule_of(rules, n), caps[n]
-        for i in range(LANES):
-            asked = _want(block, i, n, rule)
+        for i in range(lanes_of(block)):
+            asked = _want(block, sheet, i, n, rule)
             allowed = min(max(asked, -cap), cap)
-            block[at(n, B_WANTED) + i] = asked
-            block[at(n, B_PLANNED) + i] = allowed
+            sheet[sheet_at(n, S_WANTED) + i] = asked
+            sheet[sheet_at(n, S_PLANNED) + i] = allowed
             block[W_SUM + i] += abs(allowed)
-            binding = block[A_BINDING + i]
-            block[A_BINDING + i] = choose(abs(asked) > cap, float(LIMIT_NAME), binding)
+            binding = block[BAR_BINDING + i]
+            block[BAR_BINDING + i] = choose(abs(asked) > cap, float(LIMIT_NAME), binding)
     project = settings[S_PROJECT] > 0.0
     for i in range(live):
         if block[W_SUM + i] > settings[S_GROSS_CAP]:
-            wanted = block[at(0, B_WANTED) + i :: POSITION_SIZE]
-            planned = block[at(0, B_PLANNED) + i :: POSITION_SIZE]
+            wanted = sheet[sheet_at(0, S_WANTED) + i :: SHEET_SIZE]
+            planned = sheet[sheet_at(0, S_PLANNED) + i :: SHEET_SIZE]
             limit_gross(wanted, planned, caps, block[W_SUM + i], settings[S_GROSS_CAP], project)
-            block[A_BINDING + i] += LIMIT_GROSS
-    for n in range(rules.shape[0]):
+            block[BAR_BINDING + i] += LIMIT_GROSS
+    for n in range(count_of(rules)):
         rule = rule_of(rules, n)
-        for i in range(LANES):
-            _queue_order(block, i, n, rule)
+        for i in range(lanes_of(block)):
+            _queue_order(block, sheet, i, n, rule)

@@ -20,6 +20,8 @@ from mtquant.data.instruments import Instrument, instrument_of
 Float = NDArray[np.float64]
 Rule = tuple[float, float, float, float, float, float, float, float, float, float]
 
+MOST_INSTRUMENTS = 1 << 16
+
 # Columns of the rules matrix that kernels read, one row per instrument.
 RULE_COLUMNS = 10
 (
@@ -53,6 +55,14 @@ def rule_of(rules: Float, n: int) -> Rule:
         rules[n, 8],
         rules[n, 9],
     )
+
+
+@kernel
+def count_of(rules: Float) -> int:
+    """How many instruments there are; a number with a bound, so that the compiler can tell that no
+    index counts from the end of an array.
+    """
+    return min(rules.shape[0], MOST_INSTRUMENTS)
 
 
 # Entries of the settings vector that kernels read.

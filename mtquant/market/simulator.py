@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mtquant.core.errors import DataError
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
-from mtquant.market.account import account_of, block_size, open_account
+from mtquant.market.account import ACCOUNT, account_of, block_size, open_account
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 
@@ -35,11 +35,10 @@ class Simulator:
             draws one
             log-uniformly. (1, 1) for the true costs.
         seeds: Node of the seed tree; account e draws from its child `e`.
-        extra: Numbers that the caller wants in front of every block.
 
     Attributes:
-        blocks: float64 [ceil(E / LANES), extra + block_size(N)], the accounts, LANES to a block
-            (`account`); the first `extra` numbers of each are the caller's.
+        blocks: float64 [ceil(E / LANES), block_size(N) - ACCOUNT], what accounts have to remember,
+            LANES to a block (`account`).
         row: int64 [E], panel row each account stands at the close of.
         end: int64 [E], row at which its episode is truncated.
         starts, ends: int64 [E, DRAWS], rows of the episodes drawn ahead.
@@ -56,7 +55,6 @@ class Simulator:
         episode_length: int,
         cost_draw_range: tuple[float, float],
         seeds: SeedTree,
-        extra: int = 0,
     ) -> None:
         if rows.stop - rows.start < 2:
             raise DataError(
@@ -73,10 +71,11 @@ class Simulator:
         self.episode_length = episode_length
         self._log_costs = [float(np.log(factor)) for factor in cost_draw_range]
         n_blocks = -(-n_accounts // LANES)
-        self._extra = extra
-        self.blocks = np.zeros((n_blocks, extra + block_size(len(tape.symbols))))
-        # The last block may be wider than what is left for it, and reads its rows too.
-        self.row = np.zeros(n_blocks * LANES, dtype=np.int64)[:n_accounts]
+        self._fresh = np.zeros(block_size(len(tape.symbols)))
+        self.blocks = np.zeros((n_blocks, len(self._fresh) - ACCOUNT))
+        # The last block may be wider than what is left for it.
+        self.rows = np.zeros(n_blocks * LANES, dtype=np.int64)
+        self.row = self.rows[:n_accounts]
         self.end = np.zeros(n_accounts, dtype=np.int64)
         self.starts = np.zeros((n_accounts, DRAWS), dtype=np.int64)
         self.ends = np.zeros((n_accounts, DRAWS), dtype=np.int64)
@@ -88,8 +87,8 @@ class Simulator:
         return len(self.row)
 
     def account(self, e: int) -> Float:
-        """Account e, one number per column (a view, indexed by ``A_CASH // LANES``)."""
-        return account_of(self.blocks[e // LANES, self._extra :], e % LANES)
+        """Account e, one number per column (a view, indexed by ``(A_CASH - ACCOUNT) // LANES``)."""
+        return account_of(self.blocks[e // LANES], e % LANES)
 
     def seed(self, seeds: SeedTree) -> None:
         """Starts every account's stream of episodes anew."""
@@ -111,8 +110,8 @@ class Simulator:
         k = self.cursor[e]
         self.row[e], self.end[e] = self.starts[e, k], self.ends[e, k]
         prices = self.tape.prices[self.row[e]]
-        block, scale = self.blocks[e // LANES, self._extra :], self.scales[e, k]
-        open_account(block, e % LANES, self.rules.initial_equity, scale, prices)
+        open_account(self._fresh, 0, self.rules.initial_equity, self.scales[e, k], prices)
+        self.account(e)[:] = account_of(self._fresh[ACCOUNT:], 0)
         self.cursor[e] += 1
         if self.cursor[e] == DRAWS:
             self.draw(e)

@@ -22,6 +22,18 @@ Float = NDArray[np.float64]
 TAPE_COLUMNS = 7
 T_OPEN, T_HIGH, T_LOW, T_CLOSE, T_RATE_OPEN, T_RATE_CLOSE, T_TRADABLE = range(TAPE_COLUMNS)
 
+# A sheet is what a block of accounts needs to know of one bar: for each instrument the columns of
+# the tape and these, each of LANES numbers, in one flat array.
+SHEET_COLUMNS = TAPE_COLUMNS + 5
+(
+    S_TARGET,  # exposure asked for by the policy
+    S_WANTED,  # the same, with the held one where the policy asked for nothing
+    S_PLANNED,  # exposure after the limits
+    S_QUEUED,  # order
+    S_FINANCING,  # paid in the bar
+) = range(TAPE_COLUMNS, SHEET_COLUMNS)
+SHEET_SIZE = SHEET_COLUMNS * LANES
+
 CLOCK_COLUMNS = 2
 C_ELAPSED, C_BENCHMARK = range(CLOCK_COLUMNS)
 
@@ -141,18 +153,16 @@ def _benchmark(close: Float, tradable: NDArray[np.bool_]) -> Float:
 
 
 @kernel
-def bar_at(n: int, column: int) -> int:
-    """Where a column of instrument n begins in bars laid side by side."""
-    return (n * TAPE_COLUMNS + column) * LANES
+def sheet_at(n: int, column: int) -> int:
+    """Where a column of instrument n begins in a sheet."""
+    return n * SHEET_SIZE + column * LANES
 
 
 @kernel
-def load_bars(tape: Float, rows: NDArray[np.int64], back: int, bars: Float, live: int) -> None:
-    """Lays the bars `back` rows before the accounts' own side by side: `bars` is flat, float64 [N *
-    TAPE_COLUMNS * LANES].
-    """
+def load_bars(tape: Float, rows: NDArray[np.int64], back: int, sheet: Float, live: int) -> None:
+    """Lays the bars `back` rows before the accounts' own side by side."""
     for i in range(live):
         bar = tape[rows[i] - back]
         for n in range(bar.shape[0]):
             for column in range(TAPE_COLUMNS):
-                bars[bar_at(n, column) + i] = bar[n, column]
+                sheet[sheet_at(n, column) + i] = bar[n, column]

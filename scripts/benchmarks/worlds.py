@@ -192,9 +192,9 @@ def batch_equals_singles(
     for e, single in zip(accounts, singles, strict=True):
         same &= first[e].tobytes() == single.reset()[0].tobytes()
     for actions in random_actions(batch, steps, seeds):
-        ended = dict(batch.step(actions))
+        ended = {e: batch.episode_end(e) for e in batch.step(actions).tolist()}
         for e, single in zip(accounts, singles, strict=True):
-            alone = dict(single.step(actions[e : e + 1]))
+            alone = {k: single.episode_end(k) for k in single.step(actions[e : e + 1]).tolist()}
             same &= batch.observations[e].tobytes() == single.observations[0].tobytes()
             same &= batch.rewards[e].tobytes() == single.rewards[0].tobytes()
             same &= bool(batch.done[e] == single.done[0]) and (e in ended) == (0 in alone)

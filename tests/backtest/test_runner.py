@@ -134,11 +134,11 @@ def test_the_simulator_and_the_backtest_are_one_world(case: str) -> None:
     for action in policy.actions:
         ended = env.step(action[None])
         rewards.append(float(env.rewards[0]))
-        outcomes.append(ended[0][1].outcome if ended else env.simulator.outcomes[0].copy())
-        if ended:
+        outcomes.append(env.episode_end(0).outcome if len(ended) else env.outcome(0).copy())
+        if len(ended):
             break
         seen.append(env.observations[0].copy())
-    assert ended[0][1].truncated == (case != "bankrupt")
+    assert env.episode_end(0).truncated == (case != "bankrupt")
     assert len(seen) == len(policy.seen) == len(ledger) == len(outcomes)
     assert np.array(seen).tobytes() == np.array(policy.seen).tobytes()
     # Equity, costs, turnover, stops and limits all are columns of the outcome.
@@ -147,10 +147,10 @@ def test_the_simulator_and_the_backtest_are_one_world(case: str) -> None:
     assert len(ledger) == bars or case == "bankrupt"
     if case == "tight stops":
         stops = np.isin(ledger.fills[:, oc.FILL_ORIGIN], (1, 2))
-        assert ended[0][1].totals["stops"] == stops.sum() > 10
+        assert env.episode_end(0).totals["stops"] == stops.sum() > 10
     if case == "default":
         # Differential Sharpe alone is rewarded; the sum over the episode is the env's total.
-        trace = dict(zip(TERM_NAMES, ended[0][1].terms, strict=True))
+        trace = dict(zip(TERM_NAMES, env.episode_end(0).terms, strict=True))
         assert sum(rewards) == pytest.approx(trace["differential_sharpe"], rel=1e-5)
 
 

@@ -96,7 +96,9 @@ def test_it_is_the_batch_of_one() -> None:
     for action in actions(20):
         seen, reward, _, truncated, _ = env.step(action)
         ended = batch.step(action[None])
-        expected = ended[0][1].terminal_observation if ended else batch.observations[0]
+        expected = (
+            batch.episode_end(0).terminal_observation if len(ended) else batch.observations[0]
+        )
         assert seen.tobytes() == expected.tobytes()
         assert reward == batch.rewards[0]
     assert truncated

@@ -20,10 +20,26 @@ from hypothesis import strategies as st
 from mtquant.core import outcome as oc
 from mtquant.core.config import EnvironmentConfig
 from mtquant.core.errors import DataError
+from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
-from mtquant.envs.fused import DONE_TERMINATED, DONE_TRUNCATED, EPISODE_NAMES, step_accounts
+from mtquant.envs.fused import (
+    DONE_TERMINATED,
+    DONE_TRUNCATED,
+    EPISODE_NAMES,
+    STATE_ROWS,
+    step_accounts,
+)
 from mtquant.envs.market_env import MarketEnv, reward_scale
-from mtquant.market.account import A_COST_SCALE, BAR_FILLS
+from mtquant.market.account import (
+    A_COST_SCALE,
+    A_EQUITY,
+    ACCOUNT,
+    B_AVERAGE,
+    B_MARK,
+    B_POSITION,
+    B_RATE,
+    at,
+)
 from mtquant.market.desk import Desk
 from mtquant.market.tape import T_CLOSE, T_TRADABLE
 from mtquant.rewards.compose import STATE_NAMES, TERM_NAMES, Reward
@@ -78,6 +94,15 @@ def make_env(world, n_accounts, seeds, reward=MIXED, **environment):
     )
 
 
+def scalar(env, account, column):
+    """One number of one account of a batch."""
+    return env.simulator.account(account)[(column - ACCOUNT) // LANES]
+
+
+def scale_of(env, account):
+    return float(scalar(env, account, A_COST_SCALE))
+
+
 def actions_of(seed, steps, accounts, instruments):
     generator = np.random.Generator(np.random.PCG64(seed))
     actions = generator.uniform(-1.0, 1.0, (steps, accounts, instruments)).astype(np.float32)
@@ -89,14 +114,14 @@ def record(env, actions):
     """Everything that a run of the environment says, as bytes per step and account."""
     told = [[one.tobytes() for one in env.reset()]]
     for step in actions:
-        ends = dict(env.step(np.ascontiguousarray(step)))
+        ends = {e: env.episode_end(e) for e in env.step(np.ascontiguousarray(step)).tolist()}
         told.append(
             [
                 (
                     env.observations[e].tobytes(),
                     env.rewards[e].tobytes(),
                     int(env.done[e]),
-                    env.simulator.account[e].tobytes(),
+                    env.simulator.account(e).tobytes(),
                     (
                         ends[e].terminal_observation.tobytes(),
                         ends[e].truncated,
@@ -145,7 +170,7 @@ def test_an_episode_is_what_the_desk_does(seed):
     world = random_world(seed, rows=40)
     env = make_env(world, 1, SeedTree(seed), GROWTH)
     env.reset()
-    scale = float(env.simulator.account[0, 0, A_COST_SCALE])
+    scale = scale_of(env, 0)
     assert 0.5 <= scale <= 2.0
     desk = Desk(
         world.tape, world.rules, "test", start_row=int(env.simulator.row[0]), cost_scale=scale
@@ -157,8 +182,8 @@ def test_an_episode_is_what_the_desk_does(seed):
         ends = env.step(action)
         total += outcome[oc.GROWTH]
         assert env.rewards[0] == np.float32(outcome[oc.GROWTH])
-        if ends:
-            ((_, end),) = ends
+        if len(ends):
+            end = env.episode_end(0)
             assert end.outcome.tobytes() == outcome.tobytes()
             assert end.truncated == (not desk.bankrupt)
             assert end.drawdown == outcome[oc.DRAWDOWN]
@@ -170,10 +195,8 @@ def test_an_episode_is_what_the_desk_does(seed):
             stopped = desk.ledger().fills[:, oc.FILL_ORIGIN] != oc.ORIGIN_ORDER
             assert end.totals["stops"] == stopped.sum()
             break
-        ours = desk.account.copy()
-        ours[0, BAR_FILLS] = 0.0  # training writes no fills
-        assert env.simulator.account.tobytes() == ours.tobytes()
-        assert env.simulator.outcomes[0].tobytes() == outcome.tobytes()
+        assert env.simulator.account(0).tobytes() == desk.account[ACCOUNT // LANES :].tobytes()
+        assert env.outcome(0).tobytes() == outcome.tobytes()
     else:
         raise AssertionError("an episode of 12 bars ended nowhere")
     if end.truncated:
@@ -190,11 +213,11 @@ def test_time_truncates_and_the_terminal_observation_is_kept():
     env.reset()
     for step in range(1, 11):
         ends = env.step(np.full((1, 2), 0.1, dtype=np.float32))
-        assert bool(ends) == (step % 5 == 0)
-        assert env.done[0] == (DONE_TRUNCATED if ends else 0)
-        if ends:
-            ((account, end),) = ends
-            assert account == 0 and end.truncated
+        assert bool(len(ends)) == (step % 5 == 0)
+        assert env.done[0] == (DONE_TRUNCATED if len(ends) else 0)
+        if len(ends):
+            end = env.episode_end(0)
+            assert ends.tolist() == [0] and end.truncated
             assert set(end.totals) == set(EPISODE_NAMES) and end.totals["length"] == 5.0
             assert end.terms.sum() == pytest.approx(end.totals["reward"], rel=1e-12)
             assert len(end.terms) == len(TERM_NAMES)
@@ -215,11 +238,11 @@ def test_bankruptcy_terminates_and_is_floored():
     env = make_env(world, 2, SeedTree(0), GROWTH, max_position_size=5.0)
     env.reset()
     ends = env.step(np.array([[1.0], [-0.1]], dtype=np.float32))
-    ((account, end),) = ends
-    assert account == 0 and not end.truncated
+    end = env.episode_end(0)
+    assert ends.tolist() == [0] and not end.truncated
     assert env.done.tolist() == [DONE_TERMINATED, 0]
     assert end.totals["growth"] == pytest.approx(math.log(1e-6))  # the floor of docs/execution.md
-    assert env.simulator.account[0, 0, 1] == 1000.0  # the next episode's deposit
+    assert scalar(env, 0, A_EQUITY) == 1000.0  # the next episode's deposit
 
 
 def test_data_ends_an_episode_too():
@@ -228,7 +251,7 @@ def test_data_ends_an_episode_too():
     env.reset()
     assert env.simulator.row[0] == 4  # too short for the whole length: it starts at the first row
     idle = np.full((1, 1), np.nan, dtype=np.float32)
-    lengths = [step for step in range(1, 31) if env.step(idle)]
+    lengths = [step for step in range(1, 31) if len(env.step(idle))]
     assert lengths == [15, 30]  # rows 5 to 19
 
 
@@ -238,7 +261,7 @@ def test_episodes_start_everywhere_between_first_and_last():
     env.reset()
     # Rows begin at 4, the window of 7 needs row 6; the last start with ten bars to live is 13.
     assert set(env.simulator.row.tolist()) == set(range(6, 14))
-    scales = env.simulator.account[:, 0, A_COST_SCALE]
+    scales = np.array([scale_of(env, e) for e in range(len(env))])
     assert 0.5 <= scales.min() < 0.7 and 1.5 < scales.max() <= 2.0
 
 
@@ -257,21 +280,23 @@ def test_every_entry_of_an_observation_is_what_its_name_says(seed):
         world.rules,
         "test",
         start_row=int(env.simulator.row[0]),
-        cost_scale=float(env.simulator.account[0, 0, A_COST_SCALE]),
+        cost_scale=scale_of(env, 0),
     )
     held = np.zeros(len(world.tape.symbols))
     names = env.layout.names()
     assert len(names) == len(set(names)) == env.layout.size
     for action in actions_of(seed, 8, 1, len(world.tape.symbols)):
-        before = desk.block(0).copy()
+        before = desk.column(B_POSITION).copy()
         desk.plan(action[0].astype(np.float64) * 3.0)
         outcome = desk.advance()
-        if env.step(action):
+        if len(env.step(action)):
             return
         seen = dict(zip(names, env.observations[0], strict=True))
         equity = outcome[oc.EQUITY]
         for n, item in enumerate(world.rules.instruments):
-            q, average, mark, rate = desk.account[n + 1, :4]
+            q, average, mark, rate = (
+                desk.column(k)[n] for k in (B_POSITION, B_AVERAGE, B_MARK, B_RATE)
+            )
             own = world.tape.prices[desk.row, n, T_TRADABLE]  # bars of other markets do not count
             held[n] = held[n] + own if q and q * before[n] > 0.0 else own * (q != 0.0)
             reopened = desk.ledger().fills[:, [oc.FILL_ROW, oc.FILL_INSTRUMENT]].tolist()
@@ -279,7 +304,7 @@ def test_every_entry_of_an_observation_is_what_its_name_says(seed):
                 "exposure": q * item.multiplier * mark * rate / equity,
                 "open_return": np.sign(q) * (mark / average - 1.0) if q else 0.0,
                 "cost": (item.spread_bps / 2 + item.slippage_bps + item.commission_bps)
-                * desk.account[0, A_COST_SCALE]
+                * desk.account[A_COST_SCALE // LANES]
                 / 10.0,
                 "tradable": world.tape.prices[desk.row, n, T_TRADABLE],
             }
@@ -294,7 +319,7 @@ def test_every_entry_of_an_observation_is_what_its_name_says(seed):
         for name in ("drawdown", "gross", "net", "margin_use"):
             value = outcome[oc.OUTCOME_COLUMNS.index(name)]
             assert seen[name] == pytest.approx(value, rel=1e-6)
-        for name, value in zip(STATE_NAMES, env.reward_state[0], strict=True):
+        for name, value in zip(STATE_NAMES, env.book(0)[STATE_ROWS], strict=True):
             assert seen[name] == np.float32(value)
         assert np.isfinite(env.observations).all()
 
@@ -317,7 +342,7 @@ def test_an_action_is_a_share_of_the_unit_and_no_number_leaves_alone():
     env.reset()
     for action, position in ((0.5, 10.0), (np.nan, 10.0), (-1.0, -20.0), (0.0, 0.0)):
         env.step(np.array([[action]], dtype=np.float32))
-        assert env.simulator.account[0, 1, 0] == position
+        assert scalar(env, 0, at(0, B_POSITION)) == position
     with pytest.raises(DataError, match="must have shape"):
         MarketEnv(
             world.tape,

@@ -49,7 +49,7 @@ def test_it_is_the_batch_stepped_directly() -> None:
     ends = 0
     for action in actions(40):
         seen, rewards, done, infos = env.step(action)
-        ended = dict(batch.step(action))
+        ended = {e: batch.episode_end(e) for e in batch.step(action).tolist()}
         assert seen.tobytes() == batch.observations.tobytes()
         assert rewards.tobytes() == batch.rewards.tobytes()
         assert rewards.dtype == np.float32

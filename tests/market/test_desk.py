@@ -17,9 +17,16 @@ from hypothesis import strategies as st
 from mtquant.backtest.runner import run_backtest
 from mtquant.core import outcome as oc
 from mtquant.core.errors import PolicyError
-from mtquant.market.account import B_QUEUED
 from mtquant.market.desk import Desk
-from mtquant.market.tape import C_ELAPSED, T_CLOSE, T_OPEN, T_RATE_CLOSE, T_RATE_OPEN, T_TRADABLE
+from mtquant.market.tape import (
+    C_ELAPSED,
+    S_QUEUED,
+    T_CLOSE,
+    T_OPEN,
+    T_RATE_CLOSE,
+    T_RATE_OPEN,
+    T_TRADABLE,
+)
 from mtquant.rewards.compose import Reward
 from tests.support.judges import desk_difference, run_desk
 from tests.support.tapes import World, hand_rules, hand_tape, random_world
@@ -360,10 +367,10 @@ def test_orders_wait_for_the_next_bar_and_are_used_up_by_it():
     bars = [(100.0, 100.0, 100.0, 100.0)] * 3
     desk = Desk(hand_tape(bars), hand_rules(), "test")
     desk.plan(np.array([0.5]))
-    assert desk.block(B_QUEUED)[0] == 5.0  # half of 1000 at 100 each
+    assert desk.noted(S_QUEUED)[0] == 5.0  # half of 1000 at 100 each
     assert not desk.ledger().fills.size
     desk.advance()
-    assert desk.block(B_QUEUED)[0] == 0.0
+    assert desk.noted(S_QUEUED)[0] == 0.0
     desk.advance()  # nobody planned: nothing is ordered anew
     assert desk.ledger().fills[:, oc.FILL_ROW].tolist() == [1.0]
 

@@ -14,23 +14,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from mtquant.core import outcome as oc
-from mtquant.market.account import (
-    B_MARK,
-    B_QUEUED,
-    BAR_FEE,
-    BAR_FILLS,
-    BAR_SLIPPAGE,
-    BAR_STOPS,
-    BAR_TRADED,
-)
+from mtquant.core.lanes import LANES
+from mtquant.market.account import ACCOUNT, B_MARK, BAR_FILLS, OUTCOME, at
 from mtquant.market.desk import Desk
-from mtquant.market.tape import T_CLOSE, T_OPEN, T_RATE_CLOSE, T_RATE_OPEN
+from mtquant.market.tape import S_QUEUED, T_CLOSE, T_OPEN, T_RATE_CLOSE, T_RATE_OPEN
 from tests.support.judges import run_desk
 from tests.support.tapes import hand_rules, hand_tape, random_world
 
 seeds = st.integers(0, 2**32 - 1)
 FLAT = (100.0, 100.0, 100.0, 100.0)
-SCRATCH = [BAR_FEE, BAR_SLIPPAGE, BAR_TRADED, BAR_STOPS, BAR_FILLS]
 
 
 def hold(target, rows):
@@ -81,10 +73,10 @@ def steps_of(world):
     steps, known = [], 0
     for targets in world.targets[:-1]:
         desk.plan(targets)
-        before = desk.account.copy()
+        before = (desk.block.copy(), desk.sheet.copy())
         desk.advance()
         fills = desk.ledger().fills
-        steps.append((before, desk.account.copy(), fills[known:]))
+        steps.append((before, desk.block.copy(), fills[known:]))
         known = len(fills)
         if desk.bankrupt:
             break
@@ -103,14 +95,13 @@ def test_a_refused_order_leaves_the_account_byte_for_byte(seed):
         refused = fills[fills[:, oc.FILL_QUANTITY] == 0.0, oc.FILL_INSTRUMENT].astype(int)
         if not len(refused):
             continue
-        twin.row, twin.account[:] = row, before
-        assert (twin.account[1 + refused, B_QUEUED] != 0.0).all()
-        twin.account[1 + refused, B_QUEUED] = 0.0
+        twin.row, twin.block[:], twin.sheet[:] = row, *before
+        assert (twin.noted(S_QUEUED)[refused] != 0.0).all()
+        twin.noted(S_QUEUED)[refused] = 0.0
         twin.advance()
-        assert twin.account[0, BAR_FILLS] == after[0, BAR_FILLS] - len(refused)
-        twin.account[0, BAR_FILLS] = after[0, BAR_FILLS]
-        assert twin.account.tobytes() == after.tobytes()
-        assert (after[1:, B_QUEUED] == 0.0).all()
+        assert twin.block[BAR_FILLS] == after[BAR_FILLS] - len(refused)
+        assert twin.account[OUTCOME // LANES :].tobytes() == after[OUTCOME::LANES].tobytes()
+        assert (twin.noted(S_QUEUED) == 0.0).all()
 
 
 @pytest.mark.parametrize(
@@ -127,15 +118,13 @@ def test_a_refusal_on_a_flat_account_changes_nothing_but_the_queue(reason, bar, 
     tape.prices[1, 0, -1] = float(reason != oc.REASON_MARKET_CLOSED)
     desk = Desk(tape, rules, "test")
     desk.plan(np.array([60.0]))
-    before = desk.account.copy()
+    remembered = slice(ACCOUNT // LANES, None)
+    before = desk.account[remembered].copy()
     desk.advance()
     assert desk.ledger().fills[:, oc.FILL_REASON].tolist() == [reason]
-    after = desk.account.copy()
-    for block in (before, after):
-        block[0, SCRATCH] = 0.0
-        block[1:, B_QUEUED] = 0.0
-        block[1:, B_MARK] = 0.0  # it moved with the bar
-    assert before.tobytes() == after.tobytes()
+    assert (desk.noted(S_QUEUED) == 0.0).all()
+    desk.column(B_MARK)[:] = before[(at(0, B_MARK) - ACCOUNT) // LANES]  # it moved with the bar
+    assert before.tobytes() == desk.account[remembered].tobytes()
 
 
 # --- margin ---

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtquant.core import outcome as oc
-from mtquant.market.account import A_BINDING, B_PLANNED, B_POSITION, B_QUEUED
+from mtquant.market.account import B_POSITION, BAR_BINDING
 from mtquant.market.desk import Desk
-from mtquant.market.tape import T_CLOSE
+from mtquant.market.tape import S_PLANNED, S_QUEUED, T_CLOSE
 from tests.support.judges import run_desk
 from tests.support.tapes import hand_rules, hand_tape, random_world
 
@@ -28,10 +28,10 @@ def test_every_plan_holds_the_limits(seed):
     caps = np.array([item.name_cap for item in world.rules.instruments])
     for targets in world.targets[:-1]:
         desk.plan(targets)
-        planned = desk.block(B_PLANNED)
+        planned = desk.noted(S_PLANNED)
         assert (np.abs(planned) <= caps).all()
         assert np.abs(planned).sum() <= world.rules.max_gross_exposure * (1.0 + 1e-12)
-        binding = desk.account[0, A_BINDING]
+        binding = desk.block[BAR_BINDING]
         assert desk.advance()[oc.BINDING] == binding
         if desk.bankrupt:
             break
@@ -48,8 +48,8 @@ def test_the_order_leads_to_the_planned_exposure_within_a_lot_toward_zero(seed):
         equity = desk.outcome[oc.EQUITY] or world.rules.initial_equity
         prices = world.tape.prices[desk.row]
         unit = prices[:, T_CLOSE] * prices[:, 5] * multipliers
-        goal = desk.block(B_POSITION) + desk.block(B_QUEUED)
-        exact = desk.block(B_PLANNED) * equity / unit
+        goal = desk.column(B_POSITION) + desk.noted(S_QUEUED)
+        exact = desk.noted(S_PLANNED) * equity / unit
         ordered = np.isfinite(targets) & (equity > 0.0)
         short = (np.abs(exact) - np.abs(goal)) / lots
         # 1e-9 of a lot: a quantity that close below a boundary counts as being on it.
@@ -93,8 +93,8 @@ def test_each_limit_binds_and_says_so(target, caps, planned, binding):
     for method in ("project", "scale"):
         desk = Desk(hand_tape([FLAT] * 2), hand_rules(limit_method=method, **caps), "test")
         desk.plan(np.array([-target]))
-        assert desk.block(B_PLANNED)[0] == pytest.approx(-planned)
-        assert desk.block(B_QUEUED)[0] == -int(planned * 10 + 1e-9)
+        assert desk.noted(S_PLANNED)[0] == pytest.approx(-planned)
+        assert desk.noted(S_QUEUED)[0] == -int(planned * 10 + 1e-9)
         assert desk.advance()[oc.BINDING] == binding
 
 
@@ -102,9 +102,9 @@ def test_a_new_plan_replaces_what_was_queued():
     desk = Desk(hand_tape([FLAT] * 2), hand_rules(), "test")
     for target in (0.5, -0.3, 0.2):
         desk.plan(np.array([target]))
-    assert desk.block(B_QUEUED)[0] == 2.0
+    assert desk.noted(S_QUEUED)[0] == 2.0
     desk.plan(np.array([np.nan]))
-    assert desk.block(B_QUEUED)[0] == 0.0
+    assert desk.noted(S_QUEUED)[0] == 0.0
 
 
 def test_nothing_is_ordered_where_no_price_is_known():
@@ -114,7 +114,7 @@ def test_nothing_is_ordered_where_no_price_is_known():
         prices[:, 0, :4], prices[:, 0, 4:6] = price, rate
         desk = Desk(replace(tape, prices=prices), hand_rules(), "test")
         desk.plan(np.array([0.5]))
-        assert desk.block(B_QUEUED)[0] == 0.0
+        assert desk.noted(S_QUEUED)[0] == 0.0
 
 
 def test_a_quantity_on_a_lot_boundary_counts_as_being_on_it():
@@ -122,4 +122,4 @@ def test_a_quantity_on_a_lot_boundary_counts_as_being_on_it():
     desk = Desk(hand_tape([FLAT] * 2), hand_rules(lot=0.1), "test")
     for target in (0.1, 0.2, 0.3, 0.6, 0.7, 1.1):
         desk.plan(np.array([target]))
-        assert desk.block(B_QUEUED)[0] == pytest.approx(10.0 * target, abs=1e-9)
+        assert desk.noted(S_QUEUED)[0] == pytest.approx(10.0 * target, abs=1e-9)

@@ -9,8 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtquant.core.errors import DataError
+from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
-from mtquant.market.account import A_CASH, A_COST_SCALE, A_EQUITY, A_INITIAL, A_PEAK, B_MARK, B_RATE
+from mtquant.market.account import (
+    A_CASH,
+    A_COST_SCALE,
+    A_EQUITY,
+    A_INITIAL,
+    A_PEAK,
+    ACCOUNT,
+    B_MARK,
+    B_RATE,
+    FIRST_POSITION,
+    POSITION_SIZE,
+)
 from mtquant.market.simulator import Simulator
 from mtquant.market.tape import T_CLOSE, T_RATE_CLOSE
 from tests.support.tapes import random_world
@@ -19,6 +31,10 @@ from tests.support.tapes import random_world
 def make(accounts=4, rows=slice(3, 40), length=10, costs=(0.5, 2.0), seed=0):
     world = random_world(8, rows=40)
     return Simulator(world.tape, world.rules, accounts, rows, length, costs, SeedTree(seed))
+
+
+def scalar(simulator, account, column):
+    return float(simulator.account(account)[(column - ACCOUNT) // LANES])
 
 
 @given(st.integers(0, 1000), st.integers(0, 30), st.integers(2, 10), st.integers(1, 50))
@@ -36,18 +52,19 @@ def test_episodes_live_inside_the_allowed_rows(seed, first, rows, length):
 
 def test_an_episode_begins_flat_at_the_close_of_its_first_row():
     simulator = make()
-    simulator.account[:] = 99.0
-    simulator.outcomes[:] = 99.0
+    simulator.blocks[:] = 99.0
     simulator.start_episode(2)
-    scalars, positions = simulator.account[2, 0], simulator.account[2, 1:]
+    account = simulator.account(2)
+    positions = account[(FIRST_POSITION - ACCOUNT) // LANES :].reshape(-1, POSITION_SIZE // LANES)
     deposit = simulator.rules.initial_equity
-    assert [scalars[k] for k in (A_CASH, A_EQUITY, A_PEAK, A_INITIAL)] == [deposit] * 4
+    for column in (A_CASH, A_EQUITY, A_PEAK, A_INITIAL):
+        assert scalar(simulator, 2, column) == deposit
     prices = simulator.tape.prices[simulator.row[2]]
-    np.testing.assert_array_equal(positions[:, B_MARK], prices[:, T_CLOSE])
-    np.testing.assert_array_equal(positions[:, B_RATE], prices[:, T_RATE_CLOSE])
-    assert (np.delete(positions, [B_MARK, B_RATE], axis=1) == 0.0).all()
-    assert (simulator.outcomes[2] == 0.0).all()
-    assert (simulator.account[[0, 1, 3]] == 99.0).all()  # nobody else's business
+    np.testing.assert_array_equal(positions[:, B_MARK // LANES], prices[:, T_CLOSE])
+    np.testing.assert_array_equal(positions[:, B_RATE // LANES], prices[:, T_RATE_CLOSE])
+    assert (np.delete(positions, [B_MARK // LANES, B_RATE // LANES], axis=1) == 0.0).all()
+    for other in (0, 1, 3):
+        assert (simulator.account(other) == 99.0).all()  # nobody else's business
 
 
 def test_costs_are_drawn_log_uniformly():
@@ -55,14 +72,14 @@ def test_costs_are_drawn_log_uniformly():
     logs = []
     for _ in range(4000):
         simulator.start_episode(0)
-        logs.append(np.log2(simulator.account[0, 0, A_COST_SCALE]))
+        logs.append(np.log2(scalar(simulator, 0, A_COST_SCALE)))
     # log2 of [0.5, 2] is [-1, 1]: mean 0, deviation 1 / sqrt(3); four standard errors of 4000.
     assert min(logs) >= -1.0 and max(logs) <= 1.0
     assert abs(np.mean(logs)) < 4 * 0.577 / 4000**0.5
     assert np.std(logs) == pytest.approx(3**-0.5, rel=0.05)
     true = make(costs=(1.0, 1.0))
     true.start_episode(0)
-    assert true.account[0, 0, A_COST_SCALE] == 1.0
+    assert scalar(true, 0, A_COST_SCALE) == 1.0
 
 
 def test_a_stream_depends_on_seed_and_number_alone():
@@ -71,7 +88,7 @@ def test_a_stream_depends_on_seed_and_number_alone():
         for e in order:
             simulator.start_episode(e)
             drawn.setdefault(e, []).append(
-                (int(simulator.row[e]), simulator.account[e, 0, A_COST_SCALE])
+                (int(simulator.row[e]), scalar(simulator, e, A_COST_SCALE))
             )
         return drawn
 

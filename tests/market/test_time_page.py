@@ -14,9 +14,9 @@ import pytest
 from mtquant.core import outcome as oc
 from mtquant.data.bars import Bars
 from mtquant.data.panel import Panel
-from mtquant.market.account import B_POSITION, B_QUEUED
+from mtquant.market.account import B_POSITION
 from mtquant.market.desk import Desk
-from mtquant.market.tape import Tape
+from mtquant.market.tape import S_QUEUED, Tape
 from tests.support.tapes import hand_rules
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "time.md"
@@ -68,12 +68,12 @@ def test_the_worked_example(bars):
         desk.plan(np.array([exposure]))
         tell(row, exposure)
         if row == 0:
-            tell(row, desk.block(B_QUEUED)[0])
-        held, last = desk.block(B_POSITION)[0], panel.close[row, 0]
+            tell(row, desk.noted(S_QUEUED)[0])
+        held, last = desk.column(B_POSITION)[0], panel.close[row, 0]
         outcome = desk.advance()
         fill = desk.ledger().fills[-1]
         opened, close = panel.open[row + 1, 0], panel.close[row + 1, 0]
-        early, late = held * (opened - last), desk.block(B_POSITION)[0] * (close - opened)
+        early, late = held * (opened - last), desk.column(B_POSITION)[0] * (close - opened)
         if held:
             tell(row + 1, early)
         tell(row + 1, fill[oc.FILL_PRICE], outcome[oc.SLIPPAGE], outcome[oc.FEE])

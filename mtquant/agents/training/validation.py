@@ -50,8 +50,8 @@ def evaluate_episodes(act: Act, env: MarketEnv) -> dict[str, Any]:
     observations = env.reset()
     while len(ends) < len(env):
         actions = np.array([act(row) for row in observations], dtype=np.float32)
-        for e, end in env.step(actions):
-            ends.setdefault(e, end)
+        for e in env.step(actions).tolist():
+            ends.setdefault(e, env.episode_end(e))
     growth = np.array([end.totals["growth"] for end in ends.values()])
     length = np.array([end.totals["length"] for end in ends.values()])
 
@@ -79,7 +79,7 @@ def _live(act: Act, env: MarketEnv) -> NDArray[np.float64]:
     for _ in range(env.simulator.episode_length + 1):
         action = act(observations[0]).astype(np.float32)
         ended = env.step(action[None])
-        rows.append(ended[0][1].outcome if ended else env.simulator.outcomes[0].copy())
-        if ended:
+        rows.append(env.episode_end(0).outcome if len(ended) else env.outcome(0).copy())
+        if len(ended):
             break
     return np.array(rows)
