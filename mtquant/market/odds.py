@@ -145,7 +145,9 @@ def shin_insiders(odds: Float) -> Float:
 
 
 def _shin_chances(implied: Float, total: Float, z: Float) -> Float:
-    """Shin 1993, eq. (3), solved for the chances (Jullien & Salanie 1994, eq. 7)."""
+    """Shin's prices solved for the chances (Jullien & Salanie 1994, "Measuring the incidence of
+    insider trading: a comment on Shin").
+    """
     root = np.sqrt(z * z + 4.0 * (1.0 - z) * implied * implied / total)
     chances: Float = (root - z) / (2.0 * (1.0 - z))
     return chances

@@ -118,7 +118,7 @@ def crps_normal(mean: Float, deviation: Float, values: Float) -> Float:
     """Continuous ranked probability score of normal predictions, float64 [n], unit of the values.
 
     Gneiting et al. 2005, "Calibrated probabilistic forecasting using ensemble model output
-    statistics", eq. (5): s (z (2 F(z) - 1) + 2 f(z) - 1 / sqrt(pi)), z = (y - m) / s.
+    statistics": s (z (2 F(z) - 1) + 2 f(z) - 1 / sqrt(pi)), z = (y - m) / s.
 
     Raises:
         RewardError: Numbers that are not finite, or a deviation that is not positive.

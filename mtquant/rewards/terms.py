@@ -52,7 +52,8 @@ def differential_ratio(state: Float, outcome: Float, parameters: Float) -> float
     """What this bar adds to an exponentially weighted mean over deviation, per unit of its
     adaptation rate.
 
-    Moody & Saffell 2001, "Learning to trade via direct reinforcement", eq. (14) and (18):
+    Moody & Saffell 2001, "Learning to trade via direct reinforcement", eq. (14) and the
+    differential downside deviation ratio of the same paper, in one form:
     D = (B dA - A dB / 2) / V^(3/2), dA = R - A, dB = Q - B. State: A and B, the running means of R
     and Q; they start at 0 and 1, those of a driftless account. P_ACTIVE and P_DOWNSIDE choose
 
@@ -96,7 +97,7 @@ def tail_loss(state: Float, outcome: Float, parameters: Float) -> float:
     """Minus the part of the bar's loss beyond its 95 % value at risk, / scale. Without state.
 
     Its mean is 5 % of the distance from value at risk to expected shortfall (CVaR; Rockafellar &
-    Uryasev 2000, "Optimization of conditional value-at-risk", eq. 5): 0.021 scale for normal
+    Uryasev 2000, "Optimization of conditional value-at-risk"): 0.021 scale for normal
     returns at the largest position.
     """
     return -outcome[oc.TAIL_LOSS] * parameters[P_UNIT]

@@ -106,7 +106,7 @@ def test_the_ranked_score_knows_the_order():
 
 @given(st.floats(-3.0, 3.0), st.floats(0.1, 5.0), st.floats(-10.0, 10.0))
 def test_the_normal_score_is_its_integral(mean, deviation, value):
-    """CRPS is the integral of (F(x) - 1[x >= y])^2 (Gneiting & Raftery 2007, eq. 20)."""
+    """CRPS is the integral of (F(x) - 1[x >= y])^2 (Gneiting & Raftery 2007)."""
 
     def squared(x):
         return (stats.norm.cdf(x, mean, deviation) - (x >= value)) ** 2
@@ -158,7 +158,7 @@ def test_a_confidence_is_a_chance():
     up = np.array([True, False, True])
     found = scoring.chance_of_up(up, np.array([0.87, 0.87, 0.4]))
     np.testing.assert_allclose(found, [0.87, 0.13, 0.4])
-    # The specification's example: UP at 87 %. 0.6 (1 - 0.13^2) if it rises, 0.6 (1 - 0.87^2) if not.
+    # The specification's example, UP at 87 %: 0.6 (1 - 0.13^2) if right, 0.6 (1 - 0.87^2) if not.
     paid = scoring.direction_reward(found[[0, 0]], np.array([1, 0]))
     np.testing.assert_allclose(paid, [0.58986, 0.14586])
     flip = scoring.direction_reward(np.array([0.5]), np.array([1]))

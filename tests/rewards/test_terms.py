@@ -76,8 +76,8 @@ def moody_saffell(simple, scale, window, risk_free):
 
 
 def downside_deviation_ratio(simple, scale, window, risk_free):
-    """The differential downside deviation ratio as Moody & Saffell (2001) write it, eq. (20), in
-    its two branches, for a mean that starts at 0, a squared downside deviation that starts at 1/2
+    """The differential downside deviation ratio as Moody & Saffell (2001) write it, in its two
+    branches, for a mean that starts at 0, a squared downside deviation that starts at 1/2
     (returns of variance 1, symmetric around 0) and is at least 0.005.
     """
     mean, below, eta = 0.0, 0.5, 1.0 / window
