@@ -28,6 +28,8 @@ from mtquant.market.odds import require_odds
 
 Float = NDArray[np.float64]
 
+ROUNDING = 1e-12  # stakes that add up to the bankroll may exceed it by this share of it
+
 RESULT_WIN = 0
 RESULT_HALF_WIN = 1
 RESULT_PUSH = 2
@@ -88,7 +90,9 @@ class Bankroll:
         _require("initial bankroll", initial, 0.0, math.inf, "must be positive")
         _require("max_stake_frac", max_stake_frac, 0.0, 1.0, "must lie in (0, 1]")
         _require("bankruptcy_frac", bankruptcy_frac, 0.0, 1.0, "must lie in (0, 1]")
-        _require("1 - commission_frac", 1.0 - commission_frac, 0.0, 1.0, "must lie in (0, 1]")
+        if not 0.0 <= commission_frac < 1.0:
+            remedy = "5 % is 0.05."
+            raise DataError("commission_frac", "must lie in [0, 1)", commission_frac, remedy)
         self._initial, self._cap = initial, max_stake_frac
         self._ruin, self._kept = bankruptcy_frac * initial, 1.0 - commission_frac
         self.equity = self.peak = initial
@@ -142,7 +146,8 @@ class Bankroll:
     def _place(self, asked: Float) -> tuple[Float, NDArray[np.int64]]:
         """What is staked of what was asked for, and why."""
         placed, reasons = np.zeros(len(asked)), np.zeros(len(asked), dtype=np.int64)
-        cap, left = self._cap * self.equity, self.equity
+        cap, slack = self._cap * self.equity, 1.0 + ROUNDING
+        left = self.equity * slack
         for k, wanted in enumerate(asked):
             if wanted == 0.0:
                 continue
@@ -150,11 +155,11 @@ class Bankroll:
                 reasons[k] = STAKE_BANKRUPT
             elif not (math.isfinite(wanted) and wanted > 0.0):
                 reasons[k] = STAKE_INVALID
-            elif wanted > self.equity or min(wanted, cap) > left:
+            elif wanted > self.equity * slack or min(wanted, cap) > left:
                 reasons[k] = STAKE_OVER_BANKROLL
             else:
                 placed[k] = min(wanted, cap)
-                reasons[k] = STAKE_OVER_CAP if wanted > cap else STAKE_DONE
+                reasons[k] = STAKE_OVER_CAP if wanted > cap * slack else STAKE_DONE
                 left -= placed[k]
         return placed, reasons
 

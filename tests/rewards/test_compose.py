@@ -167,8 +167,10 @@ def test_terms_behind_the_core_are_switched_on_by_their_weight(name):
     assert bool(more) == (TERM_NAMES.index(name) >= CORE_TERMS)
 
 
-def test_a_bar_is_paid_alike_in_training_and_backtest():
-    """Every term, paid by the compiled loop, on the ledger of a backtest of the same actions."""
+def test_training_pays_what_its_ledger_rows_say():
+    """Every term, paid by the compiled loop and once more from the rows it wrote, which are those
+    of a backtest (tests/backtest/test_runner.py).
+    """
     named = {name: 1.0 for name in TERM_NAMES if name not in RATIO_NAMES[1:]}
     settings = ", ".join(f"{name}: {weight}" for name, weight in named.items())
     world = walk_world(f"reward.phase_1={{{settings}}}", "environment.max_position_size=1")
