@@ -129,12 +129,15 @@ class RewardConfig(Section):
     Attributes:
         phase_1: Reward terms of phase 1 by name, with their weights. ``--set`` of one term keeps
             the others; weight 0 switches a term off.
-        risk_penalty_weight: Weight of the risk penalty (not used yet).
+        phase_2: The same for the meta-controller; the outcome is the portfolio's.
+        phase_3: The same for joint training.
+        risk_penalty_weight: Multiplies the terms tail_loss and variance where a phase names them.
         transaction_cost_weight: Weight of trading costs.
-        diversification_bonus_weight: Weight of the diversification bonus (not used yet).
-        downside_volatility_weight: Weight of downside volatility (not used yet).
-        sharpe_target: Yearly Sharpe ratio aimed at (not used yet).
-        sharpe_window_bars: Horizon of the differential Sharpe ratio's running moments, bars.
+        diversification_bonus_weight: Multiplies the term diversification.
+        downside_volatility_weight: Multiplies the term downside_variance.
+        sharpe_target: Yearly Sharpe ratio aimed at; it prices risk in the variance terms.
+        sharpe_window_bars: Horizon of the differential ratio's running moments, bars; a shorter one
+            than 20 pays less for higher returns (docs/rewards.md).
         max_drawdown_target: Drawdown that is still accepted, as a fraction of the peak.
         risk_free_rate: Yearly rate, as a fraction.
     """
@@ -142,12 +145,24 @@ class RewardConfig(Section):
     phase_1: Annotated[Mapping[str, float], Field(min_length=1)] = Field(
         default_factory=lambda: {"differential_sharpe": 1.0}
     )
+    phase_2: Annotated[Mapping[str, float], Field(min_length=1)] = Field(
+        default_factory=lambda: {"differential_sharpe": 1.0}
+    )
+    phase_3: Annotated[Mapping[str, float], Field(min_length=1)] = Field(
+        default_factory=lambda: {
+            "growth": 1.0,
+            "tail_loss": 1.0,
+            "downside_variance": 1.0,
+            "diversification": 1.0,
+            "drawdown": 1.0,
+        }
+    )
     risk_penalty_weight: NonNegativeFloat = 1.0
     transaction_cost_weight: NonNegativeFloat = 1.0
     diversification_bonus_weight: NonNegativeFloat = 0.5
     downside_volatility_weight: NonNegativeFloat = 1.0
-    sharpe_target: float = 2.0
-    sharpe_window_bars: Annotated[int, Field(ge=2)] = 252
+    sharpe_target: NonNegativeFloat = 2.0
+    sharpe_window_bars: Annotated[int, Field(ge=20)] = 252
     max_drawdown_target: Fraction = 0.15
     risk_free_rate: Annotated[float, Field(gt=-1.0)] = 0.02
 

@@ -23,6 +23,8 @@ Outcome, float64 ``[len(OUTCOME_COLUMNS)]``, money in the account currency:
     margin_use      used margin / equity
     binding         bit mask of the limits that bound in the plan (LIMIT_*)
     status          STATUS_*
+    diversification 1 - (sigma / sum of |exposure| sigma_i)^2 of the book held during the bar, sigma
+                    its volatility and sigma_i its instruments'; 0 for a flat book or one instrument
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ OUTCOME_COLUMNS = (
     "margin_use",
     "binding",
     "status",
+    "diversification",
 )
 (
     EQUITY_BEFORE,
@@ -64,6 +67,7 @@ OUTCOME_COLUMNS = (
     MARGIN_USE,
     BINDING,
     STATUS,
+    DIVERSIFICATION,
 ) = range(len(OUTCOME_COLUMNS))
 
 STATUS_ACTIVE = 0

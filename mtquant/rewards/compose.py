@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reward: weighted terms, their state, and the trace of what each one paid."""
+"""A reward: weighted terms, their state, and the trace of what each one paid.
+
+reward = Reward({"growth": 1.0, "drawdown": 0.5}, scale=0.01)
+state, trace = np.zeros(STATES), np.zeros(TERMS)
+start_reward(state)
+step_reward(state, outcome, reward.parameter_vector(), reward.weight_vector(), trace)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -17,12 +23,41 @@ from mtquant.rewards import terms
 
 Float = NDArray[np.float64]
 
-TERM_NAMES = ("growth", "differential_sharpe", "drawdown", "cost")
+# The terms that every step evaluates come first, the others behind them.
+CORE_TERMS = 4
+TERM_NAMES = (
+    "growth",
+    "differential_sharpe",
+    "drawdown",
+    "cost",
+    "differential_sortino",
+    "differential_information",
+    "tail_loss",
+    "variance",
+    "downside_variance",
+    "diversification",
+    "turnover",
+)
 TERMS = len(TERM_NAMES)
+(
+    GROWTH,
+    SHARPE,
+    DRAWDOWN,
+    COST,
+    SORTINO,
+    INFORMATION,
+    TAIL_LOSS,
+    VARIANCE,
+    DOWNSIDE_VARIANCE,
+    DIVERSIFICATION,
+    TURNOVER,
+) = range(TERMS)
+# One state serves all of them, so a reward holds at most one.
+RATIO_NAMES = ("differential_sharpe", "differential_sortino", "differential_information")
 
 # One state vector holds every term's state, whether its weight is 0 or not, so that the layout of
-# observations does not depend on weights.
-STATE_NAMES = ("sharpe_first_moment", "sharpe_second_moment", "worst_excess_drawdown")
+# observations does not depend on weights. Without another ratio it follows the Sharpe ratio.
+STATE_NAMES = ("ratio_first_moment", "ratio_second_moment", "worst_excess_drawdown")
 STATES = len(STATE_NAMES)
 
 
@@ -35,13 +70,22 @@ def start_reward(state: Float) -> None:
 
 
 @kernel
+def _pay(k: int, value: float, weights: Float, trace: Float) -> float:
+    """The weighted share of term k, also added to its trace."""
+    share = weights[k] * value
+    trace[k] += share
+    return share
+
+
+@kernel
 def step_reward(
     state: Float, outcome: Float, parameters: Float, weights: Float, trace: Float
 ) -> float:
     """One bar's reward, and each term's weighted share added to `trace`.
 
-    All terms are evaluated, so that each one's state is right whatever the weights; the compiler
-    makes that cheaper than branches.
+    Every term that has a state is evaluated, so that the state is right whatever the weights. The
+    stateless ones behind the core are skipped together where none has a weight: a single branch
+    that a caller can take out of its loop.
 
     Args:
         state: float64 [STATES], changed in place.
@@ -50,17 +94,22 @@ def step_reward(
         weights: float64 [TERMS].
         trace: float64 [TERMS], sums over the episode.
     """
-    total = 0.0
-    values = (
-        terms.growth(state[:0], outcome, parameters),
-        terms.differential_sharpe(state[0:2], outcome, parameters),
-        terms.drawdown(state[2:3], outcome, parameters),
-        terms.cost(state[:0], outcome, parameters),
-    )
-    for k in range(TERMS):
-        share = weights[k] * values[k]
-        trace[k] += share
-        total += share
+    none = state[:0]
+    ratio = terms.differential_ratio(state[0:2], outcome, parameters)
+    total = _pay(GROWTH, terms.growth(none, outcome, parameters), weights, trace)
+    total += _pay(SHARPE, ratio, weights, trace)
+    total += _pay(DRAWDOWN, terms.drawdown(state[2:3], outcome, parameters), weights, trace)
+    total += _pay(COST, terms.cost(none, outcome, parameters), weights, trace)
+    if parameters[terms.P_MORE] != 0.0:
+        total += _pay(SORTINO, ratio, weights, trace)
+        total += _pay(INFORMATION, ratio, weights, trace)
+        total += _pay(TAIL_LOSS, terms.tail_loss(none, outcome, parameters), weights, trace)
+        total += _pay(VARIANCE, terms.variance(none, outcome, parameters), weights, trace)
+        below = terms.downside_variance(none, outcome, parameters)
+        total += _pay(DOWNSIDE_VARIANCE, below, weights, trace)
+        spread = terms.diversification(none, outcome, parameters)
+        total += _pay(DIVERSIFICATION, spread, weights, trace)
+        total += _pay(TURNOVER, terms.turnover(none, outcome, parameters), weights, trace)
     return total
 
 
@@ -69,11 +118,13 @@ class Reward:
     """Weights and parameters of a composed reward.
 
     Attributes:
-        weights: Term name -> weight; terms left out weigh 0.
+        weights: Term name -> weight; terms left out weigh 0. At most one differential ratio.
         scale: Return of one bar that counts as 1.
-        sharpe_window_bars: Memory of the differential Sharpe ratio; its rate is 1 / window.
-        risk_free_per_bar: Simple return per bar that the Sharpe ratio is measured above.
+        sharpe_window_bars: Memory of the differential ratio; its rate is 1 / window.
+        risk_free_per_bar: Simple return per bar that the ratio is measured above.
         drawdown_target_frac: Drawdown up to which the drawdown term takes nothing.
+        sharpe_target_per_bar: Price of risk: the Sharpe ratio per bar at which the largest position
+            is worth its variance. The default is 2 a year of 252 bars.
     """
 
     weights: Mapping[str, float]
@@ -81,17 +132,20 @@ class Reward:
     sharpe_window_bars: int = 252
     risk_free_per_bar: float = 0.0
     drawdown_target_frac: float = 0.15
+    sharpe_target_per_bar: float = 2.0 / 252.0**0.5
 
     def __post_init__(self) -> None:
         for name, weight in self.weights.items():
-            if name not in TERM_NAMES:
-                near = get_close_matches(name, TERM_NAMES, n=1)
-                hint = f"Did you mean {near[0]!r}? " if near else ""
-                raise RewardError(
-                    "reward term", "must be known", name, f"{hint}Known: {', '.join(TERM_NAMES)}."
-                )
+            require_term(name, TERM_NAMES)
             if not np.isfinite(weight):
                 raise RewardError(f"weight of {name}", "must be finite", weight, "Give a number.")
+        if len(self._ratios()) > 1:
+            raise RewardError(
+                "reward weights",
+                "must hold at most one differential ratio, since they share one state",
+                self._ratios(),
+                "Keep the one that says best what you want, and set the others to 0.",
+            )
         if not (np.isfinite(self.scale) and self.scale > 0.0):
             raise RewardError(
                 "reward scale",
@@ -106,18 +160,27 @@ class Reward:
     ) -> Reward:
         """Reward of one phase.
 
-        `transaction_cost_weight` is the weight of costs in all, and growth and Sharpe are net of
-        them already: what it asks for beyond 1 becomes the weight of the `cost` term, unless that
-        term is weighted explicitly.
+        The config's own weights multiply the terms that the phase names: `risk_penalty_weight`
+        tail loss and variance, `downside_volatility_weight` downside variance,
+        `diversification_bonus_weight` diversification. `transaction_cost_weight` is the weight of
+        costs in all, and growth and ratios are net of them already: what it asks for beyond 1
+        becomes the weight of the `cost` term, unless that term is weighted explicitly.
         """
-        weights = dict(weights)
-        weights.setdefault("cost", config.transaction_cost_weight - 1.0)
+        factors = {
+            "tail_loss": config.risk_penalty_weight,
+            "variance": config.risk_penalty_weight,
+            "downside_variance": config.downside_volatility_weight,
+            "diversification": config.diversification_bonus_weight,
+        }
+        scaled = {name: factors.get(name, 1.0) * weight for name, weight in weights.items()}
+        scaled.setdefault("cost", config.transaction_cost_weight - 1.0)
         return cls(
-            weights=weights,
+            weights=scaled,
             scale=scale,
             sharpe_window_bars=config.sharpe_window_bars,
             risk_free_per_bar=config.risk_free_rate / bars_per_year,
             drawdown_target_frac=config.max_drawdown_target,
+            sharpe_target_per_bar=config.sharpe_target / bars_per_year**0.5,
         )
 
     def weight_vector(self) -> Float:
@@ -129,6 +192,26 @@ class Reward:
         vector = np.zeros(terms.PARAMETERS)
         vector[terms.P_UNIT] = 1.0 / self.scale
         vector[terms.P_SHARPE_RATE] = 1.0 / self.sharpe_window_bars
-        vector[terms.P_RISK_FREE] = self.risk_free_per_bar
+        active = "differential_information" in self._ratios()
+        vector[terms.P_RISK_FREE] = 0.0 if active else self.risk_free_per_bar
+        vector[terms.P_ACTIVE] = active
+        vector[terms.P_DOWNSIDE] = "differential_sortino" in self._ratios()
         vector[terms.P_DRAWDOWN_TARGET] = self.drawdown_target_frac
+        vector[terms.P_RISK_PRICE] = self.sharpe_target_per_bar
+        vector[terms.P_MORE] = self.weight_vector()[CORE_TERMS:].any()
         return vector
+
+    def _ratios(self) -> list[str]:
+        return [name for name in RATIO_NAMES if self.weights.get(name, 0.0) != 0.0]
+
+
+def require_term(name: str, known: Sequence[str]) -> None:
+    """Refuses a term that is none of the known ones.
+
+    Raises:
+        RewardError: It names the nearest one.
+    """
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise RewardError("reward term", "must be known", name, f"{hint}Known: {', '.join(known)}.")

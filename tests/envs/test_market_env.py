@@ -227,7 +227,7 @@ def test_time_truncates_and_the_terminal_observation_is_kept():
             # The next episode has begun: flat, fresh, at the reward's first state.
             fresh = ("gross", "net", "drawdown", "margin_use", "volatility", "X0.exposure")
             assert [after[name] for name in fresh] == [0.0] * 6
-            assert after["sharpe_first_moment"] == 0.0 and after["sharpe_second_moment"] == 1.0
+            assert after["ratio_first_moment"] == 0.0 and after["ratio_second_moment"] == 1.0
 
 
 def test_bankruptcy_terminates_and_is_floored():

@@ -42,7 +42,9 @@ def run_desk(
 def run_second_desk(
     tape: Tape, rules: Rules, targets: NDArray[np.float64], cost_scale: float = 1.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The plain-Python desk: outcomes [T, columns] (benchmark NaN) and fills [M, columns]."""
+    """The plain-Python desk: outcomes [T, columns] (NaN where it knows no column) and fills [M,
+    columns].
+    """
     instruments = []
     for item, own in zip(rules.instruments, tape.own_rate, strict=True):
         entry = asdict(item)
@@ -115,7 +117,8 @@ def desk_difference(
     money = [oc.EQUITY_BEFORE, oc.EQUITY, oc.FEE, oc.SLIPPAGE, oc.FINANCING]
     scale = np.maximum(1.0, np.abs(outcomes))
     scale[:, money] = rules.initial_equity
-    judged = [k for k in range(len(oc.OUTCOME_COLUMNS)) if k != oc.BENCHMARK]
+    alone = (oc.BENCHMARK, oc.DIVERSIFICATION)  # the plain desk does not know them
+    judged = [k for k in range(len(oc.OUTCOME_COLUMNS)) if k not in alone]
     worst = np.abs((ours.outcomes - outcomes) / scale)[:, judged].max(initial=0.0)
     known = np.nan_to_num(fills)
     gap = np.abs(np.nan_to_num(our_fills) - known) / np.maximum(1.0, np.abs(known))
