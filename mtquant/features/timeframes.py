@@ -25,7 +25,7 @@ from mtquant.core.errors import DataError, FeatureError
 from mtquant.data.bars import NANOSECONDS, Bars, Float, Stamps
 from mtquant.data.instruments import Session
 from mtquant.data.panel import Panel
-from mtquant.data.resample import BarRow, Resampler, Timeframe, resample
+from mtquant.data.resample import DAY, BarRow, Resampler, Timeframe, resample
 from mtquant.features.pipeline import AGE_NAME, FeaturePipeline, FeatureStream, Rows
 
 MARK = "@"
@@ -108,9 +108,11 @@ class TimeframePipeline:
         if not self._longer:
             return self._own.pipeline.hash()
         parts = [part.pipeline.hash() for part in (self._own, *self._longer)]
+        days = any(Timeframe(text).seconds >= DAY for text in self.timeframes)
         sessions = {
             symbol: [session.timezone, session.close] if session else None
             for symbol, session in sorted(self._sessions.items())
+            if days
         }
         text = json.dumps([parts, self.names, sessions])
         return hashlib.sha256(text.encode()).hexdigest()

@@ -171,6 +171,8 @@ def test_the_hash_depends_on_sessions_where_they_matter() -> None:
     hashes = {TimeframePipeline(names, {"EURUSD": each}).hash() for each in sessions}
     hashes |= {TimeframePipeline(each).hash() for each in (names[::-1], names[:1], names)}
     assert len(hashes) == 7
+    hours = ["log_return_1", "rsi_14@4h"]  # are the same whenever days end
+    assert TimeframePipeline(hours, {"EURUSD": NEW_YORK}).hash() == TimeframePipeline(hours).hash()
     again = TimeframePipeline(names, {"EURUSD": session("17:00")})
     assert again.hash() == TimeframePipeline(names, {"EURUSD": NEW_YORK}).hash()
 
