@@ -350,7 +350,7 @@ def _close_stamps(
             'reader, or frame.tz_localize("UTC").',
         )
     shift = bar_seconds * NANOSECONDS if stamped == "open" else 0
-    return _utc_nanoseconds(index, symbol) + shift
+    return utc_nanoseconds(index, symbol) + shift
 
 
 def session_stamps(
@@ -401,10 +401,11 @@ def session_stamps(
     offset = pd.Timedelta(hours=closing.hour, minutes=closing.minute, seconds=closing.second)
     later = np.zeros(len(dates), dtype=bool)
     local = (dates + offset).tz_localize(zone, ambiguous=later, nonexistent="shift_forward")
-    return _utc_nanoseconds(local, symbol)
+    return utc_nanoseconds(local, symbol)
 
 
-def _utc_nanoseconds(index: pd.DatetimeIndex, symbol: str) -> Stamps:
+def utc_nanoseconds(index: pd.DatetimeIndex, symbol: str) -> Stamps:
+    """Times with a zone as int64 [T]; times that do not fit into it are refused."""
     try:
         return np.asarray(index.as_unit("ns").asi8, dtype=np.int64)
     except pd.errors.OutOfBoundsDatetime as error:

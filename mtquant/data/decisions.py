@@ -70,11 +70,14 @@ def _opens(bars: Bars, session_timezone: str | None, session_open: str | None) -
     utc = pd.DatetimeIndex(bars.stamps.astype("datetime64[ns]")).tz_localize("UTC")
     try:
         dates = utc.tz_convert(session_timezone).tz_localize(None).normalize()
-    except (KeyError, ValueError, OSError) as error:
+        opens = session_stamps(dates, bars.symbol, session_timezone, session_open)
+    except (KeyError, ValueError, OSError, DataError) as error:
         raise DataError(
-            "session_timezone", "must be a known time zone", session_timezone, "Use an IANA name."
+            "session_open",
+            "must be HH:MM after midnight on the clock of a known session_timezone",
+            (session_open, session_timezone),
+            'For example session_open="09:30", session_timezone="America/New_York".',
         ) from error
-    opens = session_stamps(dates, bars.symbol, session_timezone, session_open)
     late = opens >= bars.stamps
     if late.any():
         row = int(late.argmax())

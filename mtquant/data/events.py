@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 
 from mtquant.core.checked import did_you_mean
 from mtquant.core.errors import DataError
-from mtquant.data.bars import NANOSECONDS, Float, Stamps, session_stamps, stamp_text
+from mtquant.data.bars import (
+    NANOSECONDS,
+    Float,
+    Stamps,
+    session_stamps,
+    stamp_text,
+    utc_nanoseconds,
+)
 from mtquant.data.files import naming, parse_times
 
 Texts = NDArray[np.object_]
@@ -209,7 +216,7 @@ class Events:
         return AsOf(values, ages, rows)
 
 
-def read_events(path: Path, **options: Any) -> Events:
+def read_events(path: Path, *, symbol: str, event: Sequence[str] = (), **options: Any) -> Events:
     """A known-at table from a parquet or csv file; the options are those of `Events.from_frame`.
 
     The table's name is the file's, without its ending. Times in a csv file are ISO 8601.
@@ -219,12 +226,16 @@ def read_events(path: Path, **options: Any) -> Events:
     """
     with naming(path):
         try:
-            frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+            if path.suffix == ".csv":
+                # Names stay as they are written: 0700 is a symbol and not the number 700.
+                frame = pd.read_csv(path, dtype={column: str for column in (symbol, *event)})
+            else:
+                frame = pd.read_parquet(path)
         except (OSError, ValueError) as error:  # parser and decoding errors are ValueErrors
             raise DataError(
                 "content", "must be a readable parquet or csv file", str(error), "Check the path."
             ) from error
-        return Events.from_frame(frame, path.stem, **options)
+        return Events.from_frame(frame, path.stem, symbol=symbol, event=event, **options)
 
 
 def require_columns(frame: pd.DataFrame, used: Sequence[str], name: str) -> None:
@@ -264,12 +275,21 @@ def event_ids(frame: pd.DataFrame, event: Sequence[str]) -> Texts:
 
 
 def moments(times: pd.Series, field: str, timezone: str | None, at: str | None) -> Stamps:
-    """UTC nanoseconds of a column of times or, with `at`, of dates."""
+    """UTC nanoseconds, int64 [M], of a column of times or, with `at`, of dates."""
     if not pd.api.types.is_datetime64_any_dtype(times.dtype):
         times = parse_times(times.astype("string").str.strip(), field)
     index = pd.DatetimeIndex(times)
     if at is not None:
-        return session_stamps(index, field, timezone, at)
+        try:
+            return session_stamps(index, field, timezone, at)
+        except DataError as error:
+            raise DataError(
+                field,
+                "must hold calendar dates, and at a time after midnight on the clock of timezone",
+                error.found,
+                'For dates give, for example, at="19:00", timezone="America/New_York"; leave at out'
+                " where the column has times of day.",
+            ) from error
     if index.tz is None and timezone is None:
         raise DataError(
             field,
@@ -292,7 +312,7 @@ def moments(times: pd.Series, field: str, timezone: str | None, at: str | None) 
             raise DataError(
                 field, "must be on a clock that is known", timezone, "Use an IANA name."
             ) from error
-    return np.array(index.as_unit("ns").asi8, dtype=np.int64)
+    return utc_nanoseconds(index, field)
 
 
 def _payload(values: pd.Series) -> NDArray[Any]:

@@ -64,7 +64,13 @@ def test_a_decision_lies_between_its_bar_and_the_next_fill(bars: Bars, decide_at
             sessions(["2020-03-09", "2020-03-10"]),
             "open",
             {**NEW_YORK, "session_timezone": "Mars/Olympus"},
-            "must be a known time zone",
+            "must be HH:MM after midnight on the clock of a known session_timezone",
+        ),
+        (
+            sessions(["2020-03-09", "2020-03-10"]),
+            "open",
+            {**NEW_YORK, "session_open": "nine"},
+            "must be HH:MM after midnight on the clock of a known session_timezone",
         ),
     ],
 )

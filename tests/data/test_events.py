@@ -195,6 +195,8 @@ def test_naive_times_need_a_clock() -> None:
         table(signal_frame(["2020-01-07T10:00:00Z"]), timezone="UTC")
     with pytest.raises(DataError, match="clock that is known"):
         table(frame, timezone="Mars/Olympus")
+    with pytest.raises(DataError, match="between 1677 and 2262"):
+        table(signal_frame(["2500-01-07T10:00:00Z"]))
     with pytest.raises(DataError, match="ISO 8601"):
         table(signal_frame(["yesterday"]), timezone="UTC")
 
@@ -204,8 +206,11 @@ def test_dates_need_the_hour_by_which_they_were_known() -> None:
     events = table(signal_frame(dates), timezone="America/New_York", at="19:00")
     expected = ["2020-03-07 00:00:00Z", "2020-03-09 23:00:00Z"]  # winter and summer time
     assert [stamp_text(stamp) for stamp in events.known_at] == expected
-    with pytest.raises(DataError, match="must be indexed by dates"):
+    with pytest.raises(DataError, match=r"signals\.read_at must hold calendar dates.*10:00"):
         table(signal_frame(["2020-03-06 10:00"]), timezone="America/New_York", at="19:00")
+    for options in ({"at": "nine"}, {"at": "00:00"}, {"at": "19:00", "timezone": None}):
+        with pytest.raises(DataError, match="at a time after midnight on the clock of timezone"):
+            table(signal_frame(dates), **{"timezone": "America/New_York", **options})
 
 
 def test_nothing_is_known_after_its_outcome() -> None:
@@ -241,6 +246,14 @@ def test_other_faults_are_refused() -> None:
         events.known_at[0] = 1
     with pytest.raises(ValueError, match="read-only"):
         events.columns["score"][0] = 1
+
+
+def test_names_in_a_csv_file_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "news.csv"
+    path.write_text("read_at,symbol,id,score\n2020-03-07T10:00:00Z,0700,007,1\n")
+    options = {"known_at": "read_at", "columns": ["score"]}
+    events = read_events(path, symbol="symbol", event=["id"], **options)
+    assert (events.symbols.tolist(), events.event_ids.tolist()) == (["0700"], ["007"])
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

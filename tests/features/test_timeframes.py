@@ -52,6 +52,7 @@ def test_names_without_a_mark_are_a_plain_pipeline(market) -> None:
     assert pipeline.timeframes == ()
 
 
+@settings(max_examples=40)
 @given(markets())
 def test_against_a_slow_reference(market) -> None:
     bars, sessions = market
