@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -38,6 +37,7 @@ from mtquant.core.checked import (
     validated,
 )
 from mtquant.core.errors import CheckpointError, ConfigError
+from mtquant.core.lengths import length_seconds
 from mtquant.core.training_config import RecommendedConfig, TrainingConfig
 
 BUNDLED_INSTRUMENTS = ("SPX500", "NAS100", "WTIUSD")
@@ -212,8 +212,7 @@ class DataConfig(Section):
     @property
     def bar_seconds(self) -> int:
         """Length of a bar, seconds."""
-        count, unit = re.fullmatch(r"(\d+)(min|h|d)", self.bar).groups()  # type: ignore[union-attr]
-        return int(count) * {"min": 60, "h": 3_600, "d": 86_400}[unit]
+        return length_seconds(self.bar, "data.bar", ConfigError)
 
     @model_validator(mode="after")
     def _source_and_files_fit(self) -> Self:
@@ -269,7 +268,8 @@ class FeaturesConfig(Section):
     """What a policy sees of the bars.
 
     Attributes:
-        catalog: Feature names, in the order of the observation.
+        catalog: Feature names, in the order of the observation; ``"rsi_14@1d"`` is computed on
+            daily bars made of the shorter ones.
     """
 
     catalog: Annotated[tuple[str, ...], Field(min_length=1)] = (

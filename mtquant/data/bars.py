@@ -333,7 +333,7 @@ def _close_stamps(
             "Convert the time column with pandas.to_datetime and make it the index.",
         )
     if stamped == "session":
-        return _session_stamps(index, symbol, session_timezone, session_close)
+        return session_stamps(index, symbol, session_timezone, session_close)
     if session_timezone is not None or session_close is not None:
         raise DataError(
             f"{symbol}.session_close",
@@ -350,13 +350,27 @@ def _close_stamps(
             'reader, or frame.tz_localize("UTC").',
         )
     shift = bar_seconds * NANOSECONDS if stamped == "open" else 0
-    return _utc_nanoseconds(index, symbol) + shift
+    return utc_nanoseconds(index, symbol) + shift
 
 
-def _session_stamps(
+def session_stamps(
     index: pd.DatetimeIndex, symbol: str, session_timezone: str | None, session_close: str | None
 ) -> Stamps:
-    """Close stamps of calendar dates: each date at the session's close in the session's zone."""
+    """Close stamps of calendar dates: each date at the session's close in the session's zone.
+
+    Args:
+        index: Dates (midnight); a zone they are labelled with is ignored.
+        symbol: Whose dates, for the messages.
+        session_timezone: IANA name of the clock that the close is read on.
+        session_close: ``"HH:MM"`` after midnight.
+
+    Returns:
+        int64 [T], UTC nanoseconds. Where a clock change skips the close or shows it twice, the
+        later moment.
+
+    Raises:
+        DataError: A date has a time of day, or zone or close cannot be used.
+    """
     # The date is the one written down, whatever zone it was labelled with.
     dates = index.tz_localize(None)
     if not (dates == dates.normalize()).all():
@@ -385,13 +399,13 @@ def _session_stamps(
             'Use stamped="open" with bar_seconds=86400 for days that end at midnight.',
         )
     offset = pd.Timedelta(hours=closing.hour, minutes=closing.minute, seconds=closing.second)
-    # Where a clock change makes the close ambiguous or skips it, the later moment is taken.
     later = np.zeros(len(dates), dtype=bool)
     local = (dates + offset).tz_localize(zone, ambiguous=later, nonexistent="shift_forward")
-    return _utc_nanoseconds(local, symbol)
+    return utc_nanoseconds(local, symbol)
 
 
-def _utc_nanoseconds(index: pd.DatetimeIndex, symbol: str) -> Stamps:
+def utc_nanoseconds(index: pd.DatetimeIndex, symbol: str) -> Stamps:
+    """Times with a zone as int64 [T]; times that do not fit into it are refused."""
     try:
         return np.asarray(index.as_unit("ns").asi8, dtype=np.int64)
     except pd.errors.OutOfBoundsDatetime as error:

@@ -15,11 +15,11 @@ import pandas as pd
 
 from mtquant.core.errors import DataError
 from mtquant.data.bars import Bars
+from mtquant.data.instruments import Session
 
 DAY_SECONDS = 86_400
 # Later than the cash close (16:00) and the oil settlement (14:30): no bar is stamped too early.
-SESSION_CLOSE = "17:00"
-SESSION_TIMEZONE = "America/New_York"
+BUNDLED_SESSION = Session(timezone="America/New_York", close="17:00", week_opens="monday")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def load_bundled(symbol: str) -> Bars:
         quote="USD",
         stamped="session",
         bar_seconds=DAY_SECONDS,
-        session_timezone=SESSION_TIMEZONE,
-        session_close=SESSION_CLOSE,
+        session_timezone=BUNDLED_SESSION.timezone,
+        session_close=BUNDLED_SESSION.close,
         notes=(series.title, *series.notes),
     )

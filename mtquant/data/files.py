@@ -62,7 +62,7 @@ def read_parquet(
         DataError: The file cannot be read, an option is missing or contradicts the file, a column
             is missing, or the bars break a rule; the message names the file.
     """
-    with _naming(path):
+    with naming(path):
         try:
             frame = pd.read_parquet(path)
         except (OSError, ValueError) as error:
@@ -114,7 +114,7 @@ def read_csv(
         DataError: The file cannot be read, a column is missing, a time cannot be understood, or the
             bars break a rule; the message names the file.
     """
-    with _naming(path):
+    with naming(path):
         try:
             frame = _localised(_timed(pd.read_csv(path)), timezone)
         except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
@@ -135,7 +135,7 @@ def read_csv(
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Puts the file's name in front of every data error raised inside."""
     try:
         yield
@@ -182,11 +182,11 @@ def _timed(frame: pd.DataFrame) -> pd.DataFrame:
         )
     times = frame[present[0]]
     if not pd.api.types.is_datetime64_any_dtype(times.dtype):
-        times = _parsed(times.astype("string").str.strip(), str(present[0]))
+        times = parse_times(times.astype("string").str.strip(), str(present[0]))
     return frame.set_index(pd.DatetimeIndex(times))
 
 
-def _parsed(texts: pd.Series, column: str) -> pd.Series:
+def parse_times(texts: pd.Series, column: str) -> pd.Series:
     """ISO 8601 texts as times: UTC where all have an offset, naive where none has."""
     has_offset = texts.str.contains(OFFSET_PATTERN, regex=True).fillna(False)
     if has_offset.any() and not has_offset.all():

@@ -4,6 +4,10 @@
 Markets keep different hours. Where an instrument has no bar at a stamp it cannot be traded, its
 price is its last known close, and the panel says how old that close is. Row t uses bars closed at
 or before stamp t only.
+
+Where bars overlap (daily sessions that end at different hours), a bar may have opened before the
+row above it. An order decided at that row must not be filled at the older open, so the panel shows
+such a bar by its close alone.
 """
 
 from __future__ import annotations
@@ -32,8 +36,9 @@ class Panel:
         own_row: int64 [T, N], row of the instrument's last own bar closed at or before the
             stamp; -1 before its first.
         tradable: bool [T, N], whether an own bar closes exactly at the stamp.
-        open: float64 [T, N]; the own bar's where tradable, else the last known close,
-            like high, low and close; NaN before the first bar.
+        open: float64 [T, N]; the own bar's where it is tradable and opened no earlier than the
+            stamp above, else the last known close, like high, low and close; NaN before the first
+            bar.
         high: float64 [T, N].
         low: float64 [T, N].
         close: float64 [T, N].
@@ -77,11 +82,13 @@ class Panel:
         """
         _check_together(bars)
         stamps = np.unique(np.concatenate([own.stamps for own in bars]))
+        before = np.concatenate((np.full(1, np.iinfo(np.int64).min), stamps[:-1]))
         shape = (len(stamps), len(bars))
         own_row = np.empty(shape, dtype=np.int64)
         tradable = np.empty(shape, dtype=bool)
         age_bars = np.zeros(shape, dtype=np.float32)
         prices = {name: np.full(shape, np.nan) for name in PRICE_COLUMNS}
+        notes = []
         for n, own in enumerate(bars):
             own_row[:, n] = np.searchsorted(own.stamps, stamps, side="right") - 1
             first = int(np.searchsorted(stamps, own.stamps[0]))
@@ -90,9 +97,16 @@ class Panel:
             tradable[:first, n] = False
             tradable[first:, n] = age_ns == 0
             age_bars[first:, n] = age_ns / (own.bar_seconds * NANOSECONDS)
+            whole = tradable[first:, n] & (_opened(own)[row] >= before[first:])
             for name, column in prices.items():
-                price = getattr(own, name)[row]
-                column[first:, n] = np.where(age_ns == 0, price, own.close[row])
+                column[first:, n] = np.where(whole, getattr(own, name)[row], own.close[row])
+            notes += [f"{own.symbol}: {note}" for note in own.notes]
+            overlapping = int(tradable[:, n].sum() - whole.sum())
+            if overlapping:
+                notes.append(
+                    f"{own.symbol}: {overlapping} bars opened before the row above them, at"
+                    " another's close: they count as their close alone"
+                )
         return cls(
             symbols=tuple(own.symbol for own in bars),
             quotes=tuple(own.quote for own in bars),
@@ -103,7 +117,7 @@ class Panel:
             age_bars=age_bars,
             bar_seconds=bars[0].bar_seconds,
             bars_per_year=bars_per_year(stamps, "panel"),
-            notes=tuple(f"{own.symbol}: {note}" for own in bars for note in own.notes),
+            notes=tuple(notes),
             **prices,
         )
 
@@ -139,6 +153,15 @@ class Panel:
         """The rows whose stamps lie in a part of a split."""
         first, last = np.searchsorted(self.stamps, (part.start_ns, part.end_ns))
         return slice(int(first), int(last))
+
+
+def _opened(bars: Bars) -> Stamps:
+    """The earliest moment at which each bar can have opened, int64 [T]: one bar length before its
+    close, but no earlier than the close before it.
+    """
+    opened = bars.stamps - bars.bar_seconds * NANOSECONDS
+    opened[1:] = np.maximum(opened[1:], bars.stamps[:-1])
+    return opened
 
 
 def _check_together(bars: Sequence[Bars]) -> None:

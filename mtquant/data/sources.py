@@ -10,9 +10,9 @@ from pathlib import Path
 from mtquant.core.config import DataConfig
 from mtquant.core.errors import DataError
 from mtquant.data.bars import Bars
-from mtquant.data.bundled import BUNDLED, load_bundled
+from mtquant.data.bundled import BUNDLED, BUNDLED_SESSION, DAY_SECONDS, load_bundled
 from mtquant.data.files import describes_itself, read_csv, read_parquet
-from mtquant.data.instruments import Instrument, instrument_of
+from mtquant.data.instruments import Instrument, Session, instrument_of
 from mtquant.data.splits import Split, split_by_time
 
 
@@ -28,6 +28,21 @@ def load_bars(config: DataConfig, instruments: Mapping[str, Instrument]) -> dict
         symbol: _load(symbol, config, instrument_of(instruments, symbol))
         for symbol in config.instruments
     }
+
+
+def session_of(
+    symbol: str, config: DataConfig, instruments: Mapping[str, Instrument]
+) -> Session | None:
+    """When an instrument's days and weeks end, for bars made of shorter ones; None: midnight UTC.
+
+    The bundled series close at an hour of their own. Bars of a day that are not stamped with
+    session dates are days of UTC.
+    """
+    if config.source == "bundled":
+        return BUNDLED_SESSION
+    if config.bar_seconds >= DAY_SECONDS and config.stamped != "session":
+        return None
+    return instrument_of(instruments, symbol).session
 
 
 def split_bars(bars: Mapping[str, Bars], config: DataConfig) -> Split:

@@ -72,6 +72,7 @@ ACCOUNT = OUTCOME + len(oc.OUTCOME_COLUMNS) * LANES
     O_MARGIN_USE,
     O_BINDING,
     O_STATUS,
+    O_DIVERSIFICATION,  # not written yet: it needs the covariances of the bar
 ) = range(OUTCOME, ACCOUNT, LANES)
 
 FIRST_POSITION = ACCOUNT + 6 * LANES

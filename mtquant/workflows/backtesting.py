@@ -21,12 +21,12 @@ from mtquant.core.errors import CheckpointError, DataError
 from mtquant.core.protocols import Policy
 from mtquant.core.runs import RunFolder
 from mtquant.data.bars import Bars
-from mtquant.data.instruments import Instrument
+from mtquant.data.instruments import Instrument, Session
 from mtquant.data.panel import Panel
-from mtquant.data.sources import load_bars, split_bars
+from mtquant.data.sources import load_bars, session_of, split_bars
 from mtquant.evaluation.metrics import summarize
 from mtquant.evaluation.report import report_markdown, write_report
-from mtquant.features.pipeline import FeaturePipeline
+from mtquant.features.timeframes import TimeframePipeline, warmup_rows, without_ages
 from mtquant.market.ledger import Ledger
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
@@ -37,7 +37,6 @@ NOT_ENFORCED = (
     "max_portfolio_var, max_correlation_exposure and max_sector_allocation are not enforced yet:"
     " only the name cap and the gross cap are."
 )
-AGE = "age_bars"  # added by `FeaturePipeline.on_panel`, not computed from bars
 
 Progress = Callable[[str, int, int], None]
 
@@ -74,6 +73,7 @@ class Market:
     rules: Rules
     tape: Tape
     rows: slice
+    sessions: Mapping[str, Session | None]
 
     @classmethod
     def build(cls, config: Config, instruments: Mapping[str, Instrument], part: str) -> Market:
@@ -84,7 +84,8 @@ class Market:
         rules = Rules.from_config(config.environment, instruments, panel.symbols)
         tape = Tape.from_panel(panel, rules)
         rows = panel.rows(getattr(split, part))
-        return cls(tuple(by_symbol.values()), panel, rules, tape, rows)
+        sessions = {name: session_of(name, config.data, instruments) for name in panel.symbols}
+        return cls(tuple(by_symbol.values()), panel, rules, tape, rows, sessions)
 
     def features_for(self, policy: Policy) -> NDArray[np.float32]:
         """The policy's own features on this panel, float32 [T, N, F] in its order.
@@ -92,14 +93,14 @@ class Market:
         Raises:
             DataError: They are not yet known where trading begins.
         """
-        pipeline = FeaturePipeline([name for name in policy.feature_names if name != AGE])
+        pipeline = TimeframePipeline(without_ages(policy.feature_names), self.sessions)
         computed = pipeline.on_panel(self.panel, self.bars)
         columns = [pipeline.panel_names.index(name) for name in policy.feature_names]
         features: NDArray[np.float32] = computed[:, :, columns]
         if not np.isfinite(features[self.rows.start]).all():
             raise DataError(
                 f"features of {policy.name}",
-                f"must be known where trading begins: they need {pipeline.warmup_bars} bars",
+                f"must be known where trading begins: they need {warmup_rows(features)} bars",
                 f"row {self.rows.start}",
                 "Use bars that begin earlier, or other split fractions.",
             )
@@ -120,11 +121,12 @@ def load_ensemble(
     for symbol in config.data.instruments:
         specialist = load_specialist(models / symbol)
         manifest = specialist.manifest
-        names = [name for name in manifest.feature_names if name != AGE]
-        if FeaturePipeline(names).hash() != manifest.features_hash:
+        sessions = {symbol: session_of(symbol, config.data, instruments)}
+        pipeline = TimeframePipeline(without_ages(manifest.feature_names), sessions)
+        if pipeline.hash() != manifest.features_hash:
             raise CheckpointError(
                 str(models / symbol),
-                "must have been trained on this version of the features",
+                "must have been trained on this version of the features, and the same sessions",
                 manifest.features_hash,
                 "Train the specialist again.",
             )

@@ -44,13 +44,15 @@ def test_against_a_slow_reference(bars: list[Bars]) -> None:
             row = known[-1] if known else -1
             assert panel.own_row[t, n] == row
             assert panel.tradable[t, n] == (stamp in own.stamps)
+            opened = max([stamp - HOUR_NS, *own.stamps[max(row - 1, 0) : row]])
+            overlaps = t > 0 and opened < panel.stamps[t - 1]
             age = (stamp - own.stamps[row]) / HOUR_NS if known else 0.0
             assert panel.age_bars[t, n] == np.float32(age)
             for name in PRICES:
                 found = getattr(panel, name)[t, n]
                 if not known:
                     assert np.isnan(found)
-                elif panel.tradable[t, n]:
+                elif panel.tradable[t, n] and not overlaps:
                     assert found == getattr(own, name)[row]
                 else:
                     assert found == own.close[row]
@@ -116,6 +118,37 @@ def test_by_hand() -> None:
     assert panel.notes == ("A: first", "B: second")
     # 4 steps in 4 hours: 365.25 x 24.
     assert panel.bars_per_year == pytest.approx(8766.0, rel=1e-12)
+
+
+def test_a_bar_that_opened_before_the_row_above_is_its_close_alone() -> None:
+    """Sessions of 16:00 and 17:00: what is decided at 16:00 must not fill at yesterday's 17:00."""
+    day = 24 * HOUR_NS
+    index = replaced(make_bars("SPX500", 4, 1, 86_400), stamps=np.array([16, 40, 64, 88]) * HOUR_NS)
+    pair = replaced(make_bars("EURUSD", 4, 2, 86_400), stamps=index.stamps + HOUR_NS)
+    panel = Panel.from_bars([index, pair])
+    rows = panel.own_row[:, 1]
+    assert panel.tradable[1::2, 1].all()
+    for name in PRICES:
+        # The row above is the index's close, an hour ago; the pair opened 23 hours before that.
+        assert panel.open[1::2, 1].tolist() == pair.close.tolist()
+        assert getattr(panel, name)[1::2, 1].tolist() == pair.close[rows[1::2]].tolist()
+        # The index opened a day before its close, an hour before the pair closed; its first bar
+        # has nothing above it.
+        expected = np.concatenate((getattr(index, name)[:1], index.close[1:]))
+        assert getattr(panel, name)[::2, 0].tolist() == expected.tolist()
+    assert panel.notes == (
+        "SPX500: 3 bars opened before the row above them, at another's close: they count as their"
+        " close alone",
+        "EURUSD: 4 bars opened before the row above them, at another's close: they count as their"
+        " close alone",
+    )
+    together = Panel.from_bars([index, replaced(pair, stamps=index.stamps)])
+    assert together.open[:, 1].tolist() == pair.open.tolist()
+    assert together.notes == ()
+    # A session may be shorter than its nominal day; it opened after the close before it.
+    short = replaced(index, stamps=index.stamps - np.array([0, 0, 0, 2]) * HOUR_NS)
+    assert Panel.from_bars([short]).open[:, 0].tolist() == index.open.tolist()
+    assert int(short.stamps[3] - short.stamps[2]) < day
 
 
 def test_rows_of_a_part_are_half_open() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from mtquant.core.config import DataConfig, load_config
 from mtquant.core.errors import DataError, RulesError
-from mtquant.data.bundled import load_bundled
+from mtquant.data.bundled import BUNDLED_SESSION, load_bundled
 from mtquant.data.files import write_parquet
 from mtquant.data.instruments import load_instruments
-from mtquant.data.sources import load_bars, split_bars
+from mtquant.data.sources import load_bars, session_of, split_bars
 from tests.support.builders import assert_same_bars, bars_from_closes, make_bars, replaced
 
 INSTRUMENTS = load_instruments(None)
@@ -201,3 +201,15 @@ def test_one_split_for_all_instruments() -> None:
     assert hours == [115.0, 125.0]
     assert split.train.start_ns == early.stamps[0]
     assert split.test.end_ns == early.stamps[-1] + 1
+
+
+def test_when_days_end() -> None:
+    """Bundled series at their own hour, files at the instrument's, UTC days at midnight."""
+    hourly = data("source=parquet", "folder=x", "stamped=open", "bar=1h")
+    dates = data("source=parquet", "folder=x", "stamped=session")
+    utc_days = data("source=parquet", "folder=x", "stamped=open")
+    session = INSTRUMENTS["WTIUSD"].session
+    assert session_of("WTIUSD", data(), INSTRUMENTS) == BUNDLED_SESSION
+    assert session_of("WTIUSD", hourly, INSTRUMENTS) == session
+    assert session_of("WTIUSD", dates, INSTRUMENTS) == session
+    assert session_of("WTIUSD", utc_days, INSTRUMENTS) is None

@@ -17,9 +17,11 @@ from mtquant.core.seeding import SeedTree
 from mtquant.data.bars import Bars
 from mtquant.data.instruments import Instrument
 from mtquant.data.panel import Panel
+from mtquant.data.sources import session_of
 from mtquant.data.splits import Part, Split
 from mtquant.envs.market_env import MarketEnv, reward_scale
-from mtquant.features.pipeline import FeaturePipeline, Scaler
+from mtquant.features.pipeline import Scaler
+from mtquant.features.timeframes import TimeframePipeline, warmup_rows
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 from mtquant.rewards.compose import Reward
@@ -45,7 +47,7 @@ class SpecialistWorld:
     split: Split
     tape: Tape
     rules: Rules
-    pipeline: FeaturePipeline
+    pipeline: TimeframePipeline
     features: NDArray[np.float32]
     scaler: Scaler
     reward: Reward
@@ -66,9 +68,10 @@ class SpecialistWorld:
         panel = Panel.from_bars([bars])
         rules = Rules.from_config(config.environment, instruments, panel.symbols)
         tape = Tape.from_panel(panel, rules)
-        pipeline = FeaturePipeline(config.features.catalog)
+        sessions = {bars.symbol: session_of(bars.symbol, config.data, instruments)}
+        pipeline = TimeframePipeline(config.features.catalog, sessions)
         features = pipeline.on_panel(panel, [bars])
-        warm = max(pipeline.warmup_bars, config.environment.warmup_steps)
+        warm = max(warmup_rows(features), config.environment.warmup_steps)
         warm += config.environment.window_bars - 1
         rows = {
             name: _behind(panel, part, warm, bars.symbol, name)
