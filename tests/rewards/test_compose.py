@@ -182,7 +182,7 @@ def test_training_pays_what_its_ledger_rows_say():
     for _ in range(bars):
         ended = env.step(generator.uniform(-1.0, 1.0, (1, 1)).astype(np.float32))
         paid.append(float(env.rewards[0]))
-        rows.append(ended[0][1].outcome if len(ended) else env.simulator.outcomes[0].copy())
+        rows.append(env.episode_end(0).outcome if len(ended) else env.outcome(0).copy())
     rewards, trace, _ = play_rows(world.reward, np.array(rows))
     np.testing.assert_array_equal(np.float32(rewards), np.float32(paid))
     assert env.episode_end(0).terms.tobytes() == trace.tobytes()
