@@ -62,7 +62,7 @@ BOOK = EPISODE_ROWS.stop * LANES
 
 
 @kernel
-def _reward_block(
+def reward_block(
     work: Float, parameters: Float, weights: Float, rewards: Float32, live: int
 ) -> None:
     """The reward of every account, its trace, and the sums over the episode."""
@@ -93,19 +93,34 @@ def _reward_block(
 
 
 @kernel
-def _copy(source: NDArray[Any], target: NDArray[Any]) -> None:
-    # Not `target[:] = source`: Numba would allocate in case they overlap.
+def copy_numbers(source: NDArray[Any], target: NDArray[Any]) -> None:
+    """``target[:] = source``, which would allocate in case they overlap."""
     for k in range(source.shape[0]):
         target[k] = source[k]
 
 
 @kernel
-def _fetch(row: Rows, first: int, live: int, tape: Float, features: Float32) -> None:
-    """Asks for the bars that a block is about to live through: they are anywhere in memory."""
+def write_block(
+    values: Float32,
+    first: int,
+    live: int,
+    row: Rows,
+    tape: Float,
+    features: Float32,
+    window: int,
+    seen: Float32,
+) -> None:
+    """Writes the observations of accounts `first` and on, and asks for the bars that the block
+    behind them will live through next: they are anywhere in memory, and are here by the time they
+    are needed.
+    """
     n = tape.shape[1]
-    for i in range(first, first + live):
-        prefetch_row(tape, row[i] + 1, 8 * TAPE_COLUMNS * n)
-        prefetch_row(features, row[i] + 1, 4 * features.shape[2] * n)
+    for i in range(live):
+        write_observation(values[first + i], row[first + i], features, window, seen, i)
+        behind = first + LANES + i
+        behind = row[behind if behind < row.shape[0] else i] + 1
+        prefetch_row(tape, behind, 8 * TAPE_COLUMNS * n)
+        prefetch_row(features, behind, 4 * features.shape[2] * n)
 
 
 @kernel
@@ -152,10 +167,9 @@ def _step_all(
     for b in range(blocks.shape[0]):
         first = b * LANES
         live = min(LANES, actions.shape[0] - first)
-        _copy(books[b], work[:BOOK])
-        _copy(blocks[b], work[BOOK + ACCOUNT :])
+        copy_numbers(books[b], work[:BOOK])
+        copy_numbers(blocks[b], work[BOOK + ACCOUNT :])
         rows = row[first : first + LANES]
-        _fetch(row, first, live, tape, features)
         for n in range(n_instruments):
             for i in range(live):
                 sheet[sheet_at(n, S_TARGET) + i] = np.float64(actions[first + i, n]) * unit[n]
@@ -163,10 +177,9 @@ def _step_all(
         for i in range(live):
             rows[i] += 1
         desk_bar(block, rows, tape, clock, rules, settings, fills, sheet, live)
-        _reward_block(work, parameters, weights, rewards[first : first + live], live)
+        reward_block(work, parameters, weights, rewards[first : first + live], live)
         see_block(block, sheet, rules, work[:TRACE], seen)
-        for i in range(live):
-            write_observation(values[first + i], rows[i], features, window, seen, i)
+        write_block(values, first, live, row, tape, features, window, seen)
         before = ended
         for i in range(live):
             e = first + i
@@ -176,9 +189,9 @@ def _step_all(
             if done[e] == 0:
                 continue
             ended += 1
-            _copy(values[e], last_values[e])
-            _copy(lane(work, i, BOOK // LANES), last_books[e])
-            _copy(lane(block, OUTCOME + i, OUTCOMES), last_outcomes[e])
+            copy_numbers(values[e], last_values[e])
+            copy_numbers(lane(work, i, BOOK // LANES), last_books[e])
+            copy_numbers(lane(block, OUTCOME + i, OUTCOMES), last_outcomes[e])
             finished[ended - 1] = e
             draw = cursor[e]
             cursor[e] = draw + 1
@@ -195,8 +208,8 @@ def _step_all(
             for i in range(live):
                 if done[first + i] != 0:
                     write_observation(values[first + i], rows[i], features, window, seen, i)
-        _copy(work[:BOOK], books[b])
-        _copy(work[BOOK + ACCOUNT :], blocks[b])
+        copy_numbers(work[:BOOK], books[b])
+        copy_numbers(work[BOOK + ACCOUNT :], blocks[b])
     return ended
 
 
@@ -221,8 +234,8 @@ def observe_accounts(
         live = min(LANES, values.shape[0] - first)
         rows = row[first : first + live]
         load_bars(tape, rows, 0, sheet, live)
-        _copy(books[b], work[:BOOK])
-        _copy(blocks[b], work[BOOK + ACCOUNT :])
+        copy_numbers(books[b], work[:BOOK])
+        copy_numbers(blocks[b], work[BOOK + ACCOUNT :])
         see_block(work[BOOK:], sheet, rules, work[:TRACE], seen)
         for i in range(live):
             write_observation(values[first + i], rows[i], features, window, seen, i)

@@ -195,7 +195,7 @@ def _write_outcome(block: Float, i: int, bankruptcy_frac: float) -> None:
 
 
 @kernel
-def desk_bar(
+def open_bar(
     block: Float,
     rows: Rows,
     tape: Float,
@@ -206,20 +206,7 @@ def desk_bar(
     sheet: Float,
     live: int,
 ) -> None:
-    """Lives a block of accounts through one bar each: events 0 to 5 of docs/execution.md.
-
-    Args:
-        block: float64, flat (`account.py`).
-        rows: int64 [L], the sheet, >= 1.
-        tape: float64 [T, N, TAPE_COLUMNS].
-        clock: float64 [T, CLOCK_COLUMNS].
-        rules: float64 [N, RULE_COLUMNS].
-        settings: float64 [SETTING_COLUMNS].
-        fills: float64 [M, len(FILL_COLUMNS)]; receives fills and refusals of this bar while it has
-            room (M = 0: none, and the only choice with several accounts).
-        sheet: float64, flat (`tape.py`), with the orders planned at the close of the bars before.
-        live: Lanes in use, the first ones; what the others hold is of no account.
-    """
+    """Financing, the open, and the queued orders: events 0 to 2. Arguments as in `desk_bar`."""
     at_close = settings[S_FILL_AT_CLOSE] > 0.0
     _start_bar(block, clock, rows, live)
     if at_close:
@@ -235,14 +222,49 @@ def desk_bar(
     _mark_open(block, sheet, count_of(rules))
     if not at_close:
         fill_orders(block, sheet, rows, rules, fills, live)
-    trigger_stops(block, sheet, rows, rules, fills)
-    liquidate(block, sheet, rows, rules, settings, fills, live)
+
+
+@kernel
+def close_bar(block: Float, sheet: Float, rules: Float, settings: Float, live: int) -> None:
+    """The mark at the close and the ledger row: events 4 and 5. Arguments as in `desk_bar`."""
     _mark_close(block, sheet, rules)
     bankruptcy_frac = settings[S_BANKRUPTCY]
     for i in range(lanes_of(block)):
         _write_outcome(block, i, bankruptcy_frac)
     for i in range(live):  # apart: a logarithm is no vector instruction
         block[O_GROWTH + i] = math.log(block[W_RATIO + i])
+
+
+@kernel
+def desk_bar(
+    block: Float,
+    rows: Rows,
+    tape: Float,
+    clock: Float,
+    rules: Float,
+    settings: Float,
+    fills: Float | None,
+    sheet: Float,
+    live: int,
+) -> None:
+    """Lives a block of accounts through one bar each: events 0 to 5 of docs/execution.md.
+
+    Args:
+        block: float64, flat (`account.py`).
+        rows: int64 [LANES], the bars, >= 1.
+        tape: float64 [T, N, TAPE_COLUMNS].
+        clock: float64 [T, CLOCK_COLUMNS].
+        rules: float64 [N, RULE_COLUMNS].
+        settings: float64 [SETTING_COLUMNS].
+        fills: float64 [M, len(FILL_COLUMNS)]; receives fills and refusals of this bar while it has
+            room. None in training, and wherever a block holds several accounts.
+        sheet: float64, flat (`tape.py`), with the orders planned at the close of the bars before.
+        live: Lanes in use, the first ones; what the others hold is of no account.
+    """
+    open_bar(block, rows, tape, clock, rules, settings, fills, sheet, live)
+    trigger_stops(block, sheet, rows, rules, fills)
+    liquidate(block, sheet, rows, rules, settings, fills, live)
+    close_bar(block, sheet, rules, settings, live)
 
 
 class Desk:

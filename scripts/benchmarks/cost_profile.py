@@ -1,161 +1,107 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the nanoseconds of a step go: each stage over all accounts, timed from outside.
+"""Where the nanoseconds of a step go: the fused loop, cut off after each of its stages.
 
-The stages run one after the other over the whole batch, on the state that the stages before left,
-so branches are as hard to predict as in training. What calling a compiled function costs is
-measured with no accounts and taken off. The fused step runs all stages for one account before it
-goes to the next, so it may be faster or slower than their sum.
+All accounts go through the first k stages, for k = 0, 1, ...; what a stage costs is the difference
+between two neighbours. Before each cut the accounts are put back to where the step began, so every
+cut sees the same state, orders are as hard to predict as in training, and blocks come from and go
+to memory as they do there.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 from worlds import Market, random_actions, stagger
 
-from mtquant.core import outcome as oc
 from mtquant.core.compiled import kernel
+from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
-from mtquant.market.account import B_MARK, B_RATE, B_TARGET
-from mtquant.market.desk import desk_bar
-from mtquant.market.execution import charge_financing, fill_orders, liquidate, trigger_stops
-from mtquant.market.observation import write_observation
-from mtquant.market.planning import plan_account
-from mtquant.market.tape import C_ELAPSED, T_OPEN, T_RATE_OPEN
-from mtquant.rewards.compose import TERMS, start_reward, step_reward
+from mtquant.envs.fused import BOOK, TRACE, copy_numbers, reward_block, write_block
+from mtquant.market.account import ACCOUNT
+from mtquant.market.desk import close_bar, open_bar
+from mtquant.market.execution import liquidate, trigger_stops
+from mtquant.market.observation import see_block
+from mtquant.market.planning import plan_block
+from mtquant.market.tape import S_TARGET, sheet_at
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
+STAGES = (
+    "accounts to the workbench and back",
+    "plan: targets, limits, lots",
+    "financing, open, orders filled",
+    "stops and liquidation",
+    "mark at close and outcome",
+    "reward and sums over the episode",
+    "observation: all but the features",
+    "observation: written with its features, next bars asked for",
+)
+
 
 @kernel
-def plan_stage(
-    count: int,
+def cut_step(
+    stages: int,
+    n_instruments: int,
     actions: Float32,
     unit: Float,
-    account: Float,
+    blocks: Float,
+    books: Float,
+    rows: Rows,
+    tape: Float,
+    clock: Float,
+    features: Float32,
     rules: Float,
     caps: Float,
     settings: Float,
-    wanted: Float,
-) -> None:
-    """Actions to queued orders."""
-    for e in range(count):
-        one = account[e]
-        for n in range(unit.shape[0]):
-            one[n + 1, B_TARGET] = np.float64(actions[e, n]) * unit[n]
-        plan_account(one, rules, caps, settings, wanted)
-
-
-@kernel
-def fill_stage(
-    count: int, account: Float, row: Rows, tape: Float, clock: Float, rules: Float, fills: Float
-) -> None:
-    """Financing, marks at the open, queued orders."""
-    for e in range(count):
-        one, bar = account[e], tape[row[e]]
-        charge_financing(one, rules, clock[row[e], C_ELAPSED])
-        for n in range(rules.shape[0]):
-            one[n + 1, B_MARK] = bar[n, T_OPEN]
-            one[n + 1, B_RATE] = bar[n, T_RATE_OPEN]
-        fill_orders(one, bar, row[e], rules, fills)
-
-
-@kernel
-def stop_stage(
-    count: int, account: Float, row: Rows, tape: Float, rules: Float, settings: Float, fills: Float
-) -> None:
-    """Stops and liquidation."""
-    for e in range(count):
-        one, bar = account[e], tape[row[e]]
-        trigger_stops(one, bar, row[e], rules, fills)
-        liquidate(one, bar, row[e], rules, settings, fills)
-
-
-@kernel
-def desk_stage(
-    count: int,
-    account: Float,
-    row: Rows,
-    tape: Float,
-    clock: Float,
-    rules: Float,
-    settings: Float,
-    outcomes: Float,
-    fills: Float,
-) -> None:
-    """The whole desk."""
-    for e in range(count):
-        desk_bar(account[e], row[e], tape, clock, rules, settings, outcomes[e], fills)
-
-
-@kernel
-def reward_stage(
-    count: int,
-    states: Float,
-    outcomes: Float,
     parameters: Float,
     weights: Float,
-    trace: Float,
     rewards: Float32,
-) -> None:
-    """All reward terms."""
-    for e in range(count):
-        rewards[e] = step_reward(states[e], outcomes[e], parameters, weights, trace[e])
-
-
-@kernel
-def copy_stage(count: int, values: Float32, row: Rows, features: Float32) -> None:
-    """The features of one bar into the observation: what any environment has to move."""
-    width = features.shape[2]
-    for e in range(count):
-        k = 0
-        for n in range(features.shape[1]):
-            block = values[e, k : k + width]
-            known = features[row[e], n]
-            for f in range(width):
-                block[f] = known[f]
-            k += width
-
-
-@kernel
-def observe_stage(
-    count: int,
     values: Float32,
-    account: Float,
-    row: Rows,
-    features: Float32,
-    window: int,
-    tape: Float,
-    rules: Float,
-    outcomes: Float,
-    states: Float,
+    work: Float,
+    sheet: Float,
+    seen: Float32,
 ) -> None:
-    """The whole observation."""
-    for e in range(count):
-        known = (features, window, tape, rules, outcomes[e], states[e])
-        write_observation(values[e], account[e], row[e], *known)
+    """The first `stages` stages for all accounts (a multiple of LANES)."""
+    block = work[BOOK:]
+    for b in range(blocks.shape[0]):
+        first = b * LANES
+        row = rows[first : first + LANES]
+        copy_numbers(books[b], work[:BOOK])
+        copy_numbers(blocks[b], work[BOOK + ACCOUNT :])
+        for i in range(LANES):
+            row[i] += 1
+        if stages >= 2:
+            for n in range(n_instruments):
+                for i in range(LANES):
+                    sheet[sheet_at(n, S_TARGET) + i] = np.float64(actions[first + i, n]) * unit[n]
+            plan_block(block, sheet, rules, caps, settings, LANES)
+        if stages >= 3:
+            open_bar(block, row, tape, clock, rules, settings, None, sheet, LANES)
+        if stages >= 4:
+            trigger_stops(block, sheet, row, rules, None)
+            liquidate(block, sheet, row, rules, settings, None, LANES)
+        if stages >= 5:
+            close_bar(block, sheet, rules, settings, LANES)
+        if stages >= 6:
+            reward_block(work, parameters, weights, rewards[first : first + LANES], LANES)
+        if stages >= 7:
+            see_block(block, sheet, rules, work[:TRACE], seen)
+        if stages >= 8:
+            write_block(values, first, LANES, rows, tape, features, 1, seen)
+        copy_numbers(work[:BOOK], books[b])
+        copy_numbers(work[BOOK + ACCOUNT :], blocks[b])
 
 
 def profile(market: Market, accounts: int, steps: int, seeds: SeedTree) -> dict[str, float]:
     """Median nanoseconds per account and step: of the stages, of their sum, of the fused step
     without and with what the ends of episodes cost.
     """
-    stages = _stages(market, accounts, steps, seeds)
-    table = {
-        "plan: targets, limits, lots": stages["plan"],
-        "fill: financing, marks, orders": stages["fill"],
-        "stops and liquidation": stages["stops"],
-        "mark at close and outcome": stages["desk"] - stages["fill"] - stages["stops"],
-        "reward": stages["reward"],
-        "observation: features copied": stages["copy"],
-        "observation: the rest": stages["observe"] - stages["copy"],
-    }
+    table = _stages(market, accounts, steps // len(STAGES), seeds)
     table["sum of the stages"] = sum(table.values())
     step, ends = _fused(market, accounts, steps, seeds)
     table["MarketEnv.step, no episode ending"] = step
@@ -166,41 +112,40 @@ def profile(market: Market, accounts: int, steps: int, seeds: SeedTree) -> dict[
 def _stages(market: Market, accounts: int, steps: int, seeds: SeedTree) -> dict[str, float]:
     env = market.env(accounts, seeds)
     env.reset()
-    simulator = env.simulator
-    account, row, tape = simulator.account, simulator.row, simulator.tape.prices
-    rules, settings, clock = simulator.rules_matrix, simulator.settings, simulator.tape.clock
-    outcomes, states, features = simulator.outcomes, env.reward_state, env.features
-    parameters, weights = env.reward.parameter_vector(), env.reward.weight_vector()
-    trace, wanted = np.zeros((accounts, TERMS)), np.zeros(len(env.unit))
-    fills, copy = np.zeros((0, len(oc.FILL_COLUMNS))), account.copy()
-    copied, values, window = np.zeros_like(env.observations), env.observations, 1
-    spent: dict[str, list[int]] = defaultdict(list)
-
-    def timed(name: str, stage: Callable[..., None], *arguments: object) -> None:
-        start = time.perf_counter_ns()
-        stage(0, *arguments)
-        middle = time.perf_counter_ns()
-        stage(accounts, *arguments)
-        spent[name].append(time.perf_counter_ns() - middle - (middle - start))
-
+    stagger(env, seeds)
+    simulator, tape = env.simulator, env.simulator.tape
+    changing = (simulator.blocks, env._books, simulator.rows)
+    spent: dict[int, list[int]] = defaultdict(list)
     for actions in random_actions(env, steps, seeds):
-        timed(
-            "plan", plan_stage, actions, env.unit, account, rules, simulator.caps, settings, wanted
-        )
-        row += 1
-        np.copyto(copy, account)
-        timed("fill", fill_stage, copy, row, tape, clock, rules, fills)
-        timed("stops", stop_stage, copy, row, tape, rules, settings, fills)
-        timed("desk", desk_stage, account, row, tape, clock, rules, settings, outcomes, fills)
-        timed("reward", reward_stage, states, outcomes, parameters, weights, trace, env.rewards)
-        timed("copy", copy_stage, copied, row, features)
-        known = (features, window, tape, rules, outcomes, states)
-        timed("observe", observe_stage, values, account, row, *known)
-        ruined = outcomes[:, oc.STATUS] == oc.STATUS_BANKRUPT
-        for e in np.flatnonzero((row >= simulator.end) | ruined):
-            simulator.start_episode(int(e))
-            start_reward(states[e])
-    return {name: float(np.median(times)) / accounts for name, times in spent.items()}
+        before = [array.copy() for array in changing]
+        for stages in range(1, len(STAGES) + 1):
+            start = time.perf_counter_ns()
+            cut_step(
+                stages,
+                len(env.unit),
+                actions,
+                env.unit,
+                *changing,
+                tape.prices,
+                tape.clock,
+                env.features,
+                simulator.rules_matrix,
+                simulator.caps,
+                simulator.settings,
+                env._parameters,
+                env._weights,
+                env.rewards,
+                env.observations,
+                env._block,
+                env._sheet,
+                env._seen,
+            )
+            spent[stages].append(time.perf_counter_ns() - start)
+            for array, kept in zip(changing, before, strict=True):
+                np.copyto(array, kept)
+        env.step(actions)
+    medians = [0.0] + [float(np.median(spent[k])) / accounts for k in sorted(spent)]
+    return dict(zip(STAGES, np.diff(medians).tolist(), strict=True))
 
 
 def _fused(market: Market, accounts: int, steps: int, seeds: SeedTree) -> tuple[float, float]:
@@ -214,7 +159,7 @@ def _fused(market: Market, accounts: int, steps: int, seeds: SeedTree) -> tuple[
         start = time.perf_counter_ns()
         ended = env.step(actions)
         took = time.perf_counter_ns() - start
-        if ended:
+        if len(ended):
             busy.append((took, len(ended)))
         else:
             quiet.append(took)

@@ -42,7 +42,7 @@ from worlds import (
 from mtquant.core.seeding import SeedTree
 from mtquant.envs.market_env import MarketEnv
 
-ACCOUNTS = (1, 8, 64, 512, 4096)
+ACCOUNTS = (1, 8, 64, 512, 2048, 4096)
 INSTRUMENTS = (1, 8)
 PROFILED_ACCOUNTS = 512
 LEVERAGE = 25.0  # of the stress rows: more than a margin of 5 % allows
@@ -308,7 +308,7 @@ def show_profile(effort: Effort, seeds: SeedTree) -> dict[str, dict[str, float]]
     columns = {}
     for n in INSTRUMENTS:
         market = make_market(n, DAY_ROWS, DAY_SECONDS, seeds)
-        profile(market, PROFILED_ACCOUNTS, 3, seeds)  # compiles
+        profile(market, PROFILED_ACCOUNTS, 16, seeds)  # compiles
         columns[str(n)] = profile(market, PROFILED_ACCOUNTS, effort.profile_steps, seeds)
     table = Table(title=f"Where the time goes: ns per account-step, {PROFILED_ACCOUNTS} accounts")
     table.add_column("stage")
