@@ -63,7 +63,8 @@ class RiskTable:
         rows: float64 [T, 2 N + 2, N]: per bar the one-day deviations (infinite where unknown), the
             eigenvalues of the covariance, the correlations [N, N], and the eigenvectors as rows
             [N, N]. Row t uses bars closed at or before stamp t.
-        scenarios: float64 [D, N], one-day simple returns, 0 where unknown.
+        scenarios: float64 [N, D], one-day simple returns, 0 where unknown; what
+            `mtquant.risk.tail.limit_tail` reads.
         window: int64 [T, 2], first and last (exclusive) scenario that row t may use; empty while
             there are fewer than `LEAST_DAYS`.
         rows_per_day: Rows of the panel in one trading day.
@@ -118,7 +119,7 @@ def risk_table(
             deviation = np.where(np.isfinite(deviation), own, np.inf)
     return RiskTable(
         rows=risk_rows(covariance, deviation),
-        scenarios=np.nan_to_num(scenarios, nan=0.0),
+        scenarios=np.ascontiguousarray(np.nan_to_num(scenarios, nan=0.0).T),
         window=window,
         rows_per_day=per_day,
     )

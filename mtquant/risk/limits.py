@@ -40,7 +40,6 @@ from mtquant.core.outcome import (
     LIMIT_NAME,
     LIMIT_NET,
     LIMIT_SECTOR,
-    LIMIT_UNKNOWN,
     LIMIT_VAR,
     LIMIT_VOLATILITY,
 )
@@ -348,7 +347,7 @@ def usage(
 def limit_exposures(
     wanted: Float, allowed: Float, caps: Float, gross_cap: float, project: bool
 ) -> int:
-    """Name and gross caps alone: writes the exposures that they allow and returns which were broken.
+    """Name and gross caps alone: writes what they allow and returns which were broken.
 
     Args:
         wanted, allowed, caps: float64 [N]; the result goes to `allowed`.

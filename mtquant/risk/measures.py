@@ -47,7 +47,9 @@ def one_day(value: float, rows_per_day: float) -> float:
 
 
 def decay_per_bar(rows_per_day: float, daily_decay: float = DAILY_DECAY) -> float:
-    """Decay of an exponentially weighted average whose memory, in days, is that of `daily_decay`."""
+    """Decay per bar of an exponentially weighted average that remembers as many days as one with
+    `daily_decay` a day.
+    """
     return float(daily_decay ** (1.0 / rows_per_day))
 
 
@@ -161,7 +163,7 @@ def beyond(count: int, share: float) -> int:
     """Number of observations that lie beyond the quantile: floor(share x count), but 0.05 x 100 is
     5 whatever the last bit says.
     """
-    return int(math.floor(share * count * (1.0 + 1e-12)))
+    return math.floor(share * count * (1.0 + 1e-12))
 
 
 @kernel

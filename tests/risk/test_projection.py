@@ -112,7 +112,7 @@ def nearest(book: Book) -> np.ndarray:
         root = np.linalg.cholesky(book.covariance)
         rules.append(cp.norm2(root.T @ w / deviation) <= 1.0)
     problem = cp.Problem(cp.Minimize(cp.sum_squares(w - book.wanted)), rules)
-    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
+    problem.solve(solver=cp.CLARABEL)
     return w.value
 
 
@@ -123,8 +123,12 @@ def test_the_projection_equals_a_general_solver():
         book = random_book(generator)
         allowed, binding = book.limited()
         together += bin(binding).count("1") > 2
-        # 2e-6: what Clarabel reaches when asked for 1e-10.
-        np.testing.assert_allclose(allowed, nearest(book), atol=2e-6)
+        solved = nearest(book)
+        # Clarabel stops at a gap of 1e-8 of the squared distance, so its books are good to 1e-4;
+        # distances, which are flat at the nearest book, to 1e-5. Ours are the shorter ones.
+        np.testing.assert_allclose(allowed, solved, atol=1e-4)
+        distance = np.linalg.norm(solved - book.wanted)
+        assert np.linalg.norm(allowed - book.wanted) <= distance + 1e-5
     assert together > 50  # the sample is not of easy cases
 
 
