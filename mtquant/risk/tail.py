@@ -23,9 +23,7 @@ TAIL_SHARE = 1.0 - CONFIDENCE
 
 
 @kernel
-def book_losses(
-    exposures: Float, scenarios: Float, first: int, last: int, losses: Float
-) -> None:
+def book_losses(exposures: Float, scenarios: Float, first: int, last: int, losses: Float) -> None:
     """What a book would have lost on each day of a window.
 
     Args:

@@ -112,7 +112,7 @@ def test_reducing_allows_only_trades_that_reduce(wanted, held):
     allowed = g.guarded(wanted, held, g.GUARD_REDUCING)
     assert abs(allowed) <= abs(held)
     assert allowed * held >= 0.0
-    if wanted * held >= 0.0 and abs(wanted) <= abs(held):
+    if min(0.0, held) <= wanted <= max(0.0, held):
         assert allowed == wanted
 
 
