@@ -242,7 +242,7 @@ def _run(state: Float, close: Float, tradable: Flags, rows_per_day: float) -> tu
 
 
 def _complete(known: Flags, window: NDArray[np.int64]) -> Flags:
-    """Whether each instrument has every scenario of each row's window, and enough of them [T, N]."""
+    """Whether each instrument has all scenarios of each row's window, and enough of them [T, N]."""
     counts = np.zeros((len(known) + 1, known.shape[1]), dtype=np.int64)
     np.cumsum(known, axis=0, out=counts[1:])
     first, last = window.T

@@ -20,7 +20,7 @@ Kernels read plain arrays; what does not apply is infinite:
     caps, sector_of, sector_caps   float64 [N], int64 [N], float64 [S], S <= N
     bounds                         float64 [BOUND_COLUMNS]
     risk                           float64 [2 N + 2, N], one row of `mtquant.risk.dependence`
-    scratch                        float64 [SCRATCH_ROWS, N], overwritten
+    scratch                        `new_scratch(N)`, overwritten
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ BOUND_COLUMNS = 6
 # rows. What the quick answer needs lies in the first cache lines.
 RISK_DEVIATION, RISK_EIGENVALUE, RISK_CORRELATION = range(3)
 
-SCRATCH_ROWS = 8
+SCRATCH_ROWS = 16  # vectors; a system of equations lies behind them
 (
     X_CAPS,
     X_TARGET,
@@ -72,6 +72,14 @@ SCRATCH_ROWS = 8
     X_PULL_BALL,
     X_PULL_SLABS,
     X_PULL_ELLIPSOID,
+    X_TRIAL,
+    X_SIDE,
+    X_FREE,
+    X_ACTIVE,
+    X_ON_BOOK,
+    X_ON_SECTORS,
+    X_ON_NAMES,
+    X_SLOPE,
 ) = range(SCRATCH_ROWS)
 ROUNDING = 1e-12  # relative: a limit is held when it is held to this
 
@@ -129,7 +137,8 @@ class LimitSet:
 
 def new_scratch(n_instruments: int) -> Float:
     """Working space of `mtquant.risk.projection.limit_book`, one per account or thread."""
-    return np.zeros((SCRATCH_ROWS, n_instruments))
+    # The system has at most 2 N + 1 rows of 2 N + 2 numbers.
+    return np.zeros((SCRATCH_ROWS + 4 * n_instruments + 8, n_instruments))
 
 
 @kernel

@@ -116,10 +116,11 @@ def nearest(book: Book) -> np.ndarray:
     return w.value
 
 
-def test_the_projection_equals_a_general_solver():
+@pytest.mark.parametrize("count", [200, pytest.param(4_000, marks=pytest.mark.slow)])
+def test_the_projection_equals_a_general_solver(count):
     generator = np.random.default_rng(20_240_601)
     together = 0
-    for _ in range(250):
+    for _ in range(count):
         book = random_book(generator)
         allowed, binding = book.limited()
         together += bin(binding).count("1") > 2
@@ -129,7 +130,7 @@ def test_the_projection_equals_a_general_solver():
         np.testing.assert_allclose(allowed, solved, atol=1e-4)
         distance = np.linalg.norm(solved - book.wanted)
         assert np.linalg.norm(allowed - book.wanted) <= distance + 1e-5
-    assert together > 50  # the sample is not of easy cases
+    assert together > count / 5  # the sample is not of easy cases
 
 
 def plain(wanted, **limits) -> Book:
