@@ -297,24 +297,29 @@ def _revise_names(
     sector_of: Int,
     n_sectors: int,
     risk: Float,
-    radius: float,
+    bounds: Float,
     mu: float,
     n_free: int,
     n_active: int,
     scratch: Float,
 ) -> bool:
-    """Stops names that passed 0 or their caps and frees those that are pulled away; whether any."""
+    """Stops names that passed 0 or their caps there and frees those that are pulled away; whether
+    any.
+    """
     book, side, active = scratch[X_TRIAL], scratch[X_SIDE], scratch[X_ACTIVE]
+    radius = min(bounds[BOUND_VAR], bounds[BOUND_VOLATILITY])
     changed = False
     for n in range(book.shape[0]):
         if caps[n] == 0.0:
             continue
         if abs(side[n]) == 1.0:
             if book[n] * side[n] < 0.0:
-                side[n] = 0.0
+                side[n] = book[n] = 0.0
+                changed = True
             elif abs(book[n]) > caps[n] * (1.0 + SLACK):
+                book[n] = side[n] * caps[n]
                 side[n] *= 2.0
-            changed = changed or abs(side[n]) != 1.0
+                changed = True
             continue
         # The force on a name that stands still, without what a gross or sector cap takes off.
         pull = wanted[n] - book[n]
@@ -362,7 +367,7 @@ def settle(
     n_instruments, n_sectors = wanted.shape[0], sector_caps.shape[0]
     width = 2 * n_instruments + 2
     system = scratch[SCRATCH_ROWS:].reshape(-1)[: (width - 1) * width].reshape((width - 1, width))
-    book, side, free = scratch[X_TRIAL], scratch[X_SIDE], scratch[X_FREE]
+    book, free = scratch[X_TRIAL], scratch[X_FREE]
     radius = min(bounds[BOUND_VAR], bounds[BOUND_VOLATILITY])
     _guess(caps, sector_of, sector_caps, bounds, net_pull, scratch)
     curved = multiplier > 0.0
@@ -397,7 +402,7 @@ def settle(
         changed = _revise_limits(
             system, size, sector_of, sector_caps, bounds, risk, n_free, n_active, scratch
         )
-        if _revise_names(
+        changed |= _revise_names(
             system,
             size,
             wanted,
@@ -405,18 +410,12 @@ def settle(
             sector_of,
             n_sectors,
             risk,
-            radius,
+            bounds,
             mu,
             n_free,
             n_active,
             scratch,
-        ):
-            changed = True
-            for n in range(n_instruments):
-                if side[n] == 0.0:
-                    book[n] = 0.0
-                elif abs(side[n]) == 2.0:
-                    book[n] = 0.5 * side[n] * caps[n]
+        )
         if curved and mu < 0.0:
             curved, changed, mu = False, True, 0.0
         elif not curved and radius < math.inf:
