@@ -71,12 +71,27 @@ def kernel(function: Function) -> Function:
     reference counts were most of the time of a step), and a kernel that allocates does not compile.
     The plain Python function stays reachable as ``.py_func`` for the twin tests.
     """
+    return _compiled(function, inline=True)
+
+
+def cold_kernel(function: Function) -> Function:
+    """A kernel that its callers call instead of taking it in: for long code that seldom runs, which
+    would cost every caller its compile time.
+    """
+    return _compiled(function, inline=False)
+
+
+def _compiled(function: Function, inline: bool) -> Function:
     folder = cache_folder()
     previous = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder) if folder else ""
     try:
         return numba.njit(
-            cache=folder is not None, error_model="numpy", nogil=True, _nrt=False, forceinline=True
+            cache=folder is not None,
+            error_model="numpy",
+            nogil=True,
+            _nrt=False,
+            forceinline=inline,
         )(function)
     finally:
         numba.config.CACHE_DIR = previous

@@ -75,12 +75,16 @@ class EnvironmentConfig(Section):
             none.
         max_position_size: Largest absolute exposure per instrument, in units of equity.
         max_gross_exposure: Largest sum of absolute exposures, in units of equity.
-        max_portfolio_var: Largest one-day 95 % value at risk, in units of equity (read and checked,
-            not enforced yet).
-        max_correlation_exposure: Largest correlation-weighted exposure, in units of equity (read
-            and checked, not enforced yet).
-        max_sector_allocation: Largest sum of absolute exposures per sector, in units of equity
-            (read and checked, not enforced yet).
+        max_net_exposure: Largest absolute sum of exposures, in units of equity; null for none.
+        max_portfolio_var: Largest one-day 95 % value at risk, in units of equity.
+        var_method: How it is measured: ``"ewma"`` (RiskMetrics covariance), ``"parametric"``
+            (shrunk covariance of the last 250 days), ``"historical"`` or ``"cornish_fisher"`` (the
+            book's returns over those days).
+        max_volatility: Largest yearly volatility of the book, as a fraction; null for none.
+        max_correlation_exposure: Largest correlation-weighted exposure, in units of equity.
+        max_sector_allocation: Largest sum of absolute exposures per sector, in units of equity.
+        max_turnover: Largest sum of trades per decision that add to positions, in units of equity;
+            null for none.
         limit_method: ``"project"`` takes the nearest allowed targets, ``"scale"`` shrinks all by
             one factor.
         maintenance_margin_frac: Positions are liquidated when equity falls below this share of the
@@ -102,9 +106,13 @@ class EnvironmentConfig(Section):
     take_profit_pct: PositiveFloat | None = None
     max_position_size: PositiveFloat = 0.1
     max_gross_exposure: PositiveFloat = 1.0
+    max_net_exposure: PositiveFloat | None = None
     max_portfolio_var: PositiveFloat = 0.02
+    var_method: Literal["ewma", "parametric", "historical", "cornish_fisher"] = "ewma"
+    max_volatility: PositiveFloat | None = None
     max_correlation_exposure: PositiveFloat = 0.7
     max_sector_allocation: PositiveFloat = 0.4
+    max_turnover: PositiveFloat | None = None
     limit_method: Literal["project", "scale"] = "project"
     maintenance_margin_frac: Fraction = 0.5
     bankruptcy_equity_frac: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
@@ -120,6 +128,45 @@ class EnvironmentConfig(Section):
                 [low, high],
                 f"Write [{high}, {low}].",
             )
+        return self
+
+
+class GuardConfig(Section):
+    """When trading is reduced or halted (`docs/risk.md`); null switches a rule off.
+
+    Attributes:
+        reduce_drawdown_frac: Fall from the peak of equity from which on positions may only shrink.
+        halt_drawdown_frac: The same, from which on nothing trades until a person resets the guard.
+        reduce_daily_loss_frac: Loss since the last close of the day before (UTC) from which on
+            positions may only shrink.
+        halt_daily_loss_frac: The same, from which on nothing trades until a reset.
+        max_var_exceedances: Bars in a row with a loss beyond the value at risk from which on
+            positions may only shrink.
+        max_data_age_bars: Age of the newest bar, in bar lengths, beyond which positions may only
+            shrink.
+        recover_frac: A rule that reduced lets go below this share of its limit.
+    """
+
+    reduce_drawdown_frac: Fraction | None = None
+    halt_drawdown_frac: Fraction | None = None
+    reduce_daily_loss_frac: Fraction | None = None
+    halt_daily_loss_frac: Fraction | None = None
+    max_var_exceedances: PositiveInt | None = None
+    max_data_age_bars: PositiveFloat | None = None
+    recover_frac: Fraction = 0.5
+
+    @model_validator(mode="after")
+    def _reducing_comes_first(self) -> Self:
+        for name in ("drawdown", "daily_loss"):
+            reduce = getattr(self, f"reduce_{name}_frac")
+            halt = getattr(self, f"halt_{name}_frac")
+            if reduce is not None and halt is not None and reduce > halt:
+                raise ConfigError(
+                    f"guard.reduce_{name}_frac",
+                    f"must not be above guard.halt_{name}_frac, which would come first",
+                    [reduce, halt],
+                    "Lower it, or leave it null.",
+                )
         return self
 
 
@@ -299,6 +346,7 @@ class Config(Section):
 
     training: TrainingConfig = TrainingConfig()
     environment: EnvironmentConfig = EnvironmentConfig()
+    guard: GuardConfig = GuardConfig()
     reward: RewardConfig = RewardConfig()
     data: DataConfig = DataConfig()
     features: FeaturesConfig = FeaturesConfig()

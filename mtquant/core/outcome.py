@@ -76,7 +76,26 @@ STATUS_TEXTS = {STATUS_ACTIVE: "active", STATUS_BANKRUPT: "bankrupt: equity fell
 
 LIMIT_NAME = 1
 LIMIT_GROSS = 2
-LIMIT_TEXTS = {LIMIT_NAME: "name cap", LIMIT_GROSS: "gross cap"}
+LIMIT_NET = 4
+LIMIT_SECTOR = 8
+LIMIT_CORRELATION = 16
+LIMIT_VAR = 32
+LIMIT_VOLATILITY = 64
+LIMIT_TURNOVER = 128
+LIMIT_UNKNOWN = 256
+LIMIT_GUARD = 512
+LIMIT_TEXTS = {
+    LIMIT_NAME: "name cap",
+    LIMIT_GROSS: "gross cap",
+    LIMIT_NET: "net cap",
+    LIMIT_SECTOR: "sector cap",
+    LIMIT_CORRELATION: "correlation exposure",
+    LIMIT_VAR: "portfolio value at risk",
+    LIMIT_VOLATILITY: "portfolio volatility",
+    LIMIT_TURNOVER: "turnover cap",
+    LIMIT_UNKNOWN: "risk of an instrument unknown: no exposure",
+    LIMIT_GUARD: "guard: only trades that reduce, or none",
+}
 
 # A fill, float64 [len(FILL_COLUMNS)]. quantity is signed units of the instrument; 0 means refused,
 # and `reason` says why.

@@ -46,7 +46,9 @@ def test_monthly_returns_multiply_to_the_total() -> None:
 def test_limits_are_counted_bit_by_bit() -> None:
     ledger = ledger_from_returns([0.0] * 4)
     ledger.outcomes[:, oc.BINDING] = [0, oc.LIMIT_NAME, oc.LIMIT_NAME | oc.LIMIT_GROSS, 0]
-    assert list(t.limits_table(ledger)["share of bars"]) == ["50.0 %", "25.0 %"]
+    shares = t.limits_table(ledger)["share of bars"]
+    assert list(shares.index) == list(oc.LIMIT_TEXTS.values())
+    assert list(shares) == ["50.0 %", "25.0 %"] + ["0.0 %"] * (len(oc.LIMIT_TEXTS) - 2)
 
 
 def test_refusals_are_counted_by_reason() -> None:
