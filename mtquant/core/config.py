@@ -107,11 +107,11 @@ class EnvironmentConfig(Section):
     max_position_size: PositiveFloat = 0.1
     max_gross_exposure: PositiveFloat = 1.0
     max_net_exposure: PositiveFloat | None = None
-    max_portfolio_var: PositiveFloat = 0.02
+    max_portfolio_var: PositiveFloat | None = 0.02
     var_method: Literal["ewma", "parametric", "historical", "cornish_fisher"] = "ewma"
     max_volatility: PositiveFloat | None = None
-    max_correlation_exposure: PositiveFloat = 0.7
-    max_sector_allocation: PositiveFloat = 0.4
+    max_correlation_exposure: PositiveFloat | None = 0.7
+    max_sector_allocation: PositiveFloat | None = 0.4
     max_turnover: PositiveFloat | None = None
     limit_method: Literal["project", "scale"] = "project"
     maintenance_margin_frac: Fraction = 0.5

@@ -30,7 +30,7 @@ from mtquant.market.account import (
 )
 from mtquant.market.desk import desk_bar
 from mtquant.market.observation import see_block, write_observation
-from mtquant.market.planning import plan_block
+from mtquant.market.planning import Limits, plan_block
 from mtquant.market.rules import RULE_COLUMNS
 from mtquant.market.tape import CLOCK_COLUMNS, S_TARGET, TAPE_COLUMNS, load_bars, sheet_at
 from mtquant.rewards.compose import STATES, TERMS, start_reward, step_reward
@@ -137,8 +137,8 @@ def _step_all(
     features: Float32,
     window: int,
     rules: Float,
-    caps: Float,
     settings: Float,
+    limits: Limits,
     parameters: Float,
     weights: Float,
     rewards: Float32,
@@ -173,7 +173,7 @@ def _step_all(
         for n in range(n_instruments):
             for i in range(live):
                 sheet[sheet_at(n, S_TARGET) + i] = np.float64(actions[first + i, n]) * unit[n]
-        plan_block(block, sheet, rules, caps, settings, live)
+        plan_block(block, sheet, rows, rules, settings, limits, live)
         for i in range(live):
             rows[i] += 1
         desk_bar(block, rows, tape, clock, rules, settings, fills, sheet, live)

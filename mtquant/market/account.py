@@ -50,9 +50,11 @@ Float = NDArray[np.float64]
     W_SUM,  # over instruments, of whatever an event adds up
     W_RATIO,  # floored equity / equity before
     W_MARGIN,  # used margin
-) = range(0, 12 * LANES, LANES)
+    W_NET,
+    W_TOGETHER,  # risk of the book if all instruments moved together
+) = range(0, 14 * LANES, LANES)
 
-OUTCOME = 12 * LANES
+OUTCOME = 14 * LANES
 ACCOUNT = OUTCOME + len(oc.OUTCOME_COLUMNS) * LANES
 (
     O_EQUITY_BEFORE,

@@ -70,7 +70,7 @@ from mtquant.market.account import (
 )
 from mtquant.market.execution import charge_financing, fill_orders, liquidate, trigger_stops
 from mtquant.market.ledger import Ledger
-from mtquant.market.planning import plan_block
+from mtquant.market.planning import limit_arrays, plan_block
 from mtquant.market.rules import (
     R_MULTIPLIER,
     S_BANKRUPTCY,
@@ -292,7 +292,7 @@ class Desk:
         self.row = start_row
         self.initial_equity = rules.initial_equity if initial_equity is None else initial_equity
         self.rules_matrix = rules.matrix(tape.own_rate)
-        self.caps = rules.caps()
+        self.limits = limit_arrays(rules, tape)
         self.settings = rules.settings()
         n = len(tape.symbols)
         self.block = np.zeros(block_size(n))
@@ -328,7 +328,7 @@ class Desk:
         Raises:
             PolicyError: The shape is wrong. Values are the limits' business, not an error.
         """
-        shape = self.caps.shape
+        shape = (len(self.tape.symbols),)
         if np.shape(targets) != shape:
             raise PolicyError(
                 "targets",
@@ -337,7 +337,16 @@ class Desk:
                 "Give one exposure per instrument.",
             )
         self.noted(S_TARGET)[:] = targets
-        plan_block(self.block, self.sheet, self.rules_matrix, self.caps, self.settings, 1)
+        self._rows[0] = self.row
+        plan_block(
+            self.block,
+            self.sheet,
+            self._rows,
+            self.rules_matrix,
+            self.settings,
+            self.limits,
+            1,
+        )
 
     def advance(self) -> Float:
         """Lives through the next bar and returns its Outcome, float64 [len(OUTCOME_COLUMNS)]."""

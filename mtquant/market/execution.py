@@ -113,6 +113,7 @@ def _fill_order(
     i: int,
     n: int,
     sheet: Float,
+    taken: bool,
     exact: bool,
     rule: Rule,
     rules: Float,
@@ -123,11 +124,13 @@ def _fill_order(
     refused.
 
     Args:
+        taken: Whether it is this order's turn; nothing happens else.
         exact: Whether the margin has to be looked at.
     """
-    order = sheet[sheet_at(n, S_QUEUED) + i]
+    queued = sheet[sheet_at(n, S_QUEUED) + i]
+    order = choose(taken, queued, 0.0)
     tradable = sheet[sheet_at(n, T_TRADABLE) + i] > 0.0
-    sheet[sheet_at(n, S_QUEUED) + i] = 0.0
+    sheet[sheet_at(n, S_QUEUED) + i] = choose(taken, 0.0, queued)
     mid, rate = block[at(n, B_MARK) + i], block[at(n, B_RATE) + i]
     priced = (mid > 0.0) & (rate > 0.0)  # also false for NaN
     done = choose(tradable & priced, order, 0.0)
@@ -175,10 +178,8 @@ def _find_ample(block: Float, sheet: Float, rules: Float) -> None:
 def fill_orders(
     block: Float, sheet: Float, rows: Rows, rules: Float, fills: Float | None, live: int
 ) -> None:
-    """Fills every queued order at the last known mids.
-
-    Where margin may be short, orders that only reduce go first and then the others, each against
-    the margin that is left; elsewhere the order among them makes no difference.
+    """Fills every queued order at the last known mids: first those that only reduce, then the
+    others. Where margin may be short, each is held against the margin that is left.
 
     Args:
         block: float64, flat (`account.py`); the caller has set the marks.
@@ -192,10 +193,14 @@ def fill_orders(
     for i in range(live):
         if not block[W_SUM + i] < 0.0:
             _fill_in_turn(block, i, sheet, rows[i], rules, fills)
-    for n in range(count_of(rules)):
-        rule = rule_of(rules, n)
-        for i in range(lanes_of(block)):
-            _fill_order(block, i, n, sheet, False, rule, rules, fills, rows[i])
+    alone = count_of(rules) == 1  # one instrument needs no order among its orders
+    for raising in range(1 if alone else 2):
+        for n in range(count_of(rules)):
+            rule = rule_of(rules, n)
+            for i in range(lanes_of(block)):
+                raises = _raises(block, i, n, sheet[sheet_at(n, S_QUEUED) + i])
+                taken = alone | (raises == (raising == 1))
+                _fill_order(block, i, n, sheet, taken, False, rule, rules, fills, rows[i])
 
 
 @kernel
@@ -208,7 +213,7 @@ def _fill_in_turn(
             order = sheet[sheet_at(n, S_QUEUED) + i]
             if order != 0.0 and _raises(block, i, n, order) == (raising == 1):
                 rule = rule_of(rules, n)
-                _fill_order(block, i, n, sheet, True, rule, rules, fills, row)
+                _fill_order(block, i, n, sheet, True, True, rule, rules, fills, row)
 
 
 @kernel

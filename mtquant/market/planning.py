@@ -10,37 +10,62 @@ from numpy.typing import NDArray
 
 from mtquant.core.compiled import kernel
 from mtquant.core.lanes import choose, lanes_of
-from mtquant.core.outcome import LIMIT_GROSS, LIMIT_NAME
+from mtquant.core.outcome import LIMIT_NAME
 from mtquant.market.account import (
     A_EQUITY,
     B_MARK,
     B_POSITION,
     B_RATE,
     BAR_BINDING,
+    W_NET,
     W_SUM,
+    W_TOGETHER,
     at,
     value_of,
 )
 from mtquant.market.rules import (
+    MOST_INSTRUMENTS,
     R_LOT,
     R_MULTIPLIER,
-    S_GROSS_CAP,
+    S_CORNISH_FISHER,
     S_PROJECT,
+    S_TAIL_VAR,
     Rule,
+    Rules,
     count_of,
     rule_of,
 )
 from mtquant.market.tape import (
+    S_DEVIATION,
+    S_HELD,
     S_PLANNED,
     S_QUEUED,
+    S_SECTOR,
     S_TARGET,
     S_WANTED,
     SHEET_SIZE,
+    Tape,
     sheet_at,
 )
-from mtquant.risk.limits import limit_gross
+from mtquant.risk.dependence import WINDOW_DAYS, RiskTable
+from mtquant.risk.limits import (
+    BOUND_CORRELATION,
+    BOUND_GROSS,
+    BOUND_NET,
+    BOUND_TURNOVER,
+    BOUND_VAR,
+    BOUND_VOLATILITY,
+    RISK_DEVIATION,
+    new_scratch,
+)
+from mtquant.risk.projection import limit_book
+from mtquant.risk.tail import limit_tail
 
 Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+# caps, sector_of, sector_caps, bounds, risk, scenarios, window, scratch, tail scratch: see
+# `risk/limits.py`, `risk/dependence.py` and `risk/tail.py`.
+Limits = tuple[Float, Int, Float, Float, Float, Float, Int, Float, Float]
 LOT_TOLERANCE = 1e-9  # in lots: a quantity this close below a lot boundary counts as being on it
 HOLD_TOLERANCE = (
     1e-9  # in units of equity: a limit has to move a held exposure by more to cause an order
@@ -48,12 +73,17 @@ HOLD_TOLERANCE = (
 
 
 @kernel
+def _held(block: Float, i: int, n: int, rule: Rule) -> float:
+    """Q m p r / equity at the last known mid, rate and equity; 0 when flat."""
+    held = value_of(block, i, n, rule[R_MULTIPLIER]) / block[A_EQUITY + i]
+    return choose(block[at(n, B_POSITION) + i] != 0.0, held, 0.0)
+
+
+@kernel
 def _want(block: Float, sheet: Float, i: int, n: int, rule: Rule) -> float:
     """The exposure asked for; the held one, Q m p r / equity, where the policy asked for none."""
-    held = value_of(block, i, n, rule[R_MULTIPLIER]) / block[A_EQUITY + i]
-    held = choose(block[at(n, B_POSITION) + i] != 0.0, held, 0.0)
     target = sheet[sheet_at(n, S_TARGET) + i]
-    return choose(math.isfinite(target), target, held)
+    return choose(math.isfinite(target), target, _held(block, i, n, rule))
 
 
 @kernel
@@ -72,40 +102,145 @@ def _queue_order(block: Float, sheet: Float, i: int, n: int, rule: Rule) -> None
 
 
 @kernel
+def _clip(block: Float, sheet: Float, rules: Float, caps: Float, sector_of: Int) -> None:
+    """Wanted and clipped exposures, and what the limits look at first: gross, net, gross by sector,
+    and the risk if all instruments moved together.
+    """
+    for i in range(lanes_of(block)):
+        block[W_SUM + i] = 0.0
+        block[W_NET + i] = 0.0
+        block[W_TOGETHER + i] = 0.0
+        block[BAR_BINDING + i] = 0.0
+    for n in range(count_of(rules)):
+        for i in range(lanes_of(block)):
+            sheet[sheet_at(n, S_SECTOR) + i] = 0.0
+    for n in range(count_of(rules)):
+        rule, cap = rule_of(rules, n), caps[n]
+        sector = min(max(sector_of[n], 0), n)
+        for i in range(lanes_of(block)):
+            asked = _want(block, sheet, i, n, rule)
+            allowed = min(max(asked, -cap), cap)
+            size = abs(allowed)
+            risk = size * sheet[sheet_at(n, S_DEVIATION) + i]
+            sheet[sheet_at(n, S_WANTED) + i] = asked
+            sheet[sheet_at(n, S_PLANNED) + i] = allowed
+            sheet[sheet_at(sector, S_SECTOR) + i] += size
+            block[W_SUM + i] += size
+            block[W_NET + i] += allowed
+            block[W_TOGETHER + i] += choose(size > 0.0, risk, 0.0)
+            binding = block[BAR_BINDING + i]
+            block[BAR_BINDING + i] = choose(abs(asked) > cap, float(LIMIT_NAME), binding)
+
+
+@kernel
+def _find_bound(block: Float, sheet: Float, sector_caps: Float, bounds: Float) -> None:
+    """Finds the accounts whose clipped books may break a limit: W_SUM becomes 1, else 0.
+
+    No book is riskier than if all instruments moved together, and no correlation exposure is larger
+    than the gross one, so most books need no look at correlations.
+    """
+    gross = min(bounds[BOUND_GROSS], bounds[BOUND_CORRELATION])
+    deviation = min(bounds[BOUND_VAR], bounds[BOUND_VOLATILITY])
+    net, turnover = bounds[BOUND_NET], bounds[BOUND_TURNOVER]
+    for i in range(lanes_of(block)):
+        inside = (block[W_SUM + i] <= gross) & (block[W_TOGETHER + i] <= deviation)
+        inside &= (abs(block[W_NET + i]) <= net) & (turnover == np.inf)
+        block[W_SUM + i] = choose(inside, 0.0, 1.0)
+    for s in range(min(sector_caps.shape[0], MOST_INSTRUMENTS)):
+        cap = sector_caps[s]
+        for i in range(lanes_of(block)):
+            over = sheet[sheet_at(s, S_SECTOR) + i] > cap
+            block[W_SUM + i] = choose(over, 1.0, block[W_SUM + i])
+
+
+@kernel
+def _limit_one(
+    block: Float, sheet: Float, i: int, row: int, rules: Float, settings: Float, limits: Limits
+) -> None:
+    """The exact limits for one account."""
+    caps, sector_of, sector_caps, bounds, risk, _, _, scratch, _ = limits
+    wanted = sheet[sheet_at(0, S_WANTED) + i :: SHEET_SIZE]
+    planned = sheet[sheet_at(0, S_PLANNED) + i :: SHEET_SIZE]
+    held = sheet[sheet_at(0, S_HELD) + i :: SHEET_SIZE]
+    for n in range(count_of(rules)):
+        held[n] = _held(block, i, n, rule_of(rules, n))
+    block[BAR_BINDING + i] = limit_book(
+        wanted,
+        held,
+        planned,
+        caps,
+        sector_of,
+        sector_caps,
+        bounds,
+        risk[min(row, risk.shape[0] - 1)],
+        settings[S_PROJECT] > 0.0,
+        scratch,
+    )
+
+
+@kernel
 def plan_block(
-    block: Float, sheet: Float, rules: Float, caps: Float, settings: Float, live: int
+    block: Float,
+    sheet: Float,
+    rows: Int,
+    rules: Float,
+    settings: Float,
+    limits: Limits,
+    live: int,
 ) -> None:
     """Turns the S_TARGET exposures of a block into queued orders; what was queued is replaced.
 
     Args:
         block: float64, flat (`account.py`).
         sheet: float64, flat (`tape.py`); S_TARGET is read, S_QUEUED written.
+        rows: int64 [LANES], the bars at whose close the accounts stand.
         rules: float64 [N, RULE_COLUMNS].
-        caps: float64 [N], largest |exposure| per instrument.
         settings: float64 [SETTING_COLUMNS].
+        limits: `limit_arrays`.
         live: Lanes in use, the first ones.
     """
-    for i in range(lanes_of(block)):
-        block[W_SUM + i] = 0.0
-        block[BAR_BINDING + i] = 0.0
-    for n in range(count_of(rules)):
-        rule, cap = rule_of(rules, n), caps[n]
-        for i in range(lanes_of(block)):
-            asked = _want(block, sheet, i, n, rule)
-            allowed = min(max(asked, -cap), cap)
-            sheet[sheet_at(n, S_WANTED) + i] = asked
-            sheet[sheet_at(n, S_PLANNED) + i] = allowed
-            block[W_SUM + i] += abs(allowed)
-            binding = block[BAR_BINDING + i]
-            block[BAR_BINDING + i] = choose(abs(asked) > cap, float(LIMIT_NAME), binding)
-    project = settings[S_PROJECT] > 0.0
+    caps, sector_of, sector_caps, bounds, risk, scenarios, window, _, tail_scratch = limits
+    if risk.shape[0] > 1:
+        for i in range(live):
+            deviations = risk[rows[i], RISK_DEVIATION]
+            for n in range(count_of(rules)):
+                sheet[sheet_at(n, S_DEVIATION) + i] = deviations[n]
+    _clip(block, sheet, rules, caps, sector_of)
+    _find_bound(block, sheet, sector_caps, bounds)
     for i in range(live):
-        if block[W_SUM + i] > settings[S_GROSS_CAP]:
-            wanted = sheet[sheet_at(0, S_WANTED) + i :: SHEET_SIZE]
+        if block[W_SUM + i] > 0.0:
+            _limit_one(block, sheet, i, rows[i], rules, settings, limits)
+    if settings[S_TAIL_VAR] < np.inf:
+        modified = settings[S_CORNISH_FISHER] > 0.0
+        for i in range(live):
             planned = sheet[sheet_at(0, S_PLANNED) + i :: SHEET_SIZE]
-            limit_gross(wanted, planned, caps, block[W_SUM + i], settings[S_GROSS_CAP], project)
-            block[BAR_BINDING + i] += LIMIT_GROSS
+            first, last = window[rows[i], 0], window[rows[i], 1]
+            block[BAR_BINDING + i] = int(block[BAR_BINDING + i]) | limit_tail(
+                planned, scenarios, first, last, settings[S_TAIL_VAR], modified, tail_scratch
+            )
     for n in range(count_of(rules)):
         rule = rule_of(rules, n)
         for i in range(lanes_of(block)):
             _queue_order(block, sheet, i, n, rule)
+
+
+def limit_arrays(rules: Rules, tape: Tape) -> Limits:
+    """The limits of `rules` as kernels read them, with the risk of the tape's bars."""
+    limits = rules.limits()
+    n = len(rules.instruments)
+    if rules.measures_risk():
+        table = tape.risk(rules.var_method)
+    else:
+        nothing = np.zeros((1, 2 * n + 2, n)), np.zeros((n, 1)), np.zeros((1, 2), dtype=np.int64)
+        table = RiskTable(*nothing, rows_per_day=1.0)
+    return (
+        limits.caps,
+        limits.sector_of,
+        limits.sector_caps,
+        limits.bounds,
+        table.rows,
+        table.scenarios,
+        table.window,
+        new_scratch(n),
+        np.zeros((2, WINDOW_DAYS)),
+    )

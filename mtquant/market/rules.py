@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from mtquant.core.compiled import kernel
 from mtquant.core.config import EnvironmentConfig
 from mtquant.data.instruments import Instrument, instrument_of
+from mtquant.risk.dependence import VarMethod
+from mtquant.risk.limits import LimitSet
 
 Float = NDArray[np.float64]
 Rule = tuple[float, float, float, float, float, float, float, float, float, float]
@@ -66,8 +68,15 @@ def count_of(rules: Float) -> int:
 
 
 # Entries of the settings vector that kernels read.
-SETTING_COLUMNS = 5
-S_FILL_AT_CLOSE, S_GROSS_CAP, S_PROJECT, S_MAINTENANCE, S_BANKRUPTCY = range(SETTING_COLUMNS)
+SETTING_COLUMNS = 6
+(
+    S_FILL_AT_CLOSE,
+    S_PROJECT,
+    S_MAINTENANCE,
+    S_BANKRUPTCY,
+    S_TAIL_VAR,  # largest VaR where it is measured on scenarios, else infinite
+    S_CORNISH_FISHER,
+) = range(SETTING_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,8 @@ class Rules:
         limit_method: ``"project"`` or ``"scale"``.
         maintenance_margin_frac: Share of the initial margin at which positions are liquidated.
         bankruptcy_equity_frac: Share of the deposit at which an episode ends.
+        max_net_exposure, max_sector_allocation, max_correlation_exposure, max_portfolio_var,
+        var_method, max_volatility, max_turnover: The other limits (docs/risk.md); infinite is off.
     """
 
     instruments: tuple[InstrumentRules, ...]
@@ -124,6 +135,13 @@ class Rules:
     limit_method: str
     maintenance_margin_frac: float
     bankruptcy_equity_frac: float
+    max_net_exposure: float = np.inf
+    max_sector_allocation: float = np.inf
+    max_correlation_exposure: float = np.inf
+    max_portfolio_var: float = np.inf
+    var_method: VarMethod = "ewma"
+    max_volatility: float = np.inf
+    max_turnover: float = np.inf
 
     @classmethod
     def from_config(
@@ -168,6 +186,13 @@ class Rules:
             limit_method=environment.limit_method,
             maintenance_margin_frac=environment.maintenance_margin_frac,
             bankruptcy_equity_frac=environment.bankruptcy_equity_frac,
+            max_net_exposure=_or_none(environment.max_net_exposure),
+            max_sector_allocation=_or_none(environment.max_sector_allocation),
+            max_correlation_exposure=_or_none(environment.max_correlation_exposure),
+            max_portfolio_var=_or_none(environment.max_portfolio_var),
+            var_method=environment.var_method,
+            max_volatility=_or_none(environment.max_volatility),
+            max_turnover=_or_none(environment.max_turnover),
         )
 
     @property
@@ -204,16 +229,39 @@ class Rules:
             matrix[n, R_OWN_RATE] = float(own_rate[n])
         return matrix
 
-    def caps(self) -> Float:
-        """Name caps, float64 [N]."""
-        return np.array([item.name_cap for item in self.instruments])
+    def limits(self) -> LimitSet:
+        """The limit set as kernels read it."""
+        return LimitSet.of(
+            caps=[item.name_cap for item in self.instruments],
+            sectors=[item.sector for item in self.instruments],
+            gross=self.max_gross_exposure,
+            net=self.max_net_exposure,
+            sector=self.max_sector_allocation,
+            correlation=self.max_correlation_exposure,
+            var=self.max_portfolio_var,
+            var_method=self.var_method,
+            volatility=self.max_volatility,
+            turnover=self.max_turnover,
+            project=self.limit_method == "project",
+        )
+
+    def measures_risk(self) -> bool:
+        """Whether a limit needs the risk of the bars."""
+        limits = (self.max_correlation_exposure, self.max_portfolio_var, self.max_volatility)
+        return min(limits) < np.inf
 
     def settings(self) -> Float:
         """Settings as kernels read them, float64 [SETTING_COLUMNS]."""
         settings = np.zeros(SETTING_COLUMNS)
         settings[S_FILL_AT_CLOSE] = float(self.fill_at == "close")
-        settings[S_GROSS_CAP] = self.max_gross_exposure
         settings[S_PROJECT] = float(self.limit_method == "project")
         settings[S_MAINTENANCE] = self.maintenance_margin_frac
         settings[S_BANKRUPTCY] = self.bankruptcy_equity_frac
+        settings[S_TAIL_VAR] = self.limits().tail_var
+        settings[S_CORNISH_FISHER] = float(self.var_method == "cornish_fisher")
         return settings
+
+
+def _or_none(limit: float | None) -> float:
+    """A limit of the config, where null is none."""
+    return np.inf if limit is None else limit

@@ -14,6 +14,7 @@ from mtquant.core.errors import DataError
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
 from mtquant.market.account import ACCOUNT, account_of, block_size, open_account
+from mtquant.market.planning import limit_arrays
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 
@@ -65,7 +66,7 @@ class Simulator:
             )
         self.tape, self.rules = tape, rules
         self.rules_matrix = rules.matrix(tape.own_rate)
-        self.caps = rules.caps()
+        self.limits = limit_arrays(rules, tape)
         self.settings = rules.settings()
         self.first, self.last = rows.start, rows.stop - 1
         self.episode_length = episode_length

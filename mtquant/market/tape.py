@@ -6,7 +6,7 @@ out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from mtquant.core.errors import RulesError
 from mtquant.core.lanes import LANES
 from mtquant.data.panel import Panel
 from mtquant.market.rules import InstrumentRules, Rules
+from mtquant.risk.dependence import RiskTable, VarMethod, risk_table
 
 Float = NDArray[np.float64]
 
@@ -24,13 +25,16 @@ T_OPEN, T_HIGH, T_LOW, T_CLOSE, T_RATE_OPEN, T_RATE_CLOSE, T_TRADABLE = range(TA
 
 # A sheet is what a block of accounts needs to know of one bar: for each instrument the columns of
 # the tape and these, each of LANES numbers, in one flat array.
-SHEET_COLUMNS = TAPE_COLUMNS + 5
+SHEET_COLUMNS = TAPE_COLUMNS + 8
 (
     S_TARGET,  # exposure asked for by the policy
     S_WANTED,  # the same, with the held one where the policy asked for nothing
     S_PLANNED,  # exposure after the limits
     S_QUEUED,  # order
     S_FINANCING,  # paid in the bar
+    S_DEVIATION,  # one-day standard deviation of the instrument, known at the decision
+    S_SECTOR,  # gross exposure of sector n
+    S_HELD,  # exposure held
 ) = range(TAPE_COLUMNS, SHEET_COLUMNS)
 SHEET_SIZE = SHEET_COLUMNS * LANES
 
@@ -59,6 +63,14 @@ class Tape:
     stamps: NDArray[np.int64]
     bars_per_year: float
     notes: tuple[str, ...]
+    _risk: dict[str, RiskTable] = field(default_factory=dict, repr=False, compare=False)
+
+    def risk(self, method: VarMethod) -> RiskTable:
+        """The risk of every bar, worked out once per method."""
+        if method not in self._risk:
+            close, own = self.prices[:, :, T_CLOSE], self.prices[:, :, T_TRADABLE] > 0.0
+            self._risk[method] = risk_table(close, own, self.bars_per_year, method)
+        return self._risk[method]
 
     @classmethod
     def from_panel(cls, panel: Panel, rules: Rules) -> Tape:

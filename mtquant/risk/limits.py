@@ -108,30 +108,59 @@ class LimitSet:
     sectors: tuple[str, ...]
 
     @classmethod
-    def from_config(cls, environment: EnvironmentConfig, sectors: Sequence[str]) -> LimitSet:
-        """The limits of a config for instruments of these sectors, one entry per instrument."""
+    def of(
+        cls,
+        caps: Sequence[float],
+        sectors: Sequence[str],
+        gross: float,
+        net: float = math.inf,
+        sector: float = math.inf,
+        correlation: float = math.inf,
+        var: float = math.inf,
+        var_method: str = "ewma",
+        volatility: float = math.inf,
+        turnover: float = math.inf,
+        project: bool = True,
+    ) -> LimitSet:
+        """A limit set from plain numbers: caps and sectors per instrument, the others per book, in
+        the units of the config's keys; infinite is off.
+        """
         names = tuple(dict.fromkeys(sectors))
-        quadratic = environment.var_method in ("ewma", "parametric")
-        var = environment.max_portfolio_var
+        quadratic = var_method in ("ewma", "parametric")
         bounds = np.full(BOUND_COLUMNS, np.inf)
-        bounds[BOUND_GROSS] = environment.max_gross_exposure
-        bounds[BOUND_CORRELATION] = environment.max_correlation_exposure
-        if quadratic:
-            bounds[BOUND_VAR] = var / NORMAL_QUANTILE_95
-        if environment.max_net_exposure is not None:
-            bounds[BOUND_NET] = environment.max_net_exposure
-        if environment.max_volatility is not None:
-            bounds[BOUND_VOLATILITY] = environment.max_volatility / math.sqrt(TRADING_DAYS_PER_YEAR)
-        if environment.max_turnover is not None:
-            bounds[BOUND_TURNOVER] = environment.max_turnover
+        bounds[BOUND_GROSS], bounds[BOUND_NET] = gross, net
+        bounds[BOUND_CORRELATION], bounds[BOUND_TURNOVER] = correlation, turnover
+        bounds[BOUND_VAR] = var / NORMAL_QUANTILE_95 if quadratic else np.inf
+        bounds[BOUND_VOLATILITY] = volatility / math.sqrt(TRADING_DAYS_PER_YEAR)
         return cls(
-            caps=np.full(len(sectors), environment.max_position_size),
-            sector_of=np.array([names.index(sector) for sector in sectors], dtype=np.int64),
-            sector_caps=np.full(len(names), environment.max_sector_allocation),
+            caps=np.array(caps, dtype=np.float64),
+            sector_of=np.array([names.index(name) for name in sectors], dtype=np.int64),
+            sector_caps=np.full(len(names), sector),
             bounds=bounds,
             tail_var=np.inf if quadratic else var,
-            project=environment.limit_method == "project",
+            project=project,
             sectors=names,
+        )
+
+    @classmethod
+    def from_config(cls, environment: EnvironmentConfig, sectors: Sequence[str]) -> LimitSet:
+        """The limits of a config for instruments of these sectors, one entry per instrument."""
+
+        def number(limit: float | None) -> float:
+            return math.inf if limit is None else limit
+
+        return cls.of(
+            caps=[environment.max_position_size] * len(sectors),
+            sectors=sectors,
+            gross=environment.max_gross_exposure,
+            net=number(environment.max_net_exposure),
+            sector=number(environment.max_sector_allocation),
+            correlation=number(environment.max_correlation_exposure),
+            var=number(environment.max_portfolio_var),
+            var_method=environment.var_method,
+            volatility=number(environment.max_volatility),
+            turnover=number(environment.max_turnover),
+            project=environment.limit_method == "project",
         )
 
 

@@ -33,11 +33,6 @@ from mtquant.market.tape import Tape
 from mtquant.rewards.compose import Reward
 
 TRADING_DAYS_PER_YEAR = 252
-NOT_ENFORCED = (
-    "max_portfolio_var, max_correlation_exposure and max_sector_allocation are not enforced yet:"
-    " only the name cap and the gross cap are."
-)
-
 Progress = Callable[[str, int, int], None]
 
 
@@ -116,7 +111,7 @@ def load_ensemble(
         CheckpointError: A specialist is missing, damaged, or was trained on another version of the
             features.
     """
-    warnings = [NOT_ENFORCED]
+    warnings: list[str] = []
     specialists: dict[str, Specialist] = {}
     for symbol in config.data.instruments:
         specialist = load_specialist(models / symbol)

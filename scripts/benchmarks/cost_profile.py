@@ -24,7 +24,7 @@ from mtquant.market.account import ACCOUNT
 from mtquant.market.desk import close_bar, open_bar
 from mtquant.market.execution import liquidate, trigger_stops
 from mtquant.market.observation import see_block
-from mtquant.market.planning import plan_block
+from mtquant.market.planning import Limits, plan_block
 from mtquant.market.tape import S_TARGET, sheet_at
 
 Float = NDArray[np.float64]
@@ -56,8 +56,8 @@ def cut_step(
     clock: Float,
     features: Float32,
     rules: Float,
-    caps: Float,
     settings: Float,
+    limits: Limits,
     parameters: Float,
     weights: Float,
     rewards: Float32,
@@ -73,13 +73,13 @@ def cut_step(
         row = rows[first : first + LANES]
         copy_numbers(books[b], work[:BOOK])
         copy_numbers(blocks[b], work[BOOK + ACCOUNT :])
-        for i in range(LANES):
-            row[i] += 1
         if stages >= 2:
             for n in range(n_instruments):
                 for i in range(LANES):
                     sheet[sheet_at(n, S_TARGET) + i] = np.float64(actions[first + i, n]) * unit[n]
-            plan_block(block, sheet, rules, caps, settings, LANES)
+            plan_block(block, sheet, row, rules, settings, limits, LANES)
+        for i in range(LANES):
+            row[i] += 1
         if stages >= 3:
             open_bar(block, row, tape, clock, rules, settings, None, sheet, LANES)
         if stages >= 4:
@@ -130,8 +130,8 @@ def _stages(market: Market, accounts: int, steps: int, seeds: SeedTree) -> dict[
                 tape.clock,
                 env.features,
                 simulator.rules_matrix,
-                simulator.caps,
                 simulator.settings,
+                simulator.limits,
                 env._parameters,
                 env._weights,
                 env.rewards,

@@ -36,6 +36,7 @@ FEATURES = 32
 DAY_ROWS, HOUR_ROWS = 5_000, 50_000  # the bundled daily series has 5,031 rows
 DAY_SECONDS, HOUR_SECONDS = 86_400, 3_600
 EPISODE_LENGTH = 1_000
+MAX_VAR = 0.02  # the spec's max_portfolio_var
 REWARD = Reward(
     weights={"growth": 0.5, "differential_sharpe": 1.0, "drawdown": 0.5, "cost": 0.5}, scale=0.01
 )
@@ -79,6 +80,7 @@ def make_market(
     seeds: SeedTree,
     leverage: float = 1.0,
     episode_length: int = EPISODE_LENGTH,
+    var_method: str | None = None,
 ) -> Market:
     """A market of the first `instruments` of START_PRICES on random walks.
 
@@ -100,6 +102,11 @@ def make_market(
         max_position_size=0.8 * unit,
         max_gross_exposure=leverage,
         window_bars=1,
+        # Name and gross caps alone, unless the risk limits are what is looked at.
+        max_sector_allocation=None,
+        max_correlation_exposure=None,
+        max_portfolio_var=None if var_method is None else MAX_VAR,
+        var_method=var_method or "ewma",
     )
     rules = Rules.from_config(environment, load_instruments(), symbols)
     charged = tuple(replace(item, commission_bps=0.5) for item in rules.instruments)

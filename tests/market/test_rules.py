@@ -27,7 +27,9 @@ RULES = hand_rules(2)
 
 
 def other(value):
-    return value + "x" if isinstance(value, str) else value + 0.125
+    if isinstance(value, str):
+        return value + "x"
+    return 0.125 if value == float("inf") else value + 0.125
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Rules) if f.name != "instruments"])
@@ -61,7 +63,7 @@ def test_rules_come_from_the_config_and_the_instruments():
     for name in ("quote", "sector", "spread_bps", "slippage_bps", "lot", "margin_frac"):
         assert getattr(yen, name) == getattr(known["USDJPY"], name)
     assert (yen.stop_loss_frac, yen.take_profit_frac, yen.name_cap) == (0.03, 0.07, 0.2)
-    assert rules.caps().tolist() == [0.2, 0.2]
+    assert rules.limits().caps.tolist() == [0.2, 0.2]
     matrix = rules.matrix((True, False))
     assert matrix[:, R_OWN_RATE].tolist() == [1.0, 0.0]
     assert matrix[0, R_STOP] == 0.03 and matrix[0, R_TAKE] == 0.07

@@ -117,7 +117,12 @@ def test_yen_gains_are_worth_their_own_rate(world):
         )
         for item in rules.instruments
     )
-    rules = replace(rules, instruments=free)
+    unlimited = {
+        "max_portfolio_var": np.inf,
+        "max_correlation_exposure": np.inf,
+        "max_sector_allocation": np.inf,
+    }
+    rules = replace(rules, instruments=free, **unlimited)
     tape = Tape.from_panel(panel, rules)
     targets = np.full((len(panel), 2), np.nan)
     first = int(np.flatnonzero(panel.tradable[:, 0])[1])

@@ -89,11 +89,6 @@ def _bars(tape: Tape, row: int) -> list[dict[str, object]]:
     ]
 
 
-def _by_instrument(fills: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fills by bar and instrument: the order among instruments is free where margin is ample."""
-    return fills[np.lexsort((fills[:, oc.FILL_INSTRUMENT], fills[:, oc.FILL_ROW]))]
-
-
 def desk_difference(
     tape: Tape, rules: Rules, targets: NDArray[np.float64], cost_scale: float = 1.0
 ) -> float:
@@ -108,8 +103,7 @@ def desk_difference(
     if ours.outcomes.shape != outcomes.shape or ours.fills.shape != fills.shape:
         return float("inf")
     facts = [oc.FILL_ROW, oc.FILL_INSTRUMENT, oc.FILL_ORIGIN, oc.FILL_REASON]
-    our_fills, fills = _by_instrument(ours.fills), _by_instrument(fills)
-    if not np.array_equal(our_fills[:, facts], fills[:, facts]):
+    if not np.array_equal(ours.fills[:, facts], fills[:, facts]):
         return float("inf")
     for column in (oc.BINDING, oc.STATUS):
         if not np.array_equal(ours.outcomes[:, column], outcomes[:, column]):
@@ -121,5 +115,5 @@ def desk_difference(
     judged = [k for k in range(len(oc.OUTCOME_COLUMNS)) if k not in alone]
     worst = np.abs((ours.outcomes - outcomes) / scale)[:, judged].max(initial=0.0)
     known = np.nan_to_num(fills)
-    gap = np.abs(np.nan_to_num(our_fills) - known) / np.maximum(1.0, np.abs(known))
+    gap = np.abs(np.nan_to_num(ours.fills) - known) / np.maximum(1.0, np.abs(known))
     return float(max(worst, gap.max(initial=0.0)))
