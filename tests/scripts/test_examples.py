@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The examples run, shortened, and say honestly what they did."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "scripts" / "examples"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "steps", "line"),
+    [
+        # Eight accounts in rollouts of 64 bars; sixteen of 128.
+        ("recurrent_ppo", 512, "RecurrentPPO trained for 512 bars of SPX500; on "),
+        ("sac_gymnasium", 120, "SAC trained for 120 bars of SPX500; on "),
+        ("trpo_meta_controller", 2048, "TRPO trained for 2048 bars of SPX500, NAS100, WTIUSD; "),
+        ("joint_pettingzoo", 20, "Random agents traded SPX500, NAS100, WTIUSD for 20 bars: "),
+    ],
+)
+def test_it_runs(
+    name: str,
+    steps: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.delitem(sys.modules, "common", raising=False)  # the benchmarks have one, too
+    threads = torch.get_num_threads()
+    try:
+        runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]([f"--steps={steps}"])
+    finally:
+        torch.set_num_threads(threads)
+        sys.modules.pop("common", None)
+    said = capsys.readouterr().out
+    assert said.startswith(line)
+    assert "learnt" in said
+
+
+def test_every_example_is_tried() -> None:
+    tried = {"recurrent_ppo", "sac_gymnasium", "trpo_meta_controller", "joint_pettingzoo"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == tried | {"common"}
