@@ -129,6 +129,9 @@ def test_shadows_leave_the_real_account_alone():
         if moved.end is not None:
             break
         assert market.seen.tobytes() == alone.observations.tobytes()
+    # Who looks back at the end sees the last bar, not the first one of the next episode.
+    assert market.seen[0].tobytes() == moved.end.terminal_observation.tobytes()
+    assert market.seen[0].tobytes() != alone.observations[0].tobytes()
 
 
 def test_messages_stand_while_a_market_is_closed():

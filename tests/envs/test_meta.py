@@ -172,9 +172,20 @@ def test_messages_stand_while_a_market_is_closed() -> None:
         assert (batch.messages[0, 1].tobytes() == before[0, 1].tobytes()) == closed
         assert batch.messages[0, 0].tobytes() != before[0, 0].tobytes()
         before = batch.messages.copy()
-    batch.step(decisions(1, 1, 1, 3)[0])  # the episode of 12 bars ends
-    if env.simulator.row[0] % 2 == 0:
-        assert not batch.messages[0, 1].any()  # a new episode has heard nothing yet
+
+
+def test_a_new_episode_has_heard_nothing_yet() -> None:
+    world = always_open(calm_world(5))
+    world.tape.prices[::2, 1, -1] = 0.0
+    env = portfolio_env(world, seeds=SeedTree(1))
+    batch = MetaControllerBatch(env, Followers())
+    batch.reset()
+    begun_closed = 0
+    for action in decisions(0, 120, 1, 3):
+        if len(batch.step(action)) and env.simulator.row[0] % 2 == 0:
+            begun_closed += 1
+            assert not batch.messages[0, 1].any() and batch.messages[0, 0].any()
+    assert begun_closed >= 2  # of ten episodes, which begin at random rows
 
 
 def test_specialists_are_shown_their_position_as_a_share() -> None:

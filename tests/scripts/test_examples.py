@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,19 @@ def test_it_runs(
 def test_every_example_is_tried() -> None:
     tried = {"recurrent_ppo", "sac_gymnasium", "trpo_meta_controller", "joint_pettingzoo"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tried | {"common"}
+
+
+@pytest.mark.slow
+def test_the_code_of_the_environments_page_runs() -> None:
+    page = EXAMPLES.parents[1] / "docs" / "environments.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    with warnings.catch_warnings():
+        # Observations are raw, without bounds; see tests/envs/test_gym.py.
+        warnings.filterwarnings("ignore", ".*A Box observation space m.* value is -?infinity")
+        first, second = ({}, {})
+        exec(blocks[0], first)
+        exec(blocks[1], second)
+    first["env"].reset(seed=0)
+    assert len(first["env"].agents) == 4  # three bundled series and the meta-controller
+    assert second["batch"].num_envs == 64
