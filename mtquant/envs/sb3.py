@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The batched simulator as a stable-baselines3 `VecEnv`: any of its algorithms trains on it.
+"""A batch as a stable-baselines3 `VecEnv`: any of its algorithms trains on it.
 
 Infos are empty dictionaries except where an episode ended: stable-baselines3 copies them, and 256
 of them filled at every step cost more than the step itself.
@@ -11,33 +11,31 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from mtquant.core.seeding import SeedTree
-from mtquant.envs.market_env import MarketEnv
+from mtquant.envs.batch import Batch, action_box, end_info, observation_box, step_batch
 
 
 class MarketVecEnv(VecEnv):
-    """E accounts as E environments.
+    """A batch of E as E environments.
 
     Observations are copies: stable-baselines3 keeps the last ones while the next step is taken.
     Autoreset is SAME_STEP, as `VecEnv` asks for.
 
     Args:
-        env: The batch of accounts.
+        env: The batch.
     """
 
-    def __init__(self, env: MarketEnv) -> None:
+    def __init__(self, env: Batch) -> None:
         self.env = env
         self.render_mode = None  # stable-baselines3 warns where the attribute is missing
         self._actions = np.zeros((len(env), len(env.unit)), dtype=np.float32)
-        size = env.layout.size
         super().__init__(
             num_envs=len(env),
-            observation_space=spaces.Box(-np.inf, np.inf, (size,), dtype=np.float32),
-            action_space=spaces.Box(-1.0, 1.0, (len(env.unit),), dtype=np.float32),
+            observation_space=observation_box(env),
+            action_space=action_box(env),
         )
 
     def reset(self) -> NDArray[np.float32]:
@@ -49,14 +47,14 @@ class MarketVecEnv(VecEnv):
         return self.env.reset().copy()
 
     def step_async(self, actions: NDArray[np.floating[Any]]) -> None:
-        """Keeps the actions [E, N] for `step_wait`."""
+        """Keeps the actions [E, A] for `step_wait`."""
         self._actions[:] = actions
 
     def step_wait(
         self,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Steps all accounts; observations of ended episodes are the next episodes' first."""
-        ended = self.env.step(self._actions)
+        ended = step_batch(self.env, self._actions)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for e in ended:
             end = self.env.episode_end(e)
@@ -64,8 +62,7 @@ class MarketVecEnv(VecEnv):
                 "terminal_observation": end.terminal_observation,
                 "TimeLimit.truncated": end.truncated,
                 "episode": {"r": end.totals["reward"], "l": int(end.totals["length"]), "t": 0.0},
-                "totals": end.totals,
-                "drawdown": end.drawdown,
+                **end_info(end),
             }
         done = self.env.done.astype(np.bool_)
         return self.env.observations.copy(), self.env.rewards.copy(), done, infos

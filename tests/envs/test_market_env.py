@@ -8,7 +8,7 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,7 @@ from mtquant.market.account import (
 from mtquant.market.desk import Desk
 from mtquant.market.tape import T_CLOSE, T_TRADABLE
 from mtquant.rewards.compose import STATE_NAMES, TERM_NAMES, Reward
+from tests.support.portfolios import OneBranch
 from tests.support.tapes import hand_rules, hand_tape, random_world
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,17 +52,6 @@ GROWTH = Reward({"growth": 1.0}, scale=1.0)
 MIXED = Reward(
     {"growth": 0.5, "differential_sharpe": 1.0, "drawdown": 0.3, "cost": 0.2}, scale=0.02
 )
-
-
-@dataclass(frozen=True)
-class OneBranch(SeedTree):
-    """A seed tree whose first account gets the stream of account `account`."""
-
-    account: int = 0
-
-    def child(self, *names):
-        assert names == (0,)
-        return SeedTree(self.root, self.path).child(self.account)
 
 
 def features_of(tape, seed=0):

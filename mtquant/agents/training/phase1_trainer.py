@@ -32,6 +32,7 @@ from mtquant.core.telemetry import Telemetry
 from mtquant.data.bars import Bars
 from mtquant.data.instruments import Instrument
 from mtquant.data.sources import load_bars, split_bars
+from mtquant.envs.market_env import MarketEnv
 from mtquant.envs.sb3 import MarketVecEnv
 
 Progress = Callable[[str, int, Mapping[str, float]], None]
@@ -112,8 +113,8 @@ class Phase1Trainer:
         folder = self.output_dir / specialist_name
         torch.set_num_threads(self.config.training.torch_threads)
         seeds = self.seeds.child(specialist_name)
-        env = MarketVecEnv(world.training_env(self.settings.n_envs, seeds.child("episodes")))
-        model = self._model(env, world, seeds)
+        batch = world.training_env(self.settings.n_envs, seeds.child("episodes"))
+        model = self._model(batch, world, seeds)
         with Telemetry(self.log_dir / specialist_name, self.logger) as telemetry:
             model.set_logger(telemetry_logger(telemetry))
             monitor = Monitor(
@@ -162,20 +163,19 @@ class Phase1Trainer:
             )
         return self.worlds[name]
 
-    def _model(self, env: MarketVecEnv, world: SpecialistWorld, seeds: SeedTree) -> PPO:
+    def _model(self, batch: MarketEnv, world: SpecialistWorld, seeds: SeedTree) -> PPO:
         settings = self.settings
         rate: float | Callable[[float], float] = settings.learning_rate
         if settings.learning_rate_decay == "linear":
             rate = LinearDecay(settings.learning_rate)
-        layout = env.env.layout
         unit = self.config.environment.max_position_size
-        mean, deviation = observation_scaling(layout, world.scaler, unit)
-        # Seeded here and not through PPO(seed=...), which would also reseed the episodes of `env`
+        mean, deviation = observation_scaling(batch.layout, world.scaler, unit)
+        # Seeded here and not through PPO(seed=...), which would also reseed the batch's episodes
         # from torch's seed instead of their own branch of the tree.
         set_random_seed(seeds.child("torch").integer())
         return PPO(
             "MlpPolicy",
-            env,
+            MarketVecEnv(batch),
             learning_rate=rate,
             n_steps=settings.n_steps,
             batch_size=settings.batch_size,

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who sees, says and trades what in a portfolio of specialists under a meta-controller.
+
+**Views.** A specialist sees the blocks of its own instruments and the account block, in the layout
+it was trained in alone. Its exposure is shown as a share of what its signal of 1 buys at present,
+in units of the name cap (an action of 1 in phase 1), since that is how it learnt to know it.
+
+**Messages**, float32 [N, MESSAGE], one row per instrument:
+
+    signal               its action, [-1, 1]
+    confidence           [0, 1]
+    value                its own estimate of what is to come, units of its reward, [-10, 10]
+    forecast_return      of the next bar, in units of its reward scale, [-10, 10]
+    forecast_volatility  the same, [0, 10]
+
+A specialist decides on its instruments' own bars, as it did in training: while a market is closed
+the latest message about it stands, and before the first one it is all 0.
+
+**The meta-controller** sees
+
+    for each instrument  INSTRUMENT_NAMES of `market/observation.py`, then its message
+    account block        drawdown, gross, net, margin_use, volatility, reward state
+    risk                 gross exposure per sector, in units of equity
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from mtquant.core.errors import ConfigError, PolicyError
+from mtquant.envs.market_env import MarketEnv
+from mtquant.market.observation import INSTRUMENT_EXTRAS, INSTRUMENT_NAMES
+from mtquant.market.rules import Rules
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+
+MESSAGE_NAMES = ("signal", "confidence", "value", "forecast_return", "forecast_volatility")
+MESSAGE = len(MESSAGE_NAMES)
+MESSAGE_LOW = np.array([-1.0, 0.0, -10.0, -10.0, 0.0], dtype=np.float32)
+MESSAGE_HIGH = np.array([1.0, 1.0, 10.0, 10.0, 10.0], dtype=np.float32)
+SHARE_BOUND = 2.0  # a position left over from a larger scale is shown as at most this
+EXPOSURE, TRADABLE = INSTRUMENT_NAMES.index("exposure"), INSTRUMENT_NAMES.index("tradable")
+
+Speak = Callable[[Sequence[Float32]], Float32]
+"""Frozen specialists: their views, float32 [E, view], one array per specialist in the order of the
+domains, to messages float32 [E, N, MESSAGE] in the order of the panel."""
+
+
+class Hierarchy:
+    """A portfolio's instruments shared out among specialists.
+
+    Args:
+        env: The portfolio; its actions must be exposures (`unit` all 1).
+        domains: Specialist -> symbols it trades; one specialist per instrument when None.
+
+    Attributes:
+        domains: Specialist -> symbols, in the order of the specialists.
+        layout: Of the portfolio's observation.
+        owner: int64 [N], which specialist trades the instrument.
+        instruments: For each specialist the columns of its instruments, int64.
+        gross_cap: `max_gross_exposure`.
+
+    Raises:
+        ConfigError: Actions are not exposures, or a symbol is traded by nobody, by two, or unknown.
+    """
+
+    def __init__(self, env: MarketEnv, domains: Mapping[str, Sequence[str]] | None = None) -> None:
+        if not np.all(env.unit == 1.0):
+            raise ConfigError(
+                "unit",
+                "must be 1 for every instrument, since a hierarchy asks for exposures",
+                env.unit.tolist(),
+                "Build the MarketEnv with unit=np.ones(N).",
+            )
+        layout, rules = env.layout, env.simulator.rules
+        n = len(layout.symbols)
+        chosen = {symbol: (symbol,) for symbol in layout.symbols} if domains is None else domains
+        self.domains = _checked({name: tuple(own) for name, own in chosen.items()}, layout.symbols)
+        self.layout, self.gross_cap = layout, rules.max_gross_exposure
+        self._unit = rules.caps()
+        self.instruments = [
+            np.array([layout.symbols.index(symbol) for symbol in own])
+            for own in self.domains.values()
+        ]
+        self.owner = np.zeros(n, dtype=np.int64)
+        for k, own in enumerate(self.instruments):
+            self.owner[own] = k
+        block = layout.block_size
+        starts = np.arange(n) * block
+        self._extras = (starts + block - INSTRUMENT_EXTRAS)[:, None] + np.arange(INSTRUMENT_EXTRAS)
+        self._account = np.arange(n * block, layout.size)
+        blocks = starts[:, None] + np.arange(block)
+        self._views = [np.append(blocks[own].ravel(), self._account) for own in self.instruments]
+        self.sectors, self._sector_of = _sectors(rules)
+
+    def __len__(self) -> int:
+        return len(self.domains)
+
+    # --- spaces ---
+
+    @property
+    def view_sizes(self) -> tuple[int, ...]:
+        """Entries of each specialist's view."""
+        return tuple(len(columns) for columns in self._views)
+
+    def message_box(self, k: int) -> spaces.Box:
+        """What specialist k may say: MESSAGE entries for each of its instruments in turn."""
+        count = len(self.instruments[k])
+        low, high = np.tile(MESSAGE_LOW, count), np.tile(MESSAGE_HIGH, count)
+        return spaces.Box(low, high, dtype=np.float32)
+
+    def meta_names(self) -> tuple[str, ...]:
+        """One name per entry of the meta-controller's observation."""
+        entries = (*INSTRUMENT_NAMES, *MESSAGE_NAMES)
+        own = [f"{symbol}.{name}" for symbol in self.layout.symbols for name in entries]
+        account = self.layout.names()[self._account[0] :]
+        return (*own, *account, *(f"gross.{sector}" for sector in self.sectors))
+
+    # --- what each one sees; observations are float32 [E, layout.size] ---
+
+    def views(self, observations: Float32, scales: Float) -> list[Float32]:
+        """The specialists' own observations, float32 [E, view_sizes[k]] each.
+
+        Args:
+            observations: The portfolio's.
+            scales: float64 [E, N], exposures that a signal of 1 asked for in the last decision.
+        """
+        seen = observations.copy()
+        columns = self._extras[:, EXPOSURE]
+        exposure = seen[:, columns]
+        # What a signal of 1 buys: no more than the name cap lets it.
+        largest = np.minimum(scales, self._unit)
+        share = np.divide(exposure, largest, out=np.sign(exposure, dtype=float), where=largest > 0)
+        seen[:, columns] = np.clip(share, -SHARE_BOUND, SHARE_BOUND) * self._unit
+        return [seen[:, columns] for columns in self._views]
+
+    def tradable(self, observations: Float32) -> NDArray[np.bool_]:
+        """Where the bar just closed is the instrument's own, bool [E, N]."""
+        own: NDArray[np.bool_] = observations[:, self._extras[:, TRADABLE]] > 0.0
+        return own
+
+    def observe(self, observations: Float32, messages: Float32) -> Float32:
+        """The meta-controller's observation, float32 [E, len(meta_names())].
+
+        Args:
+            observations: The portfolio's.
+            messages: float32 [E, N, MESSAGE].
+        """
+        extras = observations[:, self._extras]
+        told = np.concatenate([extras, messages], axis=2).reshape(len(observations), -1)
+        account = observations[:, self._account]
+        return np.concatenate([told, account, self._risk(extras[:, :, EXPOSURE])], axis=1)
+
+    def _risk(self, exposure: Float32) -> Float32:
+        """Gross exposure per sector, float32 [E, sectors], from float32 [E, N]."""
+        # Not a matrix product: its rounding may depend on how many are stepped together.
+        risk: Float32 = (np.abs(exposure)[:, :, None] * self._sector_of).sum(axis=1)
+        return risk
+
+
+def heard(messages: Float32, shape: tuple[int, ...]) -> Float32:
+    """Messages as the meta-controller takes them: checked, and cut at their bounds.
+
+    Args:
+        messages: Rows of MESSAGE, flat or not.
+        shape: The shape they must have; the result has it too.
+
+    Raises:
+        PolicyError: Another shape, or not finite.
+    """
+    remedy = f"Give {', '.join(MESSAGE_NAMES)} for each instrument."
+    _require_finite("messages", messages, shape, remedy)
+    rows = np.reshape(messages, (-1, MESSAGE))
+    return np.clip(rows, MESSAGE_LOW, MESSAGE_HIGH, dtype=np.float32).reshape(shape)
+
+
+def require_decision(actions: Float32, shape: tuple[int, ...]) -> None:
+    """Refuses actions of the meta-controller that mean nothing.
+
+    Raises:
+        PolicyError: Another shape, or not finite.
+    """
+    remedy = "Give a logit per specialist, the logit of cash, and the risk budget."
+    _require_finite("action of the meta-controller", actions, shape, remedy)
+
+
+def _require_finite(field: str, values: Float32, shape: tuple[int, ...], remedy: str) -> None:
+    if np.shape(values) != shape:
+        raise PolicyError(field, f"must have shape {shape}", np.shape(values), remedy)
+    if not np.all(np.isfinite(values)):
+        raise PolicyError(field, "must be finite", values, remedy)
+
+
+def _checked(
+    domains: dict[str, tuple[str, ...]], symbols: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    """The domains, if every symbol is in exactly one."""
+    traded = [symbol for own in domains.values() for symbol in own]
+    idle = [name for name, own in domains.items() if not own]
+    if sorted(traded) != sorted(symbols) or idle:
+        raise ConfigError(
+            "domains",
+            f"must share out {symbols}, each to one specialist, and leave none without",
+            domains,
+            "List every instrument once.",
+        )
+    return domains
+
+
+def _sectors(rules: Rules) -> tuple[tuple[str, ...], Float32]:
+    """Names of the sectors, and float32 [N, sectors] with 1 where an instrument belongs."""
+    names = tuple(dict.fromkeys(item.sector for item in rules.instruments))
+    member = [[float(item.sector == name) for name in names] for item in rules.instruments]
+    return names, np.array(member, dtype=np.float32)
