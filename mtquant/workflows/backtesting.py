@@ -69,6 +69,8 @@ class BacktestResult:
 class Market:
     """All configured instruments on one panel, as a portfolio policy meets them."""
 
+    config: Config
+    instruments: Mapping[str, Instrument]
     bars: tuple[Bars, ...]
     panel: Panel
     rules: Rules
@@ -84,7 +86,8 @@ class Market:
         rules = Rules.from_config(config.environment, instruments, panel.symbols)
         tape = Tape.from_panel(panel, rules)
         rows = panel.rows(getattr(split, part))
-        return cls(tuple(by_symbol.values()), panel, rules, tape, rows)
+        bars = tuple(by_symbol.values())
+        return cls(config, instruments, bars, panel, rules, tape, rows)
 
     def features_for(self, policy: Policy) -> NDArray[np.float32]:
         """The policy's own features on this panel, float32 [T, N, F] in its order.
@@ -92,7 +95,8 @@ class Market:
         Raises:
             DataError: They are not yet known where trading begins.
         """
-        pipeline = FeaturePipeline([name for name in policy.feature_names if name != AGE])
+        names = [name for name in policy.feature_names if name != AGE]
+        pipeline = FeaturePipeline.from_config(self.config.features, self.instruments, names)
         computed = pipeline.on_panel(self.panel, self.bars)
         columns = [pipeline.panel_names.index(name) for name in policy.feature_names]
         features: NDArray[np.float32] = computed[:, :, columns]
@@ -121,7 +125,8 @@ def load_ensemble(
         specialist = load_specialist(models / symbol)
         manifest = specialist.manifest
         names = [name for name in manifest.feature_names if name != AGE]
-        if FeaturePipeline(names).hash() != manifest.features_hash:
+        pipeline = FeaturePipeline.from_config(config.features, instruments, names)
+        if pipeline.hash() != manifest.features_hash:
             raise CheckpointError(
                 str(models / symbol),
                 "must have been trained on this version of the features",

@@ -66,7 +66,7 @@ class SpecialistWorld:
         panel = Panel.from_bars([bars])
         rules = Rules.from_config(config.environment, instruments, panel.symbols)
         tape = Tape.from_panel(panel, rules)
-        pipeline = FeaturePipeline(config.features.catalog)
+        pipeline = FeaturePipeline.from_config(config.features, instruments)
         features = pipeline.on_panel(panel, [bars])
         warm = max(pipeline.warmup_bars, config.environment.warmup_steps)
         warm += config.environment.window_bars - 1
