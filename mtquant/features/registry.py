@@ -76,17 +76,11 @@ class UserFeature(Protocol):
 
     name: str
     version: int
+    warmup_bars: int
+    lookback_bars: int
+    state_size: int
     recursive: bool
     scale_free: bool
-
-    @property
-    def warmup_bars(self) -> int: ...
-
-    @property
-    def lookback_bars(self) -> int: ...
-
-    @property
-    def state_size(self) -> int: ...
 
     @abstractmethod
     def value(self, state: Float, rows: Float) -> float:
@@ -121,15 +115,12 @@ class UpdateFeature(UserFeature):
     recursive: bool = False
     scale_free: bool = True
     version: int = 1
+    lookback_bars: int = field(default=1, init=False)
 
     def __post_init__(self) -> None:
         _check_name(self.name)
         _check_count(self.name, "warmup_bars", self.warmup_bars, 0)
         _check_count(self.name, "state_size", self.state_size, 0)
-
-    @property
-    def lookback_bars(self) -> int:
-        return 1
 
     def value(self, state: Float, rows: Float) -> float:
         return float(self.update(state, Bar(*rows[:, -1].tolist())))
@@ -147,21 +138,16 @@ class LookbackFeature(UserFeature):
     name: str
     compute: Callable[[BarWindow], float]
     lookback_bars: int
-    recursive: bool = field(default=False, init=False)
     scale_free: bool = True
     version: int = 1
+    warmup_bars: int = field(init=False)
+    state_size: int = field(default=0, init=False)
+    recursive: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         _check_name(self.name)
         _check_count(self.name, "lookback_bars", self.lookback_bars, 1)
-
-    @property
-    def warmup_bars(self) -> int:
-        return self.lookback_bars - 1
-
-    @property
-    def state_size(self) -> int:
-        return 0
+        object.__setattr__(self, "warmup_bars", self.lookback_bars - 1)
 
     def value(self, state: Float, rows: Float) -> float:
         return float(self.compute(BarWindow(*rows.copy())))

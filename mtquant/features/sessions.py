@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 
 from mtquant.data.bars import NANOSECONDS, Float, Stamps
 from mtquant.data.instruments import Session
@@ -27,29 +28,14 @@ def seconds_to_close(stamps: Stamps, session: Session) -> Float:
     Returns:
         float64 [T], in 0..86,400.
     """
-    seconds = stamps // NANOSECONDS
     hours, minutes = session.close.split(":")
     close = int(hours) * 3_600 + int(minutes) * 60
-    local = seconds + _offsets(seconds, ZoneInfo(session.timezone))
+    zone = ZoneInfo(session.timezone)
+    if len(stamps) == 1:  # the stream's way, many times faster for one
+        moment = datetime.fromtimestamp(int(stamps[0]) // NANOSECONDS, UTC).astimezone(zone)
+        local = np.array([moment.hour * 3_600 + moment.minute * 60 + moment.second])
+    else:
+        moments = pd.DatetimeIndex(stamps.astype("datetime64[ns]")).tz_localize("UTC")
+        wall = moments.tz_convert(zone).tz_localize(None)
+        local = wall.as_unit("ns").asi8 // NANOSECONDS
     return ((close - local) % DAY_SECONDS).astype(np.float64)
-
-
-def _offsets(seconds: Stamps, zone: ZoneInfo) -> Stamps:
-    """Offset of a zone from UTC at each moment, in seconds; asked once per day that keeps one."""
-    if len(seconds) == 1:  # the stream's way, many times faster
-        return np.array([_offset(int(seconds[0]), zone)])
-    days, day_of = np.unique(seconds // DAY_SECONDS, return_inverse=True)
-    edges = np.unique(np.concatenate((days, days + 1))) * DAY_SECONDS
-    at_edge = dict(zip(edges.tolist(), (_offset(edge, zone) for edge in edges.tolist())))
-    starts = [at_edge[day * DAY_SECONDS] for day in days.tolist()]
-    ends = [at_edge[(day + 1) * DAY_SECONDS] for day in days.tolist()]
-    offsets = np.array(starts, dtype=np.int64)[day_of]
-    changing = (np.array(starts) != np.array(ends))[day_of]
-    for row in np.flatnonzero(changing):
-        offsets[row] = _offset(int(seconds[row]), zone)
-    return offsets
-
-
-def _offset(seconds: int, zone: ZoneInfo) -> int:
-    offset = datetime.fromtimestamp(seconds, UTC).astimezone(zone).utcoffset()
-    return int(offset.total_seconds()) if offset is not None else 0

@@ -126,6 +126,8 @@ def turn_of_month(seconds: float) -> float:
     if weekday(days) > 4:
         return 0.0
     day, length = month_days(days)
+    if day > FIRST_WEEKDAYS + 2 and length - day > 2:  # a weekend is two days long
+        return 0.0
     before, after = 0, 0
     for other in range(max(days - day + 1, days - 6), days):
         before += 1 if weekday(other) < 5 else 0
@@ -142,14 +144,15 @@ def session_age(past: Past, t: int, w: int) -> float:
     the shortest of the newest w, which is the length of a bar. Without a break among them, the
     hours of those w steps.
     """
-    shortest = past[SECONDS, t] - past[SECONDS, t - 1]
-    for row in range(t - w + 1, t):
-        shortest = min(shortest, past[SECONDS, row] - past[SECONDS, row - 1])
-    opened = past[SECONDS, t - w]
-    for row in range(t - w + 1, t + 1):
-        if past[SECONDS, row] - past[SECONDS, row - 1] > BREAK_BARS * shortest:
-            opened = past[SECONDS, row] - shortest
-    return (past[SECONDS, t] - opened) / HOUR_SECONDS
+    stamps = past[SECONDS, t - w : t + 1]
+    shortest = stamps[w] - stamps[0]
+    for i in range(w):
+        shortest = min(shortest, stamps[i + 1] - stamps[i])
+    opened = stamps[0]
+    for i in range(w):
+        broken = stamps[i + 1] - stamps[i] > BREAK_BARS * shortest
+        opened = stamps[i + 1] - shortest if broken else opened
+    return (stamps[w] - opened) / HOUR_SECONDS
 
 
 @kernel

@@ -186,9 +186,9 @@ def cci(past: Past, t: int, w: int) -> float:
     last = prices[w - 1]
     lead, _ = deviations(prices)
     distance, other = 0.0, 0.0
-    for i in range(1, w, 2):
-        distance += abs(lead - (last - prices[i - 1]))
-        other += abs(lead - (last - prices[i]))
+    for i in range(0, w - w % 2, 2):
+        distance += abs(lead - (last - prices[i]))
+        other += abs(lead - (last - prices[i + 1]))
     if w % 2 == 1:
         distance += abs(lead)
     if distance + other == 0.0:

@@ -15,9 +15,9 @@ from mtquant.features.windows import ROUNDING, higher_moments, lagged_products
 
 (SHAPE, AUTOCORRELATION, HURST) = range(3)
 
-# Longest of the five scales of `hurst`: 1, 2, 4, 8 and 16 bars.
+# Longest of the scales of `hurst`: 1, 4 and 16 bars.
 HURST_BLOCK = 16
-MEAN_OF_2, MEAN_OF_8, MEAN_OF_16 = RETURN_MOMENTS, RETURN_MOMENTS + 4, RETURN_MOMENTS + 6
+MEAN_OF_16 = RETURN_MOMENTS + 6  # and their squared deviations behind it, see `double_moments`
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -82,29 +82,22 @@ def autocorrelation(past: Past, t: int, w: int, lag: int) -> float:
 def hurst(past: Past, t: int, w: int) -> float:
     """Half the least-squares slope of log2(mean square of k-bar returns) on log2 k, within 0..1.
 
-    k = 1, 2, 4, 8, 16, blocks side by side; 0.5 where nothing moves. Each mean square counts as at
-    least 1e-12 of the first, or returns that cancel would ask for log 0. Source: Taqqu, Teverovsky,
-    Willinger, Fractals 3 (1995), "aggregated variance", with means known to be near zero.
+    k = 1, 4, 16, blocks side by side; of three equidistant points the middle one has no weight. 0.5
+    where nothing moves. The mean square of 16 counts as at least 1e-12 of the other, or returns
+    that cancel would ask for log 0. Source: Taqqu, Teverovsky, Willinger, Fractals 3 (1995),
+    "aggregated variance", with means known to be near zero.
     """
-    ones, twos, eights, sixteens = 0.0, 0.0, 0.0, 0.0
-    for last in range(t, t - w, -HURST_BLOCK):
-        sixteen = past[MEAN_OF_16, last]
-        sixteens += sixteen * sixteen
-        ones += past[MEAN_OF_16 + 1, last] + 16.0 * sixteen * sixteen
-        a, b = past[MEAN_OF_8, last], past[MEAN_OF_8, last - 8]
-        eights += a * a + b * b
-        for row in range(last, last - HURST_BLOCK, -8):
-            a, b = past[MEAN_OF_2, row], past[MEAN_OF_2, row - 2]
-            c, d = past[MEAN_OF_2, row - 4], past[MEAN_OF_2, row - 6]
-            twos += (a * a + b * b) + (c * c + d * d)
+    means, squares = past[MEAN_OF_16, t - w + 1 : t + 1], past[MEAN_OF_16 + 1, t - w + 1 : t + 1]
+    ones, sixteens = 0.0, 0.0
+    for i in range(HURST_BLOCK - 1, w, HURST_BLOCK):
+        block = 16.0 * means[i] * means[i]
+        ones += squares[i] + block
+        sixteens += block
     if ones <= w * ROUNDING * ROUNDING:
         return 0.5
-    least = 1e-12 * ones
-    # With log2 k = 0..4 the slope is the sum of (log2 k - 2) y / 10, so the middle scale has no
-    # weight. These are sums of squared means: of w / k blocks, each to be multiplied by k^2.
-    outer = math.log(max(4096.0 * sixteens, least) / ones)
-    inner = math.log(max(512.0 * eights, least) / max(8.0 * twos, least))
-    return min(max(0.5 * (2.0 * outer + inner) / (10.0 * math.log(2.0)), 0.0), 1.0)
+    # A 16-bar return is 16 means, its square 16 times what was summed; there are w / 16 of them.
+    slope = math.log(max(256.0 * sixteens, 1e-12 * ones) / ones) / (4.0 * math.log(2.0))
+    return min(max(0.5 * slope, 0.0), 1.0)
 
 
 @kernel

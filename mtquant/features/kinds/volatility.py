@@ -106,7 +106,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             REGIME,
             ("halflife_bars", "stay_bars"),
             (1, 3),
-            (120, 60),
+            (60, 20),
             # The filter begins to settle once the slow average has. Its memory of where it began
             # shrinks by 1 - 2 / stay a bar (Birkhoff's contraction of the transition matrix).
             lambda halflife, stay: (
@@ -130,13 +130,15 @@ def close_to_close(past: Past, t: int, w: int) -> float:
 @kernel
 def downside(past: Past, t: int, w: int) -> float:
     """Root of the mean of min(log return, 0)^2."""
+    returns = past[LOG_RETURN, t - w + 1 : t + 1]
     squares, others = 0.0, 0.0
-    for row in range(t, t - w + 1, -2):
-        loss, other = min(past[LOG_RETURN, row], 0.0), min(past[LOG_RETURN, row - 1], 0.0)
+    paired = w - w % 2
+    for i in range(0, paired, 2):
+        loss, other = min(returns[i], 0.0), min(returns[i + 1], 0.0)
         squares += loss * loss
         others += other * other
-    if w % 2 == 1:
-        loss = min(past[LOG_RETURN, t - w + 1], 0.0)
+    if paired < w:
+        loss = min(returns[paired], 0.0)
         squares += loss * loss
     return math.sqrt((squares + others) / w)
 
