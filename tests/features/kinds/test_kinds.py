@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtquant.data.bars import Bars
@@ -113,6 +113,7 @@ def test_flat_bars_beside_a_moving_peer() -> None:
         assert set(exact_values(f"{kind}_5:{PEER}", moving, still).tolist()) == {0.0}
 
 
+@settings(max_examples=15)  # each tries all kinds
 @given(bars_strategy(min_bars=110, max_bars=130))
 def test_bounded_features_keep_their_bounds(bars: Bars) -> None:
     for kind, (low, high) in BOUNDS.items():
@@ -121,6 +122,7 @@ def test_bounded_features_keep_their_bounds(bars: Bars) -> None:
         assert ((low - 1e-15 <= values) & (values <= high + 1e-15)).all(), kind
 
 
+@settings(max_examples=30)  # each tries all kinds
 @given(bars_strategy(min_bars=12, max_bars=60), st.integers(1, 6))
 def test_windowed_features_do_not_know_when_history_began(bars: Bars, start: int) -> None:
     later, peer = bars.rows(slice(start, None)), companion(bars)
@@ -150,6 +152,7 @@ def test_ratios_of_averages_forget_a_move_before_a_long_calm() -> None:
         assert after == pytest.approx(still, abs=1e-18), name
 
 
+@settings(max_examples=15)  # each tries all kinds
 @given(bars_strategy(min_bars=60, max_bars=90))
 def test_doubling_prices_changes_no_bit(bars: Bars) -> None:
     # A power of two only moves the exponent, so scale-free has to mean the same bytes.
