@@ -53,9 +53,11 @@ LOWEST_CLOSE = HIGHEST_CLOSE + LEVELS
 CLOSE_MOMENTS = LOWEST_CLOSE + LEVELS
 RETURN_MOMENTS = CLOSE_MOMENTS + 2 * LEVELS
 VOLUME_MOMENTS = RETURN_MOMENTS + 2 * LEVELS
-# Two columns for each instrument that features compare with: its last known close, and the log
-# return of that between two rows; NaN before its first bar.
+# For each instrument that features compare with: its last known close, the log return of that
+# between two rows, and the moments of the returns; NaN before its first bar.
 PEERS = VOLUME_MOMENTS + 2 * LEVELS
+PEER_COLUMNS = 2 + 2 * LEVELS
+PEER_RETURN, PEER_MOMENTS = 1, 2  # behind its close
 
 
 # Rows that one kernel runs over before the next has its turn: few enough that what it reads and
@@ -69,7 +71,7 @@ def empty_past(rows: int, peers: int) -> Past:
     The first free row is the one behind those to keep.
     """
     keep = max(rows, 1 << LEVELS)
-    return np.zeros((PEERS + 2 * peers, keep + BLOCK_ROWS))
+    return np.zeros((PEERS + PEER_COLUMNS * peers, keep + BLOCK_ROWS))
 
 
 @kernel
@@ -86,7 +88,7 @@ def forget(past: Past) -> int:
 def take_in(past: Past, fill: int, bars: Past, first: int, count: int) -> None:
     """Writes bars first..first + count - 1 into the rows from `fill` on and derives the rest."""
     for column in range(bars.shape[0]):
-        target = column if column < BAR_COLUMNS else PEERS + 2 * (column - BAR_COLUMNS)
+        target = column if column < BAR_COLUMNS else PEERS + PEER_COLUMNS * (column - BAR_COLUMNS)
         for i in range(count):
             past[target, fill + i] = bars[column, first + i]
     derive(past, fill, fill + count)
@@ -103,10 +105,11 @@ def derive(past: Past, first: int, last: int) -> None:
     double_moments(past, CLOSE, CLOSE_MOMENTS, first, last)
     double_moments(past, LOG_RETURN, RETURN_MOMENTS, first, last)
     double_moments(past, VOLUME, VOLUME_MOMENTS, first, last)
-    for peer in range(PEERS, past.shape[0], 2):
+    for peer in range(PEERS, past.shape[0], PEER_COLUMNS):
         for t in range(first, last):
             before, now = past[peer, t - 1], past[peer, t]
-            past[peer + 1, t] = math.log(now / before) if before > 0.0 else math.nan
+            past[peer + PEER_RETURN, t] = math.log(now / before) if before > 0.0 else math.nan
+        double_moments(past, peer + PEER_RETURN, peer + PEER_MOMENTS, first, last)
 
 
 @kernel

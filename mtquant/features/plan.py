@@ -13,7 +13,7 @@ from mtquant.core.errors import FeatureError
 from mtquant.data.bars import Float
 from mtquant.features import kernels
 from mtquant.features.catalog import CATALOG, FAMILY_OF, FeatureSpec, parse_feature
-from mtquant.features.past import PEERS, empty_past
+from mtquant.features.past import PEER_COLUMNS, PEERS, empty_past
 from mtquant.features.registry import FeatureRegistry, UserFeature, user_value, user_values
 
 Rows = NDArray[np.float32]
@@ -120,7 +120,7 @@ def _program(
             line = np.full(kernels.PROGRAM_COLUMNS, -1, dtype=np.int64)
             line[kernels.FAMILY], line[kernels.CODE] = which[:2]
             line[kernels.STATE], line[kernels.STATE_SIZE] = state_size, kind.state_size
-            line[kernels.PEER] = PEERS + 2 * peers.index(spec.peer) if spec.peer else -1
+            line[kernels.PEER] = PEERS + PEER_COLUMNS * peers.index(spec.peer) if spec.peer else -1
             line[kernels.WARMUP :] = spec.warmup_bars
             lines[which] = line
             given = kind.numbers(*spec.params)

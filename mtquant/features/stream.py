@@ -13,7 +13,7 @@ from mtquant.core.errors import FeatureError
 from mtquant.data.bars import NANOSECONDS
 from mtquant.data.instruments import Session
 from mtquant.features import kernels
-from mtquant.features.past import BAR_COLUMNS, BLOCK_ROWS, PEERS
+from mtquant.features.past import BAR_COLUMNS, BLOCK_ROWS, PEER_COLUMNS, PEERS
 from mtquant.features.plan import Plan, Rows
 from mtquant.features.sessions import seconds_to_close
 
@@ -156,7 +156,7 @@ class FeatureStream:
 
     def _bar_columns(self) -> list[int]:
         """Columns of the past that bars bring; all others are derived."""
-        return [*range(BAR_COLUMNS), *range(PEERS, self._past.shape[0], 2)]
+        return [*range(BAR_COLUMNS), *range(PEERS, self._past.shape[0], PEER_COLUMNS)]
 
     def _peer_closes(self, peers: Mapping[str, float]) -> list[float]:
         """Closes of the plan's peers, in its order."""

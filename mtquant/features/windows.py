@@ -96,6 +96,21 @@ def lagged_products(window: Vector, mean: float, lag: int) -> float:
 
 
 @kernel
+def products(window: Vector, other: Vector) -> float:
+    """Sum of the products of two windows."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    fours = window.size - window.size % 4
+    for i in range(0, fours, 4):
+        a += window[i] * other[i]
+        b += window[i + 1] * other[i + 1]
+        c += window[i + 2] * other[i + 2]
+        d += window[i + 3] * other[i + 3]
+    for i in range(fours, window.size):
+        a += window[i] * other[i]
+    return (a + b) + (c + d)
+
+
+@kernel
 def standard_score(past: Past, column: int, doubled: int, t: int, w: int) -> float:
     """(newest - mean) / standard deviation (ddof 1) of a column; 0 in a flat window."""
     mean, squares = moments(past, column, doubled, t, w)

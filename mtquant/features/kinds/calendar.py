@@ -15,14 +15,16 @@ from mtquant.features.past import SECONDS, SESSION_LEFT, Past, Triple
     HOUR,
     WEEKDAY,
     MONTH,
-    TURN_OF_MONTH,
     SESSION_AGE,
     SESSION_TO_CLOSE,
-) = range(6)
+) = range(5)
 
 DAY_SECONDS = 86_400.0
 HOUR_SECONDS = 3_600.0
 FULL_TURN = 2.0 * math.pi
+# Of the days of the week as angles, Monday 0.
+WEEK_SINES = tuple(math.sin(FULL_TURN * day / 7.0) for day in range(7))
+WEEK_COSINES = tuple(math.cos(FULL_TURN * day / 7.0) for day in range(7))
 # A longer step between stamps than so many bars is a break between sessions.
 BREAK_BARS = 1.5
 # The turn of the month: its last weekday and the first three of the next (Lakonishok, Smidt 1988).
@@ -44,9 +46,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "month_sin": _stamp_only(MONTH, "sine of the day of the month, UTC; -1..1"),
         "month_cos": _stamp_only(MONTH, "cosine of the same", output=1),
         "turn_of_month": _stamp_only(
-            TURN_OF_MONTH,
+            MONTH,
             "1 on a month's last weekday and the first three of the next, else 0 "
             "(Lakonishok, Smidt 1988)",
+            output=2,
         ),
         "session_age": changes(
             SESSION_AGE, 24, "hours since the session's first bar began, at most w bars back"
@@ -83,12 +86,6 @@ def weekday(days: int) -> int:
 
 
 @kernel
-def week_angle(seconds: float) -> float:
-    """Day of the week of a stamp as an angle; Monday is 0."""
-    return FULL_TURN * weekday(day_number(seconds)) / 7.0
-
-
-@kernel
 def month_days(days: int) -> tuple[int, int]:
     """Day of the month, 1 the first, of a day counted from 1970, and how many the month has.
 
@@ -110,24 +107,22 @@ def month_days(days: int) -> tuple[int, int]:
 
 
 @kernel
-def month_angle(seconds: float) -> float:
-    """Day of the month of a stamp as an angle; its first day is 0."""
-    day, length = month_days(day_number(seconds))
-    return FULL_TURN * (day - 1) / length
+def month(seconds: float) -> Triple:
+    """Sine and cosine of the day of the month, its first day 0, and the turn of the month."""
+    days = day_number(seconds)
+    day, length = month_days(days)
+    angle = FULL_TURN * (day - 1) / length
+    return math.sin(angle), math.cos(angle), turn_of_month(days, day, length)
 
 
 @kernel
-def turn_of_month(seconds: float) -> float:
+def turn_of_month(days: int, day: int, length: int) -> float:
     """1 on the last weekday (Monday to Friday) of a month and the first three of the next, else 0.
 
     A weekend has the value of neither: it lies outside.
     """
-    days = day_number(seconds)
-    if weekday(days) > 4:
-        return 0.0
-    day, length = month_days(days)
-    if day > FIRST_WEEKDAYS + 2 and length - day > 2:  # a weekend is two days long
-        return 0.0
+    if weekday(days) > 4 or (day > FIRST_WEEKDAYS + 2 and length - day > 2):
+        return 0.0  # between two weekends lie five weekdays, and a weekend is two days long
     before, after = 0, 0
     for other in range(max(days - day + 1, days - 6), days):
         before += 1 if weekday(other) < 5 else 0
@@ -163,11 +158,10 @@ def update(code: int, past: Past, t: int, w: int) -> Triple:
     if code == HOUR:
         a, b = math.sin(day_angle(seconds)), math.cos(day_angle(seconds))
     elif code == WEEKDAY:
-        a, b = math.sin(week_angle(seconds)), math.cos(week_angle(seconds))
+        day = weekday(day_number(seconds))
+        a, b = WEEK_SINES[day], WEEK_COSINES[day]
     elif code == MONTH:
-        a, b = math.sin(month_angle(seconds)), math.cos(month_angle(seconds))
-    elif code == TURN_OF_MONTH:
-        a = turn_of_month(seconds)
+        a, b, c = month(seconds)
     elif code == SESSION_AGE:
         a = session_age(past, t, w)
     elif code == SESSION_TO_CLOSE:

@@ -15,8 +15,16 @@ from types import MappingProxyType
 from mtquant.core.compiled import kernel
 from mtquant.features.doubling import moments
 from mtquant.features.kind import Kind, changes
-from mtquant.features.past import CLOSE, LOG_RETURN, RETURN_MOMENTS, Past, Triple, Vector
-from mtquant.features.windows import ROUNDING
+from mtquant.features.past import (
+    CLOSE,
+    LOG_RETURN,
+    PEER_MOMENTS,
+    PEER_RETURN,
+    RETURN_MOMENTS,
+    Past,
+    Triple,
+)
+from mtquant.features.windows import ROUNDING, products
 
 (RELATIVE_STRENGTH, REGRESSION) = range(2)
 
@@ -51,44 +59,22 @@ def relative_strength(past: Past, t: int, w: int, peer: int) -> float:
 
 
 @kernel
-def co_moments(own: Vector, mean: float, other: Vector) -> tuple[float, float]:
-    """Sum of products of the deviations from the means, and that of the other's squares.
-
-    The other is counted in distances from its newest value, as in `windows.deviations`.
-    """
-    last = other[other.size - 1]
-    y_total, xy, yy = 0.0, 0.0, 0.0
-    y_second, xy_second, yy_second = 0.0, 0.0, 0.0
-    paired = other.size - other.size % 2
-    for i in range(0, paired, 2):
-        y = other[i] - last
-        y_total += y
-        xy += own[i] * y
-        yy += y * y
-        y = other[i + 1] - last
-        y_second += y
-        xy_second += own[i + 1] * y
-        yy_second += y * y
-    # Of an odd number the newest is left over, whose distance is 0.
-    distances = y_total + y_second
-    squares = yy + yy_second - distances * distances / other.size
-    return xy + xy_second - mean * distances, squares
-
-
-@kernel
 def regression(past: Past, t: int, w: int, peer: int) -> tuple[float, float]:
     """Covariance with the peer's log returns / their variance, and the correlation.
 
     The slope is 0 where the peer does not move, the correlation where one of both does not.
     """
-    returns, others = past[LOG_RETURN, t - w + 1 : t + 1], past[peer + 1, t - w + 1 : t + 1]
-    mean, xx = moments(past, LOG_RETURN, RETURN_MOMENTS, t, w)
-    xy, yy = co_moments(returns, mean, others)
+    own_mean, xx = moments(past, LOG_RETURN, RETURN_MOMENTS, t, w)
+    mean, yy = moments(past, peer + PEER_RETURN, peer + PEER_MOMENTS, t, w)
     least = w * ROUNDING * ROUNDING
     if math.isnan(yy):
         return math.nan, math.nan
     if yy <= least:
         return 0.0, 0.0
+    own, other = past[LOG_RETURN, t - w + 1 : t + 1], past[peer + PEER_RETURN, t - w + 1 : t + 1]
+    # Means of returns are small beside their deviations, so their product may be taken off at the
+    # end without a loss.
+    xy = products(own, other) - w * own_mean * mean
     correlation = max(min(xy / math.sqrt(xx * yy), 1.0), -1.0) if xx > least else 0.0
     return xy / yy, correlation
 
