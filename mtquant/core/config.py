@@ -317,6 +317,8 @@ class FeaturesConfig(Section):
     Attributes:
         catalog: Feature names, in the order of the observation; ``"rsi_14@1d"`` is computed on
             daily bars made of the shorter ones.
+        user: ``"package.module:object"``, a `FeatureRegistry` of your own features, which `catalog`
+            may then name; None for none. Importing the module runs its code, with your rights.
     """
 
     catalog: Annotated[tuple[str, ...], Field(min_length=1)] = (
@@ -334,6 +336,7 @@ class FeaturesConfig(Section):
         "drawdown_60",
         "range_position_20",
     )
+    user: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -82,7 +82,7 @@ class Hierarchy:
         chosen = {symbol: (symbol,) for symbol in layout.symbols} if domains is None else domains
         self.domains = _checked({name: tuple(own) for name, own in chosen.items()}, layout.symbols)
         self.layout, self.gross_cap = layout, rules.max_gross_exposure
-        self._unit = rules.caps()
+        self._unit = rules.limits().caps
         self.instruments = [
             np.array([layout.symbols.index(symbol) for symbol in own])
             for own in self.domains.values()

@@ -56,8 +56,7 @@ class MarketVecEnv(VecEnv):
         """Steps all accounts; observations of ended episodes are the next episodes' first."""
         ended = step_batch(self.env, self._actions)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for e in ended:
-            end = self.env.episode_end(e)
+        for e, end in ended:
             infos[e] = {
                 "terminal_observation": end.terminal_observation,
                 "TimeLimit.truncated": end.truncated,

@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All features of one bar, and of many: the switch over kinds and the loops around it.
+"""All features of one bar, and of many: the switch over kernels and the loop around it.
 
-`update_feature` is the switch over the kernels of `kinds.py`, `stream_row` runs it for all features
-of one bar, and `batch` is literally the loop over `stream_row`; training, backtest and paper
-therefore see the same bytes.
-
-Legend:
-    bar     open, high, low, close, volume, close stamp in whole seconds since 1970 UTC.
-    params  the numbers in a feature's name, zero padded to three.
+`update_feature` is one kernel's update by one bar. `run` is the loop over it: the batch runs it
+over all bars, the stream over the newest one, so training, backtest and paper see the same bytes.
 """
 
 from __future__ import annotations
@@ -18,124 +13,110 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core.compiled import kernel
-from mtquant.features import kinds
+from mtquant.features.kinds import (
+    calendar,
+    cross,
+    oscillators,
+    returns,
+    statistics,
+    trends,
+    volatility,
+    volume,
+)
+from mtquant.features.past import Numbers, Past, Triple, Vector, forget, take_in
 
-Vector = NDArray[np.float64]
-Triple = tuple[float, float, float]
-Bar = tuple[float, float, float, float, float, float]
+FAMILIES = (returns, volatility, oscillators, trends, volume, statistics, cross, calendar)
+RETURNS, VOLATILITY, OSCILLATORS, TRENDS, VOLUME, STATISTICS, CROSS, CALENDAR = range(8)
 
-(
-    LOG_RETURN,
-    VOLATILITY,
-    EWMA_VOLATILITY,
-    RSI,
-    MACD,
-    BOLLINGER,
-    ATR,
-    STOCHASTIC,
-    ZSCORE,
-    DRAWDOWN,
-    RANGE_POSITION,
-    MOMENTUM,
-    WILLIAMS,
-    CCI,
-    VOLUME_ZSCORE,
-    HOUR_SIN,
-    HOUR_COS,
-    WEEKDAY_SIN,
-    WEEKDAY_COS,
-) = range(19)
+# Columns of a program, one row per kernel to run: family and code; first number of its state and
+# how many there are (0: windowed); column of the peer's closes; for each of its three values the
+# column of the result (-1: not wanted) and the rows without a value.
+FAMILY, CODE, STATE, STATE_SIZE, PEER, PLACE, WARMUP = 0, 1, 2, 3, 4, 5, 8
+PROGRAM_COLUMNS = 11
+VALUES = 3
+MOST_NUMBERS = 4
 
 
 @kernel
-def update_feature(code: int, params: Triple, state: Vector, bar: Bar) -> float:
-    """Takes one bar into one feature's own state and returns its value; NaN for an unknown code."""
-    _, high, low, close, volume, seconds = bar
-    value = math.nan
-    if code == LOG_RETURN:
-        value = kinds.log_return(state, close)
-    elif code == VOLATILITY:
-        value = kinds.volatility(state, close)
-    elif code == EWMA_VOLATILITY:
-        value = kinds.ewma_volatility(state, params[0], close)
-    elif code == RSI:
-        value = kinds.rsi(state, params[0], close)
-    elif code == MACD:
-        value = kinds.macd(state, params[0], params[1], params[2], close)
-    elif code == BOLLINGER:
-        value = kinds.bollinger(state, close)
-    elif code == ATR:
-        value = kinds.atr(state, params[0], high, low, close)
-    elif code == STOCHASTIC:
-        value = kinds.stochastic(state, high, low, close)
-    elif code == ZSCORE:
-        value = kinds.zscore(state, close)
-    elif code == DRAWDOWN:
-        value = kinds.drawdown(state, close)
-    elif code == RANGE_POSITION:
-        value = kinds.range_position(state, close)
-    elif code == MOMENTUM:
-        value = kinds.momentum(state, close)
-    elif code == WILLIAMS:
-        value = kinds.williams(state, high, low, close)
-    elif code == CCI:
-        value = kinds.cci(state, high, low, close)
-    elif code == VOLUME_ZSCORE:
-        value = kinds.volume_zscore(state, volume)
-    elif code == HOUR_SIN:
-        value = kinds.hour_sin(seconds)
-    elif code == HOUR_COS:
-        value = kinds.hour_cos(seconds)
-    elif code == WEEKDAY_SIN:
-        value = kinds.weekday_sin(seconds)
-    elif code == WEEKDAY_COS:
-        value = kinds.weekday_cos(seconds)
-    return value
+def update_feature(
+    family: int, code: int, numbers: Numbers, peer: int, past: Past, t: int, state: Vector
+) -> Triple:
+    """Takes row t into one kernel's own state and returns its values; NaN for an unknown one."""
+    window = int(numbers[0])
+    values = (math.nan, math.nan, math.nan)
+    if family == RETURNS:
+        values = returns.update(code, past, t, window)
+    elif family == VOLATILITY:
+        values = volatility.update(code, numbers, past, t, state)
+    elif family == OSCILLATORS:
+        values = oscillators.update(code, numbers, past, t, state)
+    elif family == TRENDS:
+        values = trends.update(code, numbers, past, t, state)
+    elif family == VOLUME:
+        values = volume.update(code, past, t, window)
+    elif family == STATISTICS:
+        values = statistics.update(code, past, t, window, int(numbers[1]))
+    elif family == CROSS:
+        values = cross.update(code, past, t, window, peer)
+    elif family == CALENDAR:
+        values = calendar.update(code, past, t, window)
+    return values
 
 
 @kernel
-def stream_row(
-    codes: NDArray[np.int64],
-    params: Vector,
-    offsets: NDArray[np.int64],
+def run(
+    program: NDArray[np.int64],
+    numbers: Vector,
     states: Vector,
-    bar: Vector,
+    past: Past,
+    fill: int,
+    bars: Past,
+    seen: int,
     out: NDArray[np.float32],
-) -> None:
-    """All features of one bar.
+) -> int:
+    """Takes in bars; all features of each.
 
     Args:
-        codes: int64 [F], kind of each feature.
-        params: float64 [F, 3].
-        offsets: int64 [F + 1]; feature f owns ``states[offsets[f] : offsets[f + 1]]``: first the
-            number of rows still to hide, which starts at the feature's warm-up, then its kind's own
-            state.
-        states: float64 [offsets[F]], changed in place.
-        bar: float64 [6].
-        out: float32 [F], written; NaN while a feature warms up.
+        program: int64 [K, PROGRAM_COLUMNS], K kernels.
+        numbers: float64 [K, MOST_NUMBERS], what the kinds make of their parameters.
+        states: float64, the states of all recursive kernels, changed in place.
+        past: float64 [columns, keep + BLOCK_ROWS], changed in place.
+        fill: Rows of the past in use, at least keep.
+        bars: float64 [columns, n], see `past.BAR_COLUMNS`.
+        seen: Bars of history before these.
+        out: float32 [n, F], written; NaN while a feature warms up.
+
+    Returns:
+        Rows of the past in use afterwards.
     """
-    # Tuples, because numba counts references to every view of an array, which costs more than most
-    # features do.
-    current = (bar[0], bar[1], bar[2], bar[3], bar[4], bar[5])
-    for f in range(codes.size):
-        numbers = (params[f, 0], params[f, 1], params[f, 2])
-        first = offsets[f]
-        value = update_feature(codes[f], numbers, states[first + 1 : offsets[f + 1]], current)
-        if states[first] > 0.0:
-            states[first] -= 1.0
-            value = math.nan
-        out[f] = value
-
-
-@kernel
-def batch(
-    codes: NDArray[np.int64],
-    params: Vector,
-    offsets: NDArray[np.int64],
-    states: Vector,
-    bars: Vector,
-    out: NDArray[np.float32],
-) -> None:
-    """`stream_row` over bars float64 [T, 6] into out float32 [T, F]; changes `states` in place."""
-    for t in range(bars.shape[0]):
-        stream_row(codes, params, offsets, states, bars[t], out[t])
+    done = 0
+    while done < bars.shape[1]:
+        if fill == past.shape[1]:
+            fill = forget(past)
+        count = min(past.shape[1] - fill, bars.shape[1] - done)
+        take_in(past, fill, bars, done, count)
+        for k in range(program.shape[0]):
+            family, code, peer = program[k, FAMILY], program[k, CODE], program[k, PEER]
+            given = (numbers[k, 0], numbers[k, 1], numbers[k, 2], numbers[k, 3])
+            state, windowed = states[program[k, STATE] :], program[k, STATE_SIZE] == 0
+            place_a, place_b = program[k, PLACE], program[k, PLACE + 1]
+            place_c = program[k, PLACE + 2]
+            # A windowed kernel reads as far back as its warm-up, the same for all of its values;
+            # before, there is nothing to read.
+            known_a, known_b = program[k, WARMUP] - seen, program[k, WARMUP + 1] - seen
+            known_c = program[k, WARMUP + 2] - seen
+            for i in range(count):
+                a, b, c = math.nan, math.nan, math.nan
+                if i >= known_a or not windowed:
+                    a, b, c = update_feature(family, code, given, peer, past, fill + i, state)
+                row = done + i
+                if place_a >= 0:
+                    out[row, place_a] = a if i >= known_a else math.nan
+                if place_b >= 0:
+                    out[row, place_b] = b if i >= known_b else math.nan
+                if place_c >= 0:
+                    out[row, place_c] = c if i >= known_c else math.nan
+        fill += count
+        seen += count
+        done += count
+    return fill

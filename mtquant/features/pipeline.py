@@ -11,116 +11,144 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import struct
-from collections import Counter
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mtquant.core.config import FeaturesConfig
 from mtquant.core.errors import FeatureError
-from mtquant.data.bars import NANOSECONDS, Bars
+from mtquant.data.bars import NANOSECONDS, Bars, Float
+from mtquant.data.instruments import Instrument, Session
 from mtquant.data.panel import Panel
 from mtquant.features import kernels
-from mtquant.features.catalog import CATALOG, CATALOG_VERSION, MOST_PARAMETERS, parse_feature
-
-Rows = NDArray[np.float32]
+from mtquant.features.catalog import CATALOG_VERSION
+from mtquant.features.past import BAR_COLUMNS, BLOCK_ROWS
+from mtquant.features.plan import Plan, Rows, check_names
+from mtquant.features.registry import FeatureRegistry, load_registry
+from mtquant.features.sessions import seconds_to_close
+from mtquant.features.stream import FeatureStream
 
 AGE_NAME = "age_bars"
-# A stored stream: sha256 of its pipeline, stamp of its last bar, then the state as little-endian
-# float64.
-STATE_HEADER = struct.Struct("<32sq")
-
-
-@dataclass(frozen=True, eq=False)
-class _Program:
-    """A list of features as the kernels read it; F features.
-
-    Attributes:
-        codes: int64 [F], kinds of the catalogue.
-        params: float64 [F, MOST_PARAMETERS], zero padded.
-        offsets: int64 [F + 1], where each feature's state begins.
-        start: float64 [offsets[F]], state before the first bar.
-    """
-
-    codes: NDArray[np.int64]
-    params: NDArray[np.float64]
-    offsets: NDArray[np.int64]
-    start: NDArray[np.float64]
 
 
 class FeaturePipeline:
     """A list of features.
 
     Args:
-        names: Features of the catalogue, in the order of the columns.
+        names: Features of the catalogue and of the registry, in the order of the columns.
+        registry: The user's own features.
+        sessions: Session of each instrument, for the features that ask for it.
 
     Attributes:
         names: The same, as a tuple.
         panel_names: `names` and ``"age_bars"``, the columns of `on_panel`.
+        specs: What the catalogue or the user says about each.
         warmup_bars: Rows until every feature has a value.
+        peers: Symbols of the instruments that features compare with.
 
     Raises:
         FeatureError: No name, a name twice, or one that `parse_feature` refuses.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        if isinstance(names, str) or not names:
-            raise FeatureError(
-                "features", "must be a list of names", names, "For example ['log_return_1']."
-            )
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        if twice:
-            raise FeatureError("features", "must name each feature once", twice, "Drop one.")
-        self.specs = tuple(parse_feature(name) for name in names)
+    def __init__(
+        self,
+        names: Sequence[str],
+        registry: FeatureRegistry | None = None,
+        sessions: Mapping[str, Session] | None = None,
+    ) -> None:
+        check_names(names)
+        self._plan = Plan.of(names, registry)
+        self._sessions = dict(sessions or {}) if self._plan.needs_session else {}
         self.names = tuple(names)
         self.panel_names = (*self.names, AGE_NAME)
+        self.specs = self._plan.specs
         self.warmup_bars = max(spec.warmup_bars for spec in self.specs)
-        offsets = np.cumsum([0, *(spec.state_size for spec in self.specs)], dtype=np.int64)
-        params = np.zeros((len(self.specs), MOST_PARAMETERS))
-        start = np.zeros(offsets[-1])
-        for f, spec in enumerate(self.specs):
-            params[f, : len(spec.params)] = spec.params
-            start[offsets[f]] = spec.warmup_bars
-        codes = np.array([CATALOG[spec.kind].code for spec in self.specs], dtype=np.int64)
-        self._program = _Program(codes, params, offsets, start)
+        self.peers = self._plan.peers
+
+    @classmethod
+    def from_config(
+        cls,
+        config: FeaturesConfig,
+        instruments: Mapping[str, Instrument],
+        names: Sequence[str] | None = None,
+    ) -> FeaturePipeline:
+        """The configured features, or others by name, with the user's registry and all sessions.
+
+        Raises:
+            FeatureError: A name or the registry cannot be used.
+        """
+        registry = None if config.user is None else load_registry(config.user)
+        sessions = {symbol: instrument.session for symbol, instrument in instruments.items()}
+        return cls(config.catalog if names is None else names, registry, sessions)
 
     def hash(self) -> str:
-        """sha256 of the names in order and the catalogue's version, hexadecimal."""
-        return hashlib.sha256(json.dumps([CATALOG_VERSION, self.names]).encode()).hexdigest()
+        """sha256, hexadecimal, of all that decides the values: names in order and the catalogue's
+        version; where they are used, the user's features by version, and the sessions.
+        """
+        identity: list[Any] = [CATALOG_VERSION, self.names]
+        if self._plan.user:
+            identity += [
+                [type(feature).__name__, feature.name, feature.version, feature.warmup_bars]
+                for _, feature in self._plan.user
+            ]
+        if self._sessions:
+            identity.append(
+                {symbol: [own.timezone, own.close] for symbol, own in self._sessions.items()}
+            )
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
-    def compute(self, bars: Bars) -> Rows:
+    def compute(self, bars: Bars, peers: Sequence[Bars] = ()) -> Rows:
         """Features of bars.
+
+        Args:
+            bars: The instrument's bars.
+            peers: Bars of the instruments that features compare with; others are ignored. Row t
+                uses their closes last known at its stamp.
 
         Returns:
             float32 [T, F]; row t uses rows <= t only. NaN in the first `warmup_bars` rows of each
-            feature, nowhere else.
+            feature and, where it compares, as long as the peer has no bar; nowhere else.
+
+        Raises:
+            FeatureError: A peer or a session is not known, or a user's feature failed.
         """
-        seconds = (bars.stamps // NANOSECONDS).astype(np.float64)
-        columns = (bars.open, bars.high, bars.low, bars.close, bars.volume, seconds)
+        plan = self._plan
+        matrix = self._matrix(bars, peers)
+        past = plan.empty_past()
         out = np.empty((len(bars), len(self.names)), dtype=np.float32)
-        program = self._program
-        states = program.start.copy()
-        matrix = np.stack(columns, axis=1)
-        kernels.batch(program.codes, program.params, program.offsets, states, matrix, out)
+        fill = past.shape[1] - BLOCK_ROWS
+        kernels.run(plan.program, plan.numbers, plan.empty_states(), past, fill, matrix, 0, out)
+        plan.fill_in_user_columns(matrix, out)
         return out
 
-    def on_panel(self, panel: Panel, bars: Sequence[Bars]) -> Rows:
+    def compute_all(self, bars: Sequence[Bars], peers: Sequence[Bars] = ()) -> list[Rows]:
+        """`compute` for several instruments, each other's peers, side by side on all cores."""
+        known = (*bars, *peers)
+        threads = min(len(bars), _cores())
+        if threads < 2:
+            return [self.compute(own, known) for own in bars]
+        # Kernels release the interpreter's lock.
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(lambda own: self.compute(own, known), bars))
+
+    def on_panel(self, panel: Panel, bars: Sequence[Bars], peers: Sequence[Bars] = ()) -> Rows:
         """Features of each instrument's own bars, carried to the panel by last known value.
 
         Args:
             panel: T stamps by N instruments.
             bars: The bars it was made from, in its order.
+            peers: Bars of further instruments that features compare with.
 
         Returns:
             float32 [T, N, F + 1], columns `panel_names`: the features and how old they are, in
             bars. Features are NaN before an instrument's first bar and during their warm-up.
 
         Raises:
-            FeatureError: The bars are not those of the panel.
+            FeatureError: The bars are not those of the panel, or see `compute`.
         """
         if tuple(own.symbol for own in bars) != panel.symbols or not all(
             np.array_equal(panel.stamps[panel.tradable[:, n]], own.stamps)
@@ -132,90 +160,62 @@ class FeaturePipeline:
                 [f"{own.symbol}: {len(own)} rows" for own in bars],
                 "Pass the bars the panel was made from, in the same order.",
             )
-        carried = panel.carry([self.compute(own) for own in bars])
+        carried = panel.carry(self.compute_all(bars, peers))
         return np.concatenate((carried, panel.age_bars[:, :, None]), axis=2)
 
-    def stream(self) -> FeatureStream:
-        """The same features one bar at a time, before the first bar."""
-        return FeatureStream(self)
-
-
-class FeatureStream:
-    """Features of one instrument as its bars close, for paper trading.
-
-    Args:
-        pipeline: Which features.
-    """
-
-    def __init__(self, pipeline: FeaturePipeline) -> None:
-        self._program = pipeline._program
-        self._digest = bytes.fromhex(pipeline.hash())
-        self._states = self._program.start.copy()
-        self._last_ns = np.iinfo(np.int64).min
-
-    def update(
-        self, open: float, high: float, low: float, close: float, volume: float, stamp_ns: int
-    ) -> Rows:
-        """Takes in the bar that just closed.
+    def stream(self, symbol: str = "") -> FeatureStream:
+        """The same features one bar at a time, before the first bar.
 
         Args:
-            open: Price in quote currency, like high, low and close.
-            volume: As in `Bars`; 0 where unknown.
-            stamp_ns: UTC close stamp, nanoseconds since 1970, later than that of the bar before.
-
-        Returns:
-            float32 [F], byte for byte the row that `FeaturePipeline.compute` gives; NaN during
-            warm-up.
+            symbol: The instrument; needed where a feature asks for its session.
 
         Raises:
-            FeatureError: The bar breaks a rule of `check_bars`. It is not taken in: averages would
-                never forget it.
+            FeatureError: A feature asks for a session that is not known.
         """
-        self._check(open, high, low, close, volume, stamp_ns)
-        bar = np.array((open, high, low, close, volume, stamp_ns // NANOSECONDS), dtype=np.float64)
-        out = np.empty(len(self._program.codes), dtype=np.float32)
-        program = self._program
-        kernels.stream_row(program.codes, program.params, program.offsets, self._states, bar, out)
-        self._last_ns = int(stamp_ns)
-        return out
+        return FeatureStream(self._plan, bytes.fromhex(self.hash()), self._session(symbol))
 
-    def state(self) -> bytes:
-        """Everything the stream remembers, for `restore`."""
-        return STATE_HEADER.pack(self._digest, self._last_ns) + self._states.astype("<f8").tobytes()
-
-    def restore(self, state: bytes) -> None:
-        """Continues from a state written by `state`, also in another process or on another machine.
-
-        Raises:
-            FeatureError: The state belongs to other features or another catalogue, or is cut.
-        """
-        wanted = STATE_HEADER.size + self._states.nbytes
-        if len(state) != wanted or state[:32] != self._digest:
+    def _session(self, symbol: str) -> Session | None:
+        """The instrument's session; None where no feature asks for it."""
+        if not self._plan.needs_session:
+            return None
+        if symbol not in self._sessions:
             raise FeatureError(
-                "state",
-                f"must be {wanted} bytes written by a stream of the same features",
-                f"{len(state)} bytes of features {state[:4].hex()}",
-                "Start a new stream and feed it the last bars, at least its warm-up.",
+                "sessions",
+                f"must hold the session of {symbol or 'the instrument'}",
+                sorted(self._sessions),
+                "Pass sessions={symbol: instrument.session} to FeaturePipeline, and the symbol to "
+                "stream().",
             )
-        self._last_ns = STATE_HEADER.unpack_from(state)[1]
-        numbers = np.frombuffer(state, dtype="<f8", offset=STATE_HEADER.size)
-        self._states = numbers.astype(np.float64)
+        return self._sessions[symbol]
 
-    def _check(
-        self, open: float, high: float, low: float, close: float, volume: float, stamp_ns: int
-    ) -> None:
-        """Refuses what `check_bars` would refuse in one row."""
-        remedy = "Drop the bar or repair it, and keep a note of it."
-        prices = (open, high, low, close)
-        if not all(math.isfinite(price) and price > 0.0 for price in prices):
-            raise FeatureError("bar", "must have finite, positive prices", prices, remedy)
-        if low > min(prices) or high < max(prices):
-            raise FeatureError("bar", "must have its extremes in high and low", prices, remedy)
-        if not (math.isfinite(volume) and volume >= 0.0):
-            raise FeatureError("bar", "must have a finite volume, 0 or more", volume, remedy)
-        if stamp_ns <= self._last_ns:
-            rule = f"must close after the bar before it ({self._last_ns} ns)"
-            raise FeatureError("bar", rule, stamp_ns, "Feed each bar once, oldest first.")
+    def _matrix(self, bars: Bars, peers: Sequence[Bars]) -> Float:
+        """Bars as the kernels take them in, float64 [columns, T]."""
+        known = {own.symbol: own for own in (*peers, bars)}
+        missing = [symbol for symbol in self.peers if symbol not in known]
+        if missing:
+            raise FeatureError(
+                f"features of {bars.symbol}",
+                f"must be given the bars of {', '.join(missing)} to compare with",
+                sorted(known),
+                "Pass them as peers, or leave the features out that name them.",
+            )
+        matrix = np.empty((BAR_COLUMNS + len(self.peers), len(bars)))
+        matrix[:5] = bars.open, bars.high, bars.low, bars.close, bars.volume
+        matrix[5] = bars.stamps // NANOSECONDS
+        session = self._session(bars.symbol)
+        matrix[6] = 0.0 if session is None else seconds_to_close(bars.stamps, session)
+        for column, symbol in enumerate(self.peers, start=BAR_COLUMNS):
+            peer = known[symbol]
+            row = np.searchsorted(peer.stamps, bars.stamps, side="right") - 1
+            matrix[column] = np.where(row >= 0, peer.close[row], np.nan)
+        return matrix
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,12 +21,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mtquant.core.config import Config
 from mtquant.core.errors import DataError, FeatureError
 from mtquant.data.bars import NANOSECONDS, Bars, Float, Stamps
-from mtquant.data.instruments import Session
+from mtquant.data.instruments import Instrument, Session
 from mtquant.data.panel import Panel
 from mtquant.data.resample import DAY, BarRow, Resampler, Timeframe, resample
+from mtquant.data.sources import session_of
 from mtquant.features.pipeline import AGE_NAME, FeaturePipeline, FeatureStream, Rows
+from mtquant.features.registry import FeatureRegistry, load_registry
 
 MARK = "@"
 # A stored stream: sha256 of its pipeline, the time it has come to, the stamp of its last bar.
@@ -68,6 +71,8 @@ class TimeframePipeline:
             ``@1d`` or ``@1w`` (see `Timeframe`), in the order of the columns.
         sessions: Symbol -> when its days end, for timeframes of a day and a week; None or left out
             for midnight UTC.
+        registry: The user's own features.
+        hours: Symbol -> its session, for the features that ask for it.
 
     Attributes:
         names: The same, as a tuple.
@@ -79,10 +84,15 @@ class TimeframePipeline:
     """
 
     def __init__(
-        self, names: Sequence[str], sessions: Mapping[str, Session | None] | None = None
+        self,
+        names: Sequence[str],
+        sessions: Mapping[str, Session | None] | None = None,
+        registry: FeatureRegistry | None = None,
+        hours: Mapping[str, Session] | None = None,
     ) -> None:
         if isinstance(names, str) or not names:
             FeaturePipeline(names)  # refuses it
+        self._registry, self._hours = registry, hours
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise FeatureError("features", "must name each feature once", twice, "Drop one.")
@@ -102,6 +112,28 @@ class TimeframePipeline:
         # so that one computes features which nobody reads.
         own = places[""] or list(self._longer[0].places)
         self._own = _Part(self._part(own, "").pipeline, tuple(places[""]), "")
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Config,
+        instruments: Mapping[str, Instrument],
+        symbols: Iterable[str],
+        names: Sequence[str] | None = None,
+    ) -> TimeframePipeline:
+        """The configured features for some instruments, or others by name, with the user's
+        registry and all sessions.
+
+        Raises:
+            FeatureError: A name or the registry cannot be used.
+        """
+        user = config.features.user
+        return cls(
+            config.features.catalog if names is None else names,
+            {symbol: session_of(symbol, config.data, instruments) for symbol in symbols},
+            None if user is None else load_registry(user),
+            {symbol: instrument.session for symbol, instrument in instruments.items()},
+        )
 
     def hash(self) -> str:
         """sha256 of the names, the catalogue's version and the sessions that matter."""
@@ -168,7 +200,8 @@ class TimeframePipeline:
                 Timeframe(timeframe)
             except DataError as error:
                 raise _as_feature_error(error, self.names[places[0]]) from error
-        return _Part(FeaturePipeline(plain), tuple(places), timeframe)
+        pipeline = FeaturePipeline(plain, self._registry, self._hours)
+        return _Part(pipeline, tuple(places), timeframe)
 
     def _longer_bars(self, timeframe: str, panel: Panel, bars: Sequence[Bars]) -> list[Bars]:
         """Each instrument's longer bars that closed by the end of the panel."""
@@ -207,9 +240,11 @@ class TimeframeStream:
         self._width = len(pipeline.names)
         self._bar_ns = bar_seconds * NANOSECONDS
         self._own_places = list(pipeline._own.places)
-        self._own = pipeline._own.pipeline.stream()
+        self._own = pipeline._own.pipeline.stream(symbol)
         session = pipeline._sessions.get(symbol)
-        self._longer = [_LongerStream(part, session, bar_seconds) for part in pipeline._longer]
+        self._longer = [
+            _LongerStream(part, symbol, session, bar_seconds) for part in pipeline._longer
+        ]
         self._row: Rows = np.full(len(pipeline.panel_names), np.nan, dtype=np.float32)
         self._row[self._width :] = 0.0
         self._clock_ns = self._last_ns = NEVER
@@ -302,14 +337,14 @@ class TimeframeStream:
 class _LongerStream:
     """One longer timeframe of a stream."""
 
-    def __init__(self, part: _Part, session: Session | None, bar_seconds: int) -> None:
+    def __init__(self, part: _Part, symbol: str, session: Session | None, bar_seconds: int) -> None:
         timeframe = Timeframe(part.timeframe, session)
         try:
             self.resampler = Resampler(timeframe, bar_seconds)
         except DataError as error:
             raise _as_feature_error(error, f"{MARK}{part.timeframe}") from error
         self.places = list(part.places)
-        self.stream: FeatureStream = part.pipeline.stream()
+        self.stream: FeatureStream = part.pipeline.stream(symbol)
         self.bar_ns = timeframe.seconds * NANOSECONDS
         self.last_ns = NEVER
 

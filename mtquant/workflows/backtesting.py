@@ -21,9 +21,9 @@ from mtquant.core.errors import CheckpointError, DataError
 from mtquant.core.protocols import Policy
 from mtquant.core.runs import RunFolder
 from mtquant.data.bars import Bars
-from mtquant.data.instruments import Instrument, Session
+from mtquant.data.instruments import Instrument
 from mtquant.data.panel import Panel
-from mtquant.data.sources import load_bars, session_of, split_bars
+from mtquant.data.sources import load_bars, split_bars
 from mtquant.evaluation.metrics import summarize
 from mtquant.evaluation.report import report_markdown, write_report
 from mtquant.features.timeframes import TimeframePipeline, warmup_rows, without_ages
@@ -63,12 +63,13 @@ class BacktestResult:
 class Market:
     """All configured instruments on one panel, as a portfolio policy meets them."""
 
+    config: Config
+    instruments: Mapping[str, Instrument]
     bars: tuple[Bars, ...]
     panel: Panel
     rules: Rules
     tape: Tape
     rows: slice
-    sessions: Mapping[str, Session | None]
 
     @classmethod
     def build(cls, config: Config, instruments: Mapping[str, Instrument], part: str) -> Market:
@@ -79,8 +80,8 @@ class Market:
         rules = Rules.from_config(config.environment, instruments, panel.symbols)
         tape = Tape.from_panel(panel, rules)
         rows = panel.rows(getattr(split, part))
-        sessions = {name: session_of(name, config.data, instruments) for name in panel.symbols}
-        return cls(tuple(by_symbol.values()), panel, rules, tape, rows, sessions)
+        bars = tuple(by_symbol.values())
+        return cls(config, instruments, bars, panel, rules, tape, rows)
 
     def features_for(self, policy: Policy) -> NDArray[np.float32]:
         """The policy's own features on this panel, float32 [T, N, F] in its order.
@@ -88,7 +89,9 @@ class Market:
         Raises:
             DataError: They are not yet known where trading begins.
         """
-        pipeline = TimeframePipeline(without_ages(policy.feature_names), self.sessions)
+        pipeline = TimeframePipeline.from_config(
+            self.config, self.instruments, self.panel.symbols, without_ages(policy.feature_names)
+        )
         computed = pipeline.on_panel(self.panel, self.bars)
         columns = [pipeline.panel_names.index(name) for name in policy.feature_names]
         features: NDArray[np.float32] = computed[:, :, columns]
@@ -116,8 +119,8 @@ def load_ensemble(
     for symbol in config.data.instruments:
         specialist = load_specialist(models / symbol)
         manifest = specialist.manifest
-        sessions = {symbol: session_of(symbol, config.data, instruments)}
-        pipeline = TimeframePipeline(without_ages(manifest.feature_names), sessions)
+        names = without_ages(manifest.feature_names)
+        pipeline = TimeframePipeline.from_config(config, instruments, [symbol], names)
         if pipeline.hash() != manifest.features_hash:
             raise CheckpointError(
                 str(models / symbol),

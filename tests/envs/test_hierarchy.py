@@ -35,7 +35,7 @@ def lived(seed, accounts=5, **changes):
 def test_views_are_what_a_specialist_sees_alone(seed):
     env = lived(seed)
     hierarchy = Hierarchy(env)
-    caps = env.simulator.rules.caps()
+    caps = env.simulator.rules.limits().caps
     # A signal of 1 buys the name cap, as in phase 1: nothing is shown otherwise.
     views = hierarchy.views(env.observations, np.tile(caps, (5, 1)))
     block = env.layout.block_size

@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import pytest
 
-from mtquant.features.pipeline import FeaturePipeline
-from tests.features.samples import EVERY_KIND, exact_values
+from tests.features.samples import EVERY_KIND, exact_values, features_of, pipeline_of
 from tests.support.builders import make_bars
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_kernels() -> None:
     bars = make_bars(n=3)
-    pipeline = FeaturePipeline(EVERY_KIND)
-    pipeline.compute(bars)
-    pipeline.stream().update(1.0, 1.0, 1.0, 1.0, 0.0, 0)
+    features_of(pipeline_of(EVERY_KIND), bars)
     for name in EVERY_KIND:
         exact_values(name, bars)

@@ -1,53 +1,120 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Features and ugly bars for the feature tests."""
+"""Features, the peer they compare with, and ugly bars for the feature tests."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mtquant.data.bars import NANOSECONDS, Bars
+from mtquant.data.bars import Bars
+from mtquant.data.instruments import Session
 from mtquant.features import kernels
-from mtquant.features.catalog import CATALOG, MOST_PARAMETERS, FeatureSpec, parse_feature
+from mtquant.features.catalog import CATALOG, FAMILY_OF, parse_feature
+from mtquant.features.past import BLOCK_ROWS, PEERS, empty_past, take_in
+from mtquant.features.pipeline import FeaturePipeline
+from mtquant.features.stream import FeatureStream
 from tests.support.builders import bars_from_closes, make_bars
 
-RECURSIVE = ("ewma_volatility", "rsi", "atr", "macd")
+Values = NDArray[np.float64]
+Rows = NDArray[np.float32]
+
+PEER = "SPX500"
+SESSIONS = {
+    "EURUSD": Session(timezone="America/New_York", close="17:00", week_opens="sunday"),
+    "US30": Session(timezone="America/New_York", close="16:00", week_opens="monday"),
+}
 
 
 def short_name(kind: str, extra: int = 0) -> str:
     """A feature of the kind with its smallest parameters plus `extra`: short warm-ups."""
-    return "_".join([kind, *(str(smallest + extra) for smallest in CATALOG[kind].minimum)])
+    steps = {"hurst": (16,), "autocorrelation": (2, 1)}.get(kind, (1, 1, 1))
+    numbers = [
+        str(least + extra * step) for least, step in zip(CATALOG[kind].minimum, steps, strict=False)
+    ]
+    peer = f":{PEER}" if CATALOG[kind].needs == "peer" else ""
+    return "_".join([kind, *numbers]) + peer
 
 
 EVERY_KIND = tuple(short_name(kind, extra=1) for kind in CATALOG)
-WINDOWED = tuple(short_name(kind, extra=1) for kind in CATALOG if kind not in RECURSIVE)
+WINDOWED = tuple(short_name(kind, extra=1) for kind in CATALOG if CATALOG[kind].state_size == 0)
+RECURSIVE = tuple(kind for kind in CATALOG if CATALOG[kind].state_size > 0)
 
 feature_names = st.builds(short_name, st.sampled_from(tuple(CATALOG)), st.integers(0, 3))
 feature_lists = st.lists(feature_names, min_size=1, max_size=6, unique=True)
 
 
-def bar_tuples(bars: Bars) -> list[tuple[float, ...]]:
-    """Bars as the kernels read them."""
-    seconds = (bars.stamps // NANOSECONDS).astype(np.float64)
-    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume, seconds)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+def pipeline_of(names: Sequence[str]) -> FeaturePipeline:
+    """A pipeline that knows the sessions."""
+    return FeaturePipeline(names, sessions=SESSIONS)
 
 
-def padded(spec: FeatureSpec) -> tuple[float, ...]:
-    """A feature's parameters as the kernels read them."""
-    return tuple(float(number) for number in spec.params) + (0.0,) * (
-        MOST_PARAMETERS - len(spec.params)
+def companion(bars: Bars, missing: int = 3) -> Bars:
+    """Bars of the peer: a walk of its own, every third bar not traded."""
+    generator = np.random.Generator(np.random.PCG64(len(bars)))
+    closes = np.exp(np.cumsum(generator.normal(0.0, 0.003, len(bars))))
+    whole = bars_from_closes(closes, symbol=PEER, bar_seconds=bars.bar_seconds)
+    traded = np.arange(len(bars)) % missing != missing - 1
+    return Bars(
+        symbol=PEER,
+        stamps=bars.stamps[traded],
+        open=whole.open[traded],
+        high=whole.high[traded],
+        low=whole.low[traded],
+        close=whole.close[traded],
+        volume=whole.volume[traded],
+        quote="USD",
+        bar_seconds=bars.bar_seconds,
     )
 
 
-def exact_values(name: str, bars: Bars) -> NDArray[np.float64]:
+def features_of(pipeline: FeaturePipeline, bars: Bars, peer: Bars | None = None) -> Rows:
+    """`compute` beside the peer."""
+    return pipeline.compute(bars, [companion(bars) if peer is None else peer])
+
+
+def known_close(peer: Bars, stamp: int) -> float:
+    """The peer's last close at or before a stamp, by search from the left."""
+    known = [close for when, close in zip(peer.stamps, peer.close, strict=True) if when <= stamp]
+    return known[-1] if known else np.nan
+
+
+def feed(stream: FeatureStream, bars: Bars, rows: range, peer: Bars | None = None) -> Rows:
+    """The rows of a stream, float32 [len(rows), F]."""
+    peer = companion(bars) if peer is None else peer
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume, bars.stamps)
+    return np.array(
+        [
+            stream.update(
+                *(column[t] for column in columns),
+                peers={PEER: known_close(peer, bars.stamps[t])},
+            )
+            for t in rows
+        ]
+    )
+
+
+def exact_values(name: str, bars: Bars, peer: Bars | None = None) -> Values:
     """Values before they are rounded to float32, float64 [T - warm-up]."""
     spec = parse_feature(name)
-    state = np.zeros(spec.state_size - 1)
-    code = CATALOG[spec.kind].code
-    values = [kernels.update_feature(code, padded(spec), state, bar) for bar in bar_tuples(bars)]
-    return np.array(values[spec.warmup_bars :])
+    kind = CATALOG[spec.kind]
+    matrix = pipeline_of([name])._matrix(bars, [companion(bars) if peer is None else peer])
+    past = empty_past(len(bars) + spec.warmup_bars, 1)
+    first = past.shape[1] - BLOCK_ROWS
+    past = np.concatenate((past, np.zeros((len(past), len(bars)))), axis=1)
+    take_in(past, first, matrix, 0, len(bars))
+    given = (*kind.numbers(*spec.params), 0.0, 0.0, 0.0, 0.0)[:4]
+    state = np.zeros(kind.state_size + 1)
+    begin = 0 if kind.state_size else spec.warmup_bars
+    values = [
+        kernels.update_feature(
+            FAMILY_OF[spec.kind], kind.code, given, PEERS, past, first + t, state
+        )[kind.output]
+        for t in range(begin, len(bars))
+    ]
+    return np.array(values[spec.warmup_bars - begin :])
 
 
 def ugly_bars() -> dict[str, Bars]:

@@ -14,29 +14,35 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from mtquant.core.config import load_config
 from mtquant.core.errors import FeatureError
 from mtquant.data.bars import Bars
+from mtquant.data.instruments import load_instruments
 from mtquant.data.panel import Panel
 from mtquant.features.catalog import CATALOG_VERSION, parse_feature
-from mtquant.features.pipeline import FeaturePipeline, FeatureStream, Scaler
-from tests.features.samples import EVERY_KIND, exact_values, feature_lists
+from mtquant.features.pipeline import FeaturePipeline, Scaler
+from tests.features.samples import (
+    EVERY_KIND,
+    PEER,
+    SESSIONS,
+    companion,
+    exact_values,
+    feature_lists,
+    features_of,
+    feed,
+    pipeline_of,
+)
 from tests.support.builders import bars_strategy, make_bars, replaced
 
 Rows = NDArray[np.float32]
 bars_samples = bars_strategy(min_bars=5, max_bars=70)
 
 
-def feed(stream: FeatureStream, bars: Bars, rows: range) -> Rows:
-    """The rows of a stream, float32 [len(rows), F]."""
-    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume, bars.stamps)
-    return np.array([stream.update(*(column[t] for column in columns)) for t in rows])
-
-
 @given(feature_lists, bars_samples)
 def test_the_stream_is_the_batch(names: list[str], bars: Bars) -> None:
-    pipeline = FeaturePipeline(names)
-    streamed = feed(pipeline.stream(), bars, range(len(bars)))
-    assert streamed.tobytes() == pipeline.compute(bars).tobytes()
+    pipeline = pipeline_of(names)
+    streamed = feed(pipeline.stream("EURUSD"), bars, range(len(bars)))
+    assert streamed.tobytes() == features_of(pipeline, bars).tobytes()
 
 
 @given(feature_lists, bars_samples, st.data())
@@ -44,15 +50,27 @@ def test_a_restored_stream_continues_byte_for_byte(
     names: list[str], bars: Bars, data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(0, len(bars)))
-    pipeline = FeaturePipeline(names)
-    stream = pipeline.stream()
+    pipeline = pipeline_of(names)
+    stream = pipeline.stream("EURUSD")
     feed(stream, bars, range(cut))
     # Another pipeline of the same names, as after a restart.
-    restored = FeaturePipeline(names).stream()
+    restored = pipeline_of(names).stream("EURUSD")
     restored.restore(stream.state())
     assert restored.state() == stream.state()
     continued = feed(restored, bars, range(cut, len(bars)))
-    assert continued.tobytes() == pipeline.compute(bars)[cut:].tobytes()
+    assert continued.tobytes() == features_of(pipeline, bars)[cut:].tobytes()
+
+
+def test_a_long_stream_forgets_and_still_is_the_batch() -> None:
+    # 700 bars fill the past of a stream more than once; a restart falls in between.
+    bars = make_bars(n=700, seed=8, gap=0.001, missing_frac=0.3)
+    pipeline = pipeline_of(EVERY_KIND)
+    stream = pipeline.stream("EURUSD")
+    first = feed(stream, bars, range(600))
+    restored = pipeline_of(EVERY_KIND).stream("EURUSD")
+    restored.restore(stream.state())
+    streamed = np.concatenate((first, feed(restored, bars, range(600, 700))))
+    assert streamed.tobytes() == features_of(pipeline, bars).tobytes()
 
 
 @given(feature_lists, bars_samples, bars_samples, st.data())
@@ -60,20 +78,30 @@ def test_later_bars_change_no_row_before_them(
     names: list[str], bars: Bars, other: Bars, data: st.DataObject
 ) -> None:
     last = data.draw(st.integers(0, len(bars) - 1))
+    pipeline = pipeline_of(names)
+    peer = companion(bars)
+    before = pipeline.compute(bars, [peer])[: last + 1]
+    changed, changed_peer = _later(bars, other, last), _later(peer, other, None, bars.stamps[last])
+    found = pipeline.compute(changed, [changed_peer])[: last + 1]
+    assert found.tobytes() == before.tobytes()
+
+
+def _later(bars: Bars, other: Bars, last: int | None, stamp: int = 0) -> Bars:
+    """Bars with the values of others behind a row or a stamp."""
+    if last is None:
+        last = int(np.searchsorted(bars.stamps, stamp, side="right")) - 1
     changed = {}
     for name in ("open", "high", "low", "close", "volume"):
         column = getattr(bars, name).copy()
         column[last + 1 :] = np.resize(getattr(other, name), len(bars))[last + 1 :]
         changed[name] = column
-    pipeline = FeaturePipeline(names)
-    before = pipeline.compute(bars)[: last + 1]
-    assert pipeline.compute(replaced(bars, **changed))[: last + 1].tobytes() == before.tobytes()
+    return replaced(bars, **changed)
 
 
 @given(feature_lists, bars_samples)
 def test_rows_are_nan_during_warm_up_and_never_again(names: list[str], bars: Bars) -> None:
-    pipeline = FeaturePipeline(names)
-    rows = pipeline.compute(bars)
+    pipeline = pipeline_of(names)
+    rows = features_of(pipeline, bars)
     assert rows.dtype == np.float32
     for f, spec in enumerate(pipeline.specs):
         assert np.isnan(rows[: spec.warmup_bars, f]).all()
@@ -83,13 +111,50 @@ def test_rows_are_nan_during_warm_up_and_never_again(names: list[str], bars: Bar
 def test_columns_are_the_kernels_in_the_order_of_the_names() -> None:
     bars = make_bars(n=120, seed=1)
     names = EVERY_KIND[::-1]
-    pipeline = FeaturePipeline(names)
-    rows = pipeline.compute(bars)
+    pipeline = pipeline_of(names)
+    rows = features_of(pipeline, bars)
     assert pipeline.names == names
     assert pipeline.warmup_bars == max(parse_feature(name).warmup_bars for name in names)
     for f, name in enumerate(names):
         values = exact_values(name, bars).astype(np.float32)
         assert rows[len(bars) - len(values) :, f].tobytes() == values.tobytes()
+
+
+def test_several_instruments_at_once_are_one_after_the_other() -> None:
+    bars = [make_bars(symbol, n=300, seed=n) for n, symbol in enumerate(("EURUSD", "US30"))]
+    bars.append(companion(bars[0]))
+    pipeline = pipeline_of([name for name in EVERY_KIND if name != "session_left"])
+    found = pipeline.compute_all(bars)
+    for own, rows in zip(bars, found, strict=True):
+        assert rows.tobytes() == pipeline.compute(own, bars).tobytes()
+
+
+def test_a_peer_has_to_be_there() -> None:
+    bars = make_bars(n=30)
+    pipeline = FeaturePipeline([f"beta_5:{PEER}"])
+    assert pipeline.peers == (PEER,)
+    with pytest.raises(FeatureError, match=f"bars of {PEER}"):
+        pipeline.compute(bars)
+    stream = pipeline.stream()
+    with pytest.raises(FeatureError, match=f"last close of {PEER}"):
+        stream.update(1.0, 1.0, 1.0, 1.0, 0.0, 1)
+    assert np.isnan(stream.update(1.0, 1.0, 1.0, 1.0, 0.0, 1, {PEER: math.nan})).all()
+
+
+def test_a_session_has_to_be_known() -> None:
+    with pytest.raises(FeatureError, match="must hold the session of EURUSD"):
+        FeaturePipeline(["session_left"]).compute(make_bars(n=30))
+    with pytest.raises(FeatureError, match="must hold the session of the instrument"):
+        pipeline_of(["session_left"]).stream()
+
+
+def test_from_config_knows_sessions_and_registry() -> None:
+    config = load_config(None, ["features.catalog=[session_left, rsi_14]"]).features
+    pipeline = FeaturePipeline.from_config(config, load_instruments(None))
+    assert pipeline.names == ("session_left", "rsi_14")
+    # US30 closes at 16:00 New York, the first bar of make_bars at 01:00 UTC = 20:00.
+    assert pipeline.compute(make_bars("US30", n=30))[0, 0] == 20.0
+    assert FeaturePipeline.from_config(config, {}, ["rsi_14"]).names == ("rsi_14",)
 
 
 def test_on_a_panel_rows_are_carried_and_say_how_old_they_are() -> None:
@@ -138,6 +203,11 @@ def test_the_hash_names_features_order_and_catalogue() -> None:
     others = [names[::-1], names[:1], ["rsi_15", "hour_sin"]]
     hashes = {FeaturePipeline(other).hash() for other in [names, *others]}
     assert len(hashes) == 4
+    # Sessions count where a feature asks for them.
+    assert pipeline_of(names).hash() == FeaturePipeline(names).hash()
+    sessions = {"EURUSD": SESSIONS["US30"]}
+    other_hours = FeaturePipeline(["session_left"], sessions=sessions)
+    assert other_hours.hash() != pipeline_of(["session_left"]).hash()
 
 
 GOOD = {"open": 1.0, "high": 1.2, "low": 0.9, "close": 1.1, "volume": 0.0, "stamp_ns": 2_000}

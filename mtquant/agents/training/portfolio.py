@@ -17,7 +17,7 @@ from mtquant.data.instruments import Instrument
 from mtquant.data.panel import Panel
 from mtquant.data.splits import Split
 from mtquant.envs.market_env import MarketEnv, reward_scale
-from mtquant.features.pipeline import FeaturePipeline
+from mtquant.features.timeframes import TimeframePipeline, warmup_rows
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 from mtquant.rewards.compose import Reward
@@ -40,7 +40,7 @@ class PortfolioWorld:
 
     tape: Tape
     rules: Rules
-    pipeline: FeaturePipeline
+    pipeline: TimeframePipeline
     features: NDArray[np.float32]
     reward: Reward
     rows: Mapping[str, slice]
@@ -72,16 +72,16 @@ class PortfolioWorld:
         panel = Panel.from_bars(series)
         rules = Rules.from_config(environment, instruments, panel.symbols)
         tape = Tape.from_panel(panel, rules)
-        pipeline = FeaturePipeline(config.features.catalog)
-        warm = max(pipeline.warmup_bars, environment.warmup_steps) + environment.window_bars - 1
+        pipeline = TimeframePipeline.from_config(config, instruments, panel.symbols)
+        features = pipeline.on_panel(panel, series)
         # Markets keep different hours: every instrument counts its own bars.
-        known = (panel.own_row >= warm).all(axis=1)
+        known = (panel.own_row >= environment.warmup_steps).all(axis=1)
         first = int(known.argmax()) if known.any() else len(panel)
+        first = max(first, warmup_rows(features)) + environment.window_bars - 1
         parts = (("train", split.train), ("validation", split.validation), ("test", split.test))
         rows = {name: _behind(panel.rows(part), first, name) for name, part in parts}
         scale = reward_scale(tape, rows["train"], rules.max_gross_exposure)
         reward = Reward.from_config(config.reward, terms, scale, tape.bars_per_year)
-        features = pipeline.on_panel(panel, series)
         return cls(tape, rules, pipeline, features, reward, rows, environment)
 
     def training_env(self, n_accounts: int, seeds: SeedTree) -> MarketEnv:

@@ -17,7 +17,6 @@ from mtquant.core.seeding import SeedTree
 from mtquant.data.bars import Bars
 from mtquant.data.instruments import Instrument
 from mtquant.data.panel import Panel
-from mtquant.data.sources import session_of
 from mtquant.data.splits import Part, Split
 from mtquant.envs.market_env import MarketEnv, reward_scale
 from mtquant.features.pipeline import Scaler
@@ -68,8 +67,7 @@ class SpecialistWorld:
         panel = Panel.from_bars([bars])
         rules = Rules.from_config(config.environment, instruments, panel.symbols)
         tape = Tape.from_panel(panel, rules)
-        sessions = {bars.symbol: session_of(bars.symbol, config.data, instruments)}
-        pipeline = TimeframePipeline(config.features.catalog, sessions)
+        pipeline = TimeframePipeline.from_config(config, instruments, panel.symbols)
         features = pipeline.on_panel(panel, [bars])
         warm = max(warmup_rows(features), config.environment.warmup_steps)
         warm += config.environment.window_bars - 1
