@@ -34,6 +34,7 @@ from mtquant.features.registry import FeatureRegistry, load_registry
 MARK = "@"
 # A stored stream: sha256 of its pipeline, the time it has come to, the stamp of its last bar.
 HEADER = struct.Struct("<32sqq")
+SIZE = struct.Struct("<q")  # in front of every part of a stored stream
 NEVER = np.iinfo(np.int64).min
 
 
@@ -297,12 +298,12 @@ class TimeframeStream:
 
     def state(self) -> bytes:
         """Everything the stream remembers, for `restore`."""
-        parts = [HEADER.pack(self._digest, self._clock_ns, self._last_ns)]
-        parts += [self._row.astype("<f4").tobytes(), self._own.state()]
+        parts = [self._row.astype("<f4").tobytes(), self._own.state()]
         for longer in self._longer:
             parts += [longer.last_ns.to_bytes(8, "little", signed=True)]
             parts += [longer.resampler.state(), longer.stream.state()]
-        return b"".join(parts)
+        sized = b"".join(SIZE.pack(len(part)) + part for part in parts)
+        return HEADER.pack(self._digest, self._clock_ns, self._last_ns) + sized
 
     def restore(self, state: bytes) -> None:
         """Continues from a state written by `state`, also in another process or on another machine.
@@ -310,28 +311,22 @@ class TimeframeStream:
         Raises:
             FeatureError: The state belongs to other features or sessions, or is cut.
         """
-        wanted = len(self.state())
-        if len(state) != wanted or state[:32] != self._digest:
+        parts = _parts_of(state[HEADER.size :])
+        if state[:32] != self._digest or len(parts) != 2 + 3 * len(self._longer):
             raise FeatureError(
                 "state",
-                f"must be {wanted} bytes written by a stream of the same features and sessions",
+                "must be whole and written by a stream of the same features and sessions",
                 f"{len(state)} bytes of features {state[:4].hex()}",
                 "Start a new stream and feed it the last bars, at least its warm-up.",
             )
-        rest = memoryview(state)
-
-        def cut(size: int) -> bytes:
-            nonlocal rest
-            piece, rest = bytes(rest[:size]), rest[size:]
-            return piece
-
-        _, self._clock_ns, self._last_ns = HEADER.unpack(cut(HEADER.size))
-        self._row = np.frombuffer(cut(self._row.nbytes), dtype="<f4").astype(np.float32)
-        self._own.restore(cut(len(self._own.state())))
-        for longer in self._longer:
-            longer.last_ns = int.from_bytes(cut(8), "little", signed=True)
-            longer.resampler.restore(cut(len(longer.resampler.state())))
-            longer.stream.restore(cut(len(longer.stream.state())))
+        self._own.restore(parts[1])
+        for place, longer in enumerate(self._longer):
+            last_ns, resampler, stream = parts[2 + 3 * place : 5 + 3 * place]
+            longer.resampler.restore(resampler)
+            longer.stream.restore(stream)
+            longer.last_ns = int.from_bytes(last_ns, "little", signed=True)
+        self._row = np.frombuffer(parts[0], dtype="<f4").astype(np.float32)
+        _, self._clock_ns, self._last_ns = HEADER.unpack_from(state)
 
 
 class _LongerStream:
@@ -353,6 +348,16 @@ class _LongerStream:
         for bar in bars:
             row[self.places] = self.stream.update(*bar)
             self.last_ns = bar.stamp_ns
+
+
+def _parts_of(stored: bytes) -> list[bytes]:
+    """The parts of a stored stream; none where it is cut."""
+    parts, place = [], 0
+    while place + SIZE.size <= len(stored):
+        (size,) = SIZE.unpack_from(stored, place)
+        place += SIZE.size + size
+        parts.append(stored[place - size : place])
+    return parts if place == len(stored) else []
 
 
 def _timeframe_of(name: str) -> str:

@@ -26,6 +26,9 @@ FREE = (
     "environment.transaction_cost=0.0",
     "environment.stop_loss_pct=0",
     "environment.max_position_size=0.9",
+    "environment.max_sector_allocation=null",
+    "environment.max_correlation_exposure=null",
+    "environment.max_portfolio_var=null",
 )
 PAIR = [make_bars(symbol, 200, seed, DAY) for seed, symbol in enumerate(("EURUSD", "GBPUSD"))]
 
