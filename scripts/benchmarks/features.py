@@ -4,8 +4,9 @@
     python scripts/benchmarks/features.py            # a few minutes, most of them in ta
     python scripts/benchmarks/features.py --quick    # under 30 s behind the compilation
 
-Nothing is timed before the stream has given the same bytes as the batch, and our indicators those
-of ta to 1e-9. The last line is RESULT and JSON.
+Nothing is timed before the stream has given the same bytes as the batch, and our indicators, which
+come as float32, the values of ta (the tests compare them in float64, to 1e-9). The last line is
+RESULT and JSON.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tests.support.ta_features import TA_FEATURES
 
 PEER = "SPX500"
 BARS = 60_000
-TOLERANCE = 1e-9  # of ours against ta; float32 adds 6e-8 of the value
+TOLERANCE = 1e-7  # of ours against ta; float32 is good to 6e-8 of the value
 TARGET_SECONDS = 0.5
 TARGET_STREAM_US = 1_000.0
 
@@ -58,7 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
     compared = FeaturePipeline(list(TA_FEATURES))
     ta_seconds, worst = _ta(same, compared)
     print(f"largest difference from ta: {worst:.1e} of max(1, value)")
-    if worst > TOLERANCE + 1e-7:
+    if worst > TOLERANCE:
         return 1
 
     rounds = 5 if arguments.quick else 25
