@@ -35,6 +35,7 @@ format: $(VENV)/.dev
 bench: $(VENV)/.bench
 	$(BIN)/python scripts/benchmarks/simulator.py
 	$(BIN)/python scripts/benchmarks/audit.py
+	$(BIN)/python scripts/benchmarks/features.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -53,9 +53,11 @@ LOWEST_CLOSE = HIGHEST_CLOSE + LEVELS
 CLOSE_MOMENTS = LOWEST_CLOSE + LEVELS
 RETURN_MOMENTS = CLOSE_MOMENTS + 2 * LEVELS
 VOLUME_MOMENTS = RETURN_MOMENTS + 2 * LEVELS
+OVERNIGHT_MOMENTS = VOLUME_MOMENTS + 2 * LEVELS
+BODY_MOMENTS = OVERNIGHT_MOMENTS + 2 * LEVELS
 # For each instrument that features compare with: its last known close, the log return of that
 # between two rows, and the moments of the returns; NaN before its first bar.
-PEERS = VOLUME_MOMENTS + 2 * LEVELS
+PEERS = BODY_MOMENTS + 2 * LEVELS
 PEER_COLUMNS = 2 + 2 * LEVELS
 PEER_RETURN, PEER_MOMENTS = 1, 2  # behind its close
 
@@ -103,6 +105,8 @@ def derive(past: Past, first: int, last: int) -> None:
     double_extremes(past, HIGH, HIGHEST_HIGH, LOW, LOWEST_LOW, first, last)
     double_extremes(past, CLOSE, HIGHEST_CLOSE, CLOSE, LOWEST_CLOSE, first, last)
     double_moments(past, CLOSE, CLOSE_MOMENTS, first, last)
+    double_moments(past, OVERNIGHT, OVERNIGHT_MOMENTS, first, last)
+    double_moments(past, BODY, BODY_MOMENTS, first, last)
     double_moments(past, LOG_RETURN, RETURN_MOMENTS, first, last)
     double_moments(past, VOLUME, VOLUME_MOMENTS, first, last)
     for peer in range(PEERS, past.shape[0], PEER_COLUMNS):
@@ -125,7 +129,9 @@ def derive_logarithms(past: Past, t: int) -> None:
     body = math.log(close / open_)
     squared = (up - down) * (up - down)
     past[LOG_RETURN, t] = math.log(close / before) if known else 0.0
-    past[OVERNIGHT, t] = math.log(open_ / before) if known else 0.0
+    # A difference of logarithms costs less than another one, and is 0 where the open is the close
+    # before: both have the same argument then.
+    past[OVERNIGHT, t] = past[LOG_RETURN, t] - body if known else 0.0
     past[BODY, t] = body
     past[LOG_RANGE_SQUARED, t] = squared
     past[GARMAN_KLASS, t] = 0.5 * squared - (2.0 * math.log(2.0) - 1.0) * body * body

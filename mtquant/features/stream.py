@@ -128,7 +128,7 @@ class FeatureStream:
         sizes = [len(self._states), *(len(own) for own in self._user_states)]
         kept = min(seen, self._keep)
         count = sum(sizes) + len(self._bar_columns()) * kept
-        if digest != self._digest or len(state) != STATE_HEADER.size + 8 * count:
+        if digest != self._digest or seen < 0 or len(state) != STATE_HEADER.size + 8 * count:
             raise FeatureError(
                 "state",
                 "must be written by a stream of the same features",

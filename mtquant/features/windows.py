@@ -83,19 +83,6 @@ def higher_moments(window: Vector, mean: float) -> tuple[float, float]:
 
 
 @kernel
-def lagged_products(window: Vector, mean: float, lag: int) -> float:
-    """Sum of products of deviations from the mean that are `lag` apart."""
-    products, others = 0.0, 0.0
-    paired = lag + (window.size - lag) // 2 * 2
-    for i in range(lag, paired, 2):
-        products += (window[i] - mean) * (window[i - lag] - mean)
-        others += (window[i + 1] - mean) * (window[i + 1 - lag] - mean)
-    if paired < window.size:
-        products += (window[paired] - mean) * (window[paired - lag] - mean)
-    return products + others
-
-
-@kernel
 def products(window: Vector, other: Vector) -> float:
     """Sum of the products of two windows."""
     a, b, c, d = 0.0, 0.0, 0.0, 0.0

@@ -4,13 +4,15 @@
     python scripts/benchmarks/features.py            # a few minutes, most of them in ta
     python scripts/benchmarks/features.py --quick    # under 30 s behind the compilation
 
-Nothing is timed before the stream has given the same bytes as the batch, and our indicators those
-of ta to 1e-9. The last line is RESULT and JSON.
+Nothing is timed before the stream has given the same bytes as the batch, and our indicators, which
+come as float32, the values of ta (the tests compare them in float64, to 1e-9). The last line is
+RESULT and JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import time
@@ -28,7 +30,7 @@ from tests.support.ta_features import TA_FEATURES
 
 PEER = "SPX500"
 BARS = 60_000
-TOLERANCE = 1e-9  # of ours against ta; float32 adds 6e-8 of the value
+TOLERANCE = 1e-7  # of ours against ta; float32 is good to 6e-8 of the value
 TARGET_SECONDS = 0.5
 TARGET_STREAM_US = 1_000.0
 
@@ -57,11 +59,13 @@ def main(arguments: argparse.Namespace) -> int:
     compared = FeaturePipeline(list(TA_FEATURES))
     ta_seconds, worst = _ta(same, compared)
     print(f"largest difference from ta: {worst:.1e} of max(1, value)")
-    if worst > TOLERANCE + 1e-7:
+    if worst > TOLERANCE:
         return 1
 
     rounds = 5 if arguments.quick else 25
+    busy = time.process_time()
     batch = _times(lambda: everything.compute_all(bars), rounds)
+    busy = (time.process_time() - busy) / (rounds + 1)
     single = _times(lambda: [everything.compute(own, bars) for own in bars], max(3, rounds // 5))
     ours = _times(lambda: [compared.compute(own) for own in same], rounds)
     stream = _stream_times(everything, bars, 500 if arguments.quick else 3_000)
@@ -69,6 +73,7 @@ def main(arguments: argparse.Namespace) -> int:
         "seconds": statistics.median(batch),
         "seconds_best": min(batch),
         "seconds_one_thread": statistics.median(single),
+        "cpu_seconds": busy,
         "threads": min(len(bars), _cores()),
         "features": len(names),
         "kernels": kernels_counted,
@@ -169,7 +174,8 @@ def _show(figures: dict[str, float], compared: int, bars: int) -> None:
     print(
         f"all features, {figures['threads']} threads: {figures['seconds']:.3f} s median, "
         f"{figures['seconds_best']:.3f} s best ({asked}); "
-        f"one thread {figures['seconds_one_thread']:.3f} s"
+        f"one thread {figures['seconds_one_thread']:.3f} s; processor time of all threads "
+        f"{figures['cpu_seconds']:.3f} s"
     )
     print(
         f"ta, its {figures['ta_indicators']} indicators of {compared} x {bars:,} bars: "
@@ -184,8 +190,6 @@ def _show(figures: dict[str, float], compared: int, bars: int) -> None:
 
 
 def _cores() -> int:
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

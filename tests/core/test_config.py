@@ -223,6 +223,7 @@ def test_bar_seconds(text, seconds):
         ("training.seed.deep=1", "training.seed", "found {'deep': 1}"),
         ("environment.cost_draw_range=[2, 1]", "environment.cost_draw_range", "Write [1.0, 2.0]"),
         ("features.catalog=[rsi_14, rsi_14]", "features.catalog", "found ['rsi_14']"),
+        ("features.user=my_features", "features.user", "must match pattern"),
         ("data.source=csv", "data.folder", "is required"),
         ("data.folder=bars", "data.folder", "Set data.source"),
         ("data.files.WTIUSD=a.csv", "data.files", "Set data.source to parquet or csv"),

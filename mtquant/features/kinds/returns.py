@@ -12,6 +12,7 @@ from mtquant.features.doubling import highest, moments
 from mtquant.features.kind import Kind, changes, levels
 from mtquant.features.past import (
     CLOSE,
+    CLOSE_MOMENTS,
     HIGHEST_CLOSE,
     LOG_RETURN,
     OVERNIGHT,
@@ -89,21 +90,21 @@ def line(past: Past, t: int, w: int) -> tuple[float, float]:
 
     Slope and share are 0 in a flat window.
     """
-    closes = past[CLOSE, t - w + 1 : t + 1]
-    last = closes[w - 1]
-    middle = 0.5 * (w - 1)
-    distances, squares, products = 0.0, 0.0, 0.0
-    for i in range(w):
-        distance = closes[i] - last
-        distances += distance
-        squares += distance * distance
-        products += (i - middle) * distance
-    # Sum of (i - middle)^2 over i = 0..w - 1.
-    spread = w * (w * w - 1.0) / 12.0
-    variance = squares - distances * distances / w
+    mean, variance = moments(past, CLOSE, CLOSE_MOMENTS, t, w)
     if variance <= 0.0:
         return 0.0, 0.0
-    return products / (spread * last), min(products * products / (spread * variance), 1.0)
+    closes, middle = past[CLOSE, t - w + 1 : t + 1], 0.5 * (w - 1)
+    products, others = 0.0, 0.0
+    for i in range(0, w - w % 2, 2):
+        products += (i - middle) * (closes[i] - mean)
+        others += (i + 1 - middle) * (closes[i + 1] - mean)
+    if w % 2 == 1:
+        products += middle * (closes[w - 1] - mean)
+    products += others
+    # Sum of (i - middle)^2 over i = 0..w - 1.
+    spread = w * (w * w - 1.0) / 12.0
+    share = min(products * products / (spread * variance), 1.0)
+    return products / (spread * closes[w - 1]), share
 
 
 @kernel

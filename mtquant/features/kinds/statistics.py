@@ -11,7 +11,7 @@ from mtquant.core.compiled import kernel
 from mtquant.features.doubling import moments
 from mtquant.features.kind import Kind, changes
 from mtquant.features.past import LOG_RETURN, RETURN_MOMENTS, Past, Triple
-from mtquant.features.windows import ROUNDING, higher_moments, lagged_products
+from mtquant.features.windows import ROUNDING, higher_moments, products, total
 
 (SHAPE, AUTOCORRELATION, HURST) = range(3)
 
@@ -75,7 +75,13 @@ def autocorrelation(past: Past, t: int, w: int, lag: int) -> float:
     mean, squares = moments(past, LOG_RETURN, RETURN_MOMENTS, t, w)
     if squares <= w * ROUNDING * ROUNDING:
         return 0.0
-    return lagged_products(past[LOG_RETURN, t - w + 1 : t + 1], mean, lag) / squares
+    returns = past[LOG_RETURN, t - w + 1 : t + 1]
+    ends = total(returns[:lag]) + total(returns[w - lag :])
+    # Means of returns are small beside their deviations, so what they add to the products may be
+    # taken off at the end without a loss.
+    added = mean * (2.0 * w * mean - ends) - (w - lag) * mean * mean
+    value = (products(returns[lag:], returns[: w - lag]) - added) / squares
+    return max(min(value, 1.0), -1.0)
 
 
 @kernel

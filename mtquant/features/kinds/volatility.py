@@ -19,6 +19,7 @@ from mtquant.features.kind import (
 )
 from mtquant.features.past import (
     BODY,
+    BODY_MOMENTS,
     CLOSE,
     GARMAN_KLASS,
     HIGH,
@@ -28,6 +29,7 @@ from mtquant.features.past import (
     LOW,
     LOWEST_LOW,
     OVERNIGHT,
+    OVERNIGHT_MOMENTS,
     RETURN_MOMENTS,
     ROGERS_SATCHELL,
     TRUE_RANGE,
@@ -36,7 +38,7 @@ from mtquant.features.past import (
     Triple,
     Vector,
 )
-from mtquant.features.windows import deviations, total
+from mtquant.features.windows import total
 
 (
     CLOSE_TO_CLOSE,
@@ -176,8 +178,8 @@ def yang_zhang(past: Past, t: int, w: int) -> float:
     k = 0.34 / (1.34 + (w + 1) / (w - 1)) makes its variance smallest (equation 9 of the paper).
     """
     share = 0.34 / (1.34 + (w + 1.0) / (w - 1.0))
-    _, gaps = deviations(past[OVERNIGHT, t - w + 1 : t + 1])
-    _, bodies = deviations(past[BODY, t - w + 1 : t + 1])
+    _, gaps = moments(past, OVERNIGHT, OVERNIGHT_MOMENTS, t, w)
+    _, bodies = moments(past, BODY, BODY_MOMENTS, t, w)
     within = total(past[ROGERS_SATCHELL, t - w + 1 : t + 1]) / w
     return math.sqrt(max((gaps + share * bodies) / (w - 1) + (1.0 - share) * within, 0.0))
 
