@@ -77,13 +77,13 @@ class Scale:
 
     short: int = 500_000  # training steps
     long: int = 2_000_000
-    most_bars: int = 1_000_000  # training bars; a longer training meets them again
+    fresh: int = 4  # training bars per training step, so that episodes seldom meet a bar again
     seeds: int = SEEDS
     accounts: int = 128  # held-out episodes, each also mirrored
     length: int = 2_000  # bars of an episode
 
 
-QUICK = Scale(short=16_384, long=16_384, most_bars=20_000, seeds=1, accounts=16, length=250)
+QUICK = Scale(short=16_384, long=16_384, seeds=1, accounts=16, length=250)
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Task:
     name_cap: float
     best: Act
     rules: dict[str, Act]
+    most_bars: int = 4_000_000  # more would not fit memory, or prices not their number format
 
     def config(self) -> Config:
         """The configuration with the market's cost and name cap, which are part of the market."""
@@ -162,7 +163,9 @@ def allocation_task() -> Task:
         return lambda observations: table[(observations[:, 0] > 0.0).astype(int)] / cap
 
     rules = {"equal_weight": by_regime(equal), "inverse_volatility": by_regime(inverse)}
-    return Task("allocation", _draw_allocation, 0.0, cap, by_regime(weights), rules)
+    return Task(
+        "allocation", _draw_allocation, 0.0, cap, by_regime(weights), rules, most_bars=100_000
+    )
 
 
 def _draw_allocation(bars: int, seeds: SeedTree, mirrored: bool) -> PlantedMarket:
@@ -186,7 +189,7 @@ def train(task: Task, steps: int, scale: Scale, seeds: SeedTree) -> Act:
     """The policy after `steps` bars lived through; deterministic."""
     config = task.config()
     settings = config.training.effective()
-    market = task.draw(min(steps, scale.most_bars), seeds.child("training"), False)
+    market = task.draw(min(scale.fresh * steps, task.most_bars), seeds.child("training"), False)
     env = task.env(market, settings.n_envs, seeds.child("episodes"))
     scaler = Scaler.fit(market.features[:, 0])
     scaling = scaling_of(env.layout, scaler, config.environment.max_position_size)
