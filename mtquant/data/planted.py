@@ -33,7 +33,7 @@ from mtquant.data.instruments import Instrument, Session
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
-BAR_SECONDS = 3_600
+BAR_SECONDS = 900  # four million of them fit into int64 nanoseconds; hours would not
 FIRST_NS = 946_684_800 * NANOSECONDS  # 2000-01-01
 SIGNAL = "signal"
 REGIME = "regime"
@@ -364,7 +364,7 @@ def _market(changes: Float, features: Float32, names: tuple[str, ...]) -> Plante
     stamps = FIRST_NS + BAR_SECONDS * NANOSECONDS * np.arange(len(changes), dtype=np.int64)
     for n in range(changes.shape[1]):
         symbol = f"PLANTED{n}"
-        closes = FIRST_PRICE * np.cumprod(1.0 + changes[:, n])
+        closes: Float = FIRST_PRICE * np.cumprod(1.0 + changes[:, n])
         opens = np.concatenate(([FIRST_PRICE], closes[:-1]))
         series = Bars(
             symbol=symbol,

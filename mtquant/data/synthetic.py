@@ -180,27 +180,26 @@ class Garch:
 
     @property
     def variance(self) -> float:
-        """Variance without one (alpha + beta >= 1) is taken to
-        forget with beta 0.999 - alpha.
-        """
+        """Variance of a bar in the long run."""
         return self.omega / max(1.0 - self.alpha - self.beta, 1e-3)
 
 
 def fit_garch(bars: Bars) -> Garch:
     """Fits a GARCH(1,1) with t shocks to the closes by maximum likelihood (`arch`).
 
-    A fit without a variance in the long run (alpha + beta >= 1) gets the beta 0.999 - alpha.
+    A fit without a finite variance in the long run (alpha + beta >= 1) gets the beta 0.999 - alpha.
     """
     from arch import arch_model
 
-    returns = 100.0 * np.diff(np.log(bars.close))  # per cent: arch's optimiser asks for order 1
-    found = arch_model(returns, mean="Constant", vol="GARCH", p=1, q=1, dist="t").fit(
+    returns = np.diff(np.log(bars.close))
+    scale = 10.0 / float(returns.std())  # the optimiser asks for a variance between 1 and 1,000
+    found = arch_model(scale * returns, mean="Constant", vol="GARCH", p=1, q=1, dist="t").fit(
         disp="off", show_warning=False
     )
     values = found.params
     alpha = min(float(values["alpha[1]"]), 0.999)
     return Garch(
-        omega=float(values["omega"]) / 1e4,
+        omega=float(values["omega"]) / scale**2,
         alpha=alpha,
         beta=min(float(values["beta[1]"]), 0.999 - alpha),
         freedom=max(float(values["nu"]), 2.1),
@@ -261,7 +260,7 @@ class _World:
         shape = (self.bars, self.count)
         there = draws.random(shape) < self.dials.jumps_a_year * self.years
         sign = np.where(draws.random(shape) < 0.5, 1.0, -1.0)
-        return replace(moves, gap=there * np.log1p(sign * self.dials.shock))
+        return replace(moves, gap=np.where(there, np.log1p(sign * self.dials.shock), 0.0))
 
     def dead(self) -> Moves:
         moves = self.gbm()
@@ -313,9 +312,7 @@ class _World:
         if correlation is None:
             correlation = np.full(self.bars, self.dials.correlation)
         deviation = np.repeat((self.bar_volatility * factor)[:, None], self.count, axis=1)
-        return self._moves(
-            deviation * self._normals(correlation) - 0.5 * deviation**2, deviation
-        )
+        return self._moves(deviation * self._normals(correlation) - 0.5 * deviation**2, deviation)
 
     def _moves(self, body: Float, deviation: Float) -> Moves:
         draws = self.seeds.child("inside").generator()
