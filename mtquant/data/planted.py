@@ -364,7 +364,7 @@ def _market(changes: Float, features: Float32, names: tuple[str, ...]) -> Plante
     stamps = FIRST_NS + BAR_SECONDS * NANOSECONDS * np.arange(len(changes), dtype=np.int64)
     for n in range(changes.shape[1]):
         symbol = f"PLANTED{n}"
-        closes: Float = FIRST_PRICE * np.cumprod(1.0 + changes[:, n])
+        closes = np.asarray(FIRST_PRICE * np.cumprod(1.0 + changes[:, n]), dtype=np.float64)
         opens = np.concatenate(([FIRST_PRICE], closes[:-1]))
         series = Bars(
             symbol=symbol,
