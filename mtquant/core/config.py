@@ -38,6 +38,7 @@ from mtquant.core.checked import (
 )
 from mtquant.core.errors import CheckpointError, ConfigError
 from mtquant.core.lengths import length_seconds
+from mtquant.core.synthetic_config import SyntheticConfig
 from mtquant.core.training_config import RecommendedConfig, TrainingConfig
 
 BUNDLED_INSTRUMENTS = ("SPX500", "NAS100", "WTIUSD")
@@ -222,9 +223,9 @@ class DataConfig(Section):
     """Which bars, and how they are split in time.
 
     Attributes:
-        source: ``"bundled"`` takes the daily series that the `arch` package carries; the others
-            read `folder`.
-        folder: Where the files are; for every source but ``"bundled"``.
+        source: ``"bundled"`` takes the daily series that the `arch` package carries,
+            ``"synthetic"`` makes bars up; the others read `folder`.
+        folder: Where the files are; for parquet and csv.
         instruments: Symbols of `config/instruments.yaml`; left out, all that the bundled source
             has, else the spec's eight.
         files: File name per symbol where it is not ``SYMBOL.parquet`` (or ``.csv``).
@@ -240,9 +241,10 @@ class DataConfig(Section):
             next one.
         embargo_bars: Rows dropped at the start of a split because features still remember the one
             before.
+        synthetic: What is made up, for ``source: synthetic``.
     """
 
-    source: Literal["bundled", "parquet", "csv"] = "bundled"
+    source: Literal["bundled", "synthetic", "parquet", "csv"] = "bundled"
     folder: str | None = None
     instruments: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         default_factory=_default_instruments
@@ -255,6 +257,7 @@ class DataConfig(Section):
     validation_frac: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     purge_bars: NonNegativeInt = 5
     embargo_bars: NonNegativeInt = 5
+    synthetic: SyntheticConfig = SyntheticConfig()
 
     @property
     def bar_seconds(self) -> int:
@@ -272,13 +275,17 @@ class DataConfig(Section):
                     list(self.instruments),
                     did_you_mean(symbol, self.instruments),
                 )
-        if self.source == "bundled":
-            for name in ("folder", "files", "stamped", "timezone", "bar"):
+        unread = {
+            "bundled": ("folder", "files", "stamped", "timezone", "bar"),
+            "synthetic": ("folder", "files", "stamped", "timezone"),
+        }.get(self.source)
+        if unread is not None:
+            for name in unread:
                 default = DataConfig.model_fields[name].get_default(call_default_factory=True)
                 if getattr(self, name) != default:
                     raise ConfigError(
                         f"data.{name}",
-                        "is read by no source but parquet and csv",
+                        f"is not read by source: {self.source}",
                         getattr(self, name),
                         f"Set data.source to parquet or csv, or leave data.{name} out.",
                     )

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a config's `data` section to bars and their split: bundled series, parquet or clean csv."""
+"""From a config's `data` section to bars and their split: bundled series, made-up bars,
+parquet or clean csv.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,13 @@ from pathlib import Path
 
 from mtquant.core.config import DataConfig
 from mtquant.core.errors import DataError
+from mtquant.core.seeding import SeedTree
 from mtquant.data.bars import Bars
 from mtquant.data.bundled import BUNDLED, BUNDLED_SESSION, DAY_SECONDS, load_bundled
 from mtquant.data.files import describes_itself, read_csv, read_parquet
 from mtquant.data.instruments import Instrument, Session, instrument_of
 from mtquant.data.splits import Split, split_by_time
+from mtquant.data.synthetic import FROM_REAL_BARS, Dials, generate
 
 
 def load_bars(config: DataConfig, instruments: Mapping[str, Instrument]) -> dict[str, Bars]:
@@ -24,10 +28,35 @@ def load_bars(config: DataConfig, instruments: Mapping[str, Instrument]) -> dict
             breaks a rule of `check_bars`.
         RulesError: An instrument is not configured.
     """
+    if config.source == "synthetic":
+        return _make_up(config, instruments)
     return {
         symbol: _load(symbol, config, instrument_of(instruments, symbol))
         for symbol in config.instruments
     }
+
+
+def _make_up(config: DataConfig, instruments: Mapping[str, Instrument]) -> dict[str, Bars]:
+    """Bars of a scenario; those that start from real bars start from the bundled ones, and a GARCH
+    is fitted to them where it can be.
+    """
+    wanted = config.synthetic
+    quotes = [instrument_of(instruments, symbol).quote for symbol in config.instruments]
+    real = None
+    fits = wanted.scenario == "garch" and set(config.instruments) <= set(BUNDLED)
+    if wanted.scenario in FROM_REAL_BARS or fits:
+        real = {symbol: _bundled(symbol) for symbol in config.instruments}
+    return generate(
+        wanted.scenario,
+        config.instruments,
+        quotes,
+        wanted.bars,
+        config.bar_seconds,
+        Dials.at(wanted.difficulty),
+        SeedTree(wanted.seed).child("synthetic"),
+        real,
+        wanted.mean_block_bars,
+    )
 
 
 def session_of(
@@ -40,7 +69,8 @@ def session_of(
     """
     if config.source == "bundled":
         return BUNDLED_SESSION
-    if config.bar_seconds >= DAY_SECONDS and config.stamped != "session":
+    days_of_utc = config.source == "synthetic" or config.stamped != "session"
+    if config.bar_seconds >= DAY_SECONDS and days_of_utc:
         return None
     return instrument_of(instruments, symbol).session
 
@@ -59,14 +89,7 @@ def split_bars(bars: Mapping[str, Bars], config: DataConfig) -> Split:
 
 def _load(symbol: str, config: DataConfig, instrument: Instrument) -> Bars:
     if config.source == "bundled":
-        if symbol not in BUNDLED:
-            raise DataError(
-                f"data.instruments: {symbol}",
-                "must be one of the bundled series",
-                symbol,
-                f"Bundled: {', '.join(BUNDLED)}; for others set data.source to parquet or csv.",
-            )
-        return load_bundled(symbol)
+        return _bundled(symbol)
     path = Path(config.folder or "") / config.files.get(symbol, f"{symbol}.{config.source}")
     if config.source == "parquet" and describes_itself(path):
         bars = _read_own(path, symbol, config, instrument)
@@ -76,6 +99,17 @@ def _load(symbol: str, config: DataConfig, instrument: Instrument) -> Bars:
         # The instrument is what the config says, whatever the file calls itself.
         bars = replace(bars, symbol=symbol, notes=(*bars.notes, f"bars read from {path.name}"))
     return bars
+
+
+def _bundled(symbol: str) -> Bars:
+    if symbol not in BUNDLED:
+        raise DataError(
+            f"data.instruments: {symbol}",
+            "must be one of the bundled series",
+            symbol,
+            f"Bundled: {', '.join(BUNDLED)}; for others set data.source to parquet or csv.",
+        )
+    return load_bundled(symbol)
 
 
 def _read_own(path: Path, symbol: str, config: DataConfig, instrument: Instrument) -> Bars:

@@ -213,3 +213,21 @@ def test_when_days_end() -> None:
     assert session_of("WTIUSD", hourly, INSTRUMENTS) == session
     assert session_of("WTIUSD", dates, INSTRUMENTS) == session
     assert session_of("WTIUSD", utc_days, INSTRUMENTS) is None
+
+
+def test_bars_can_be_made_up() -> None:
+    settings = ("source=synthetic", "synthetic.bars=300", "bar=1h")
+    config = data(*settings)
+    bars = load_bars(config, INSTRUMENTS)
+    assert tuple(bars) == config.instruments
+    assert {len(own) for own in bars.values()} == {300}
+    assert {symbol: own.quote for symbol, own in bars.items()} == {
+        symbol: INSTRUMENTS[symbol].quote for symbol in config.instruments
+    }
+    other = data(*settings, "synthetic.seed=8")
+    assert (load_bars(other, INSTRUMENTS)["EURUSD"].close != bars["EURUSD"].close).any()
+
+
+def test_made_up_bars_of_real_blocks_need_the_bundled_series() -> None:
+    with pytest.raises(DataError, match="must be one of the bundled series; found 'EURUSD'"):
+        load_bars(data("source=synthetic", "synthetic.scenario=bootstrap"), INSTRUMENTS)

@@ -14,7 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.utils import set_random_seed
 
@@ -29,6 +31,7 @@ from mtquant.core.records import write_atomically
 from mtquant.core.runs import check_writable
 from mtquant.core.seeding import SeedTree
 from mtquant.core.telemetry import Telemetry
+from mtquant.core.training_config import PPOSettings
 from mtquant.data.bars import Bars
 from mtquant.data.instruments import Instrument
 from mtquant.data.sources import load_bars, split_bars
@@ -164,31 +167,10 @@ class Phase1Trainer:
         return self.worlds[name]
 
     def _model(self, batch: MarketEnv, world: SpecialistWorld, seeds: SeedTree) -> PPO:
-        settings = self.settings
-        rate: float | Callable[[float], float] = settings.learning_rate
-        if settings.learning_rate_decay == "linear":
-            rate = LinearDecay(settings.learning_rate)
         unit = self.config.environment.max_position_size
-        mean, deviation = observation_scaling(batch.layout, world.scaler, unit)
-        # Seeded here and not through PPO(seed=...), which would also reseed the batch's episodes
-        # from torch's seed instead of their own branch of the tree.
-        set_random_seed(seeds.child("torch").integer())
-        return PPO(
-            "MlpPolicy",
-            MarketVecEnv(batch),
-            learning_rate=rate,
-            n_steps=settings.n_steps,
-            batch_size=settings.batch_size,
-            n_epochs=settings.n_epochs,
-            gamma=settings.gamma,
-            gae_lambda=settings.gae_lambda,
-            clip_range=settings.clip_range,
-            ent_coef=settings.ent_coef,
-            vf_coef=settings.vf_coef,
-            max_grad_norm=settings.max_grad_norm,
-            policy_kwargs=policy_arguments(settings.hidden_units, mean, deviation),
-            device=self.device,
-        )
+        scaling = observation_scaling(batch.layout, world.scaler, unit)
+        seed = seeds.child("torch").integer()
+        return build_ppo(MarketVecEnv(batch), self.settings, scaling, seed, self.device)
 
     def _keep(self, model: PPO, world: SpecialistWorld, folder: Path, step: int) -> None:
         """Writes the model as it stands as the specialist, safetensors and zip."""
@@ -213,6 +195,46 @@ class Phase1Trainer:
     def _report(self, name: str, step: int, metrics: Mapping[str, float]) -> None:
         if self.progress is not None:
             self.progress(name, step, metrics)
+
+
+def build_ppo(
+    env: MarketVecEnv,
+    settings: PPOSettings,
+    scaling: tuple[NDArray[np.float32], NDArray[np.float32]],
+    seed: int,
+    device: str,
+) -> PPO:
+    """stable-baselines3's PPO with the configured numbers and the observation scaler inside.
+
+    Args:
+        env: The accounts.
+        settings: PPO's numbers.
+        scaling: Mean and scale of every entry of an observation.
+        seed: Of torch's generator: first weights, action noise, minibatches.
+        device: ``"cpu"`` or ``"cuda"``.
+    """
+    rate: float | Callable[[float], float] = settings.learning_rate
+    if settings.learning_rate_decay == "linear":
+        rate = LinearDecay(settings.learning_rate)
+    # Seeded here and not through PPO(seed=...), which would also reseed the episodes of `env`
+    # from torch's seed instead of their own branch of the tree.
+    set_random_seed(seed)
+    return PPO(
+        "MlpPolicy",
+        env,
+        learning_rate=rate,
+        n_steps=settings.n_steps,
+        batch_size=settings.batch_size,
+        n_epochs=settings.n_epochs,
+        gamma=settings.gamma,
+        gae_lambda=settings.gae_lambda,
+        clip_range=settings.clip_range,
+        ent_coef=settings.ent_coef,
+        vf_coef=settings.vf_coef,
+        max_grad_norm=settings.max_grad_norm,
+        policy_kwargs=policy_arguments(settings.hidden_units, *scaling),
+        device=device,
+    )
 
 
 class LinearDecay:
