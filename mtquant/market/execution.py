@@ -193,14 +193,20 @@ def fill_orders(
     for i in range(live):
         if not block[W_SUM + i] < 0.0:
             _fill_in_turn(block, i, sheet, rows[i], rules, fills)
-    alone = count_of(rules) == 1  # one instrument needs no order among its orders
-    for raising in range(1 if alone else 2):
-        for n in range(count_of(rules)):
-            rule = rule_of(rules, n)
-            for i in range(lanes_of(block)):
-                raises = _raises(block, i, n, sheet[sheet_at(n, S_QUEUED) + i])
-                taken = alone | (raises == (raising == 1))
-                _fill_order(block, i, n, sheet, taken, False, rule, rules, fills, rows[i])
+    if count_of(rules) == 1:  # one instrument needs no order among its orders
+        rule = rule_of(rules, 0)
+        for i in range(lanes_of(block)):
+            _fill_order(block, i, 0, sheet, True, False, rule, rules, fills, rows[i])
+        return
+    for n in range(count_of(rules)):
+        rule = rule_of(rules, n)
+        for i in range(lanes_of(block)):
+            reduces = not _raises(block, i, n, sheet[sheet_at(n, S_QUEUED) + i])
+            _fill_order(block, i, n, sheet, reduces, False, rule, rules, fills, rows[i])
+    for n in range(count_of(rules)):
+        rule = rule_of(rules, n)
+        for i in range(lanes_of(block)):
+            _fill_order(block, i, n, sheet, True, False, rule, rules, fills, rows[i])
 
 
 @kernel
