@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mtquant.cli.console import interruptible, progress_bars, say
 from mtquant.core.errors import ConfigError
+from mtquant.core.runs import check_writable
 from mtquant.data.instruments import Instrument, instrument_of, load_instruments
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ def run(
     cache: Path,
     revised: Literal["keep", "replace", "refuse"],
     instruments_path: Path | None,
-    make: Callable[[Path, str], YahooDownloader] | None = None,
 ) -> None:
     """Downloads as the flags say and prints what came of it.
 
@@ -46,11 +46,11 @@ def run(
         cache: The cache.
         revised: What to do where Yahoo changed a cached bar.
         instruments_path: The instruments file; None for the one that ships.
-        make: Makes the downloader of a cache and a policy; left out, one that asks Yahoo.
 
     Raises:
         ConfigError: A date is none, or the span is empty.
         RulesError: A symbol is not in the instruments file.
+        RunError: The cache or the output cannot be written.
         DataError: Yahoo has no bars of that length.
         Exit: With code 2, where a symbol failed.
     """
@@ -59,10 +59,12 @@ def run(
     first, until = _day(start, "--start"), _day(end, "--end")
     if first is not None and until is not None and first >= until:
         raise ConfigError("--end", f"must come after --start ({first})", end, "Mend the dates.")
+    for folder in (cache, output):
+        if folder is not None:
+            check_writable(folder)
     console = Console()
     with interruptible(f"what was downloaded is in {cache}; run the command again to go on"):
-        downloader = (make or _yahoo)(cache, revised)
-        updates = _download(downloader, chosen, bar, first, until, console)
+        updates = _download(yahoo(cache, revised), chosen, bar, first, until, console)
     _show(updates, bar, console)
     failed = [update for update in updates if update.error is not None]
     if output is not None:
@@ -76,7 +78,8 @@ def run(
         raise typer.Exit(2)
 
 
-def _yahoo(cache: Path, revised: Literal["keep", "replace", "refuse"]) -> YahooDownloader:
+def yahoo(cache: Path, revised: Literal["keep", "replace", "refuse"]) -> YahooDownloader:
+    """A downloader that asks Yahoo."""
     from mtquant.data.yahoo.download import YahooDownloader
 
     return YahooDownloader(cache, revised=revised)

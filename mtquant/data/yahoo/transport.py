@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pandas as pd
 
 REQUEST_SECONDS = 10.0
 LONGEST_TEXT = 160
+NOT_FOUND = 404
 
 Kind = Literal["rate limited", "unreachable", "refused", "failed"]
 
@@ -81,14 +83,19 @@ class YfinanceTransport:
 
 @contextmanager
 def _telling() -> Iterator[None]:
-    """Lets yfinance raise what goes wrong instead of printing it, answers of Yahoo and all."""
+    """Lets yfinance raise what goes wrong instead of printing it, answers of Yahoo and all.
+
+    Its warnings are its own affair: under pandas 3.1 every call has several.
+    """
     import yfinance
 
     options, log = yfinance.config.debug, logging.getLogger("yfinance")
     hidden, disabled = options.hide_exceptions, log.disabled
     options.hide_exceptions, log.disabled = False, True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         options.hide_exceptions, log.disabled = hidden, disabled
 
@@ -123,7 +130,7 @@ def failure_of(error: Exception) -> Failure:
     status = getattr(getattr(error, "response", None), "status_code", 0)
     if isinstance(error, OSError) and not status:
         return Failure("unreachable", text)
-    return Failure("failed", text)
+    return Failure("refused" if status == NOT_FOUND else "failed", text)
 
 
 def short(text: str) -> str:
