@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 train_app = typer.Typer(no_args_is_help=True, help="Train agents, phase by phase.")
 app.add_typer(train_app, name="train")
+data_app = typer.Typer(no_args_is_help=True, help="Bring bars in, check them, look at them.")
+app.add_typer(data_app, name="data")
 
 ConfigOption = Annotated[
     Path | None,
@@ -56,6 +58,35 @@ def train_phase1(
     from mtquant.cli.training import phase1
 
     phase1(config, timesteps, output_dir, log_dir, device, instruments, overrides or [], overwrite)
+
+
+@data_app.command("download")
+def data_download(
+    symbols: Annotated[
+        list[str] | None, typer.Argument(help="Left out, all of the instruments file.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--start", help="First day, 2010-01-01.")] = None,
+    end: Annotated[
+        str | None, typer.Option("--end", help="First day not wanted in --output any more.")
+    ] = None,
+    bar: Annotated[str, typer.Option("--bar", help="1d, 1h, 15min or 5min.")] = "1d",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="Also write adjusted SYMBOL.parquet files here."),
+    ] = None,
+    cache: Annotated[
+        Path, typer.Option("--cache", help="Prices as traded, with their splits and dividends.")
+    ] = Path("data/yahoo"),
+    revised: Annotated[
+        Literal["keep", "replace", "refuse"],
+        typer.Option("--revised", help="What to do where Yahoo changed a bar that is cached."),
+    ] = "keep",
+    instruments: InstrumentsOption = None,
+) -> None:
+    """Download bars from Yahoo Finance; run it again to go on or to bring them up to date."""
+    from mtquant.cli.download import run
+
+    run(symbols or [], start, end, bar, output, cache, revised, instruments)
 
 
 @app.command()

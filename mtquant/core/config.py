@@ -223,9 +223,10 @@ class DataConfig(Section):
     """Which bars, and how they are split in time.
 
     Attributes:
-        source: ``"bundled"`` takes the daily series that the `arch` package carries,
-            ``"synthetic"`` makes bars up; the others read `folder`.
-        folder: Where the files are; for parquet and csv.
+        source: ``"bundled"`` takes the daily series that the `arch` package carries, ``"yahoo"``
+            what ``mtquant data download`` cached, downloading once what is not, ``"synthetic"``
+            makes bars up; the others read files.
+        folder: Where the files are; for ``"yahoo"`` the cache, left out ``data/yahoo``.
         instruments: Symbols of `config/instruments.yaml`; left out, all that the bundled source
             has, else the spec's eight.
         files: File name per symbol where it is not ``SYMBOL.parquet`` (or ``.csv``).
@@ -244,7 +245,7 @@ class DataConfig(Section):
         synthetic: What is made up, for ``source: synthetic``.
     """
 
-    source: Literal["bundled", "synthetic", "parquet", "csv"] = "bundled"
+    source: Literal["bundled", "synthetic", "yahoo", "parquet", "csv"] = "bundled"
     folder: str | None = None
     instruments: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         default_factory=_default_instruments
@@ -275,21 +276,21 @@ class DataConfig(Section):
                     list(self.instruments),
                     did_you_mean(symbol, self.instruments),
                 )
-        unread = {
+        idle = {
             "bundled": ("folder", "files", "stamped", "timezone", "bar"),
             "synthetic": ("folder", "files", "stamped", "timezone"),
-        }.get(self.source)
-        if unread is not None:
-            for name in unread:
-                default = DataConfig.model_fields[name].get_default(call_default_factory=True)
-                if getattr(self, name) != default:
-                    raise ConfigError(
-                        f"data.{name}",
-                        f"is not read by source: {self.source}",
-                        getattr(self, name),
-                        f"Set data.source to parquet or csv, or leave data.{name} out.",
-                    )
-        elif self.folder is None:
+            "yahoo": ("files", "stamped", "timezone"),
+        }
+        for name in idle.get(self.source, ()):
+            default = DataConfig.model_fields[name].get_default(call_default_factory=True)
+            if getattr(self, name) != default:
+                raise ConfigError(
+                    f"data.{name}",
+                    f"is not read by source: {self.source}",
+                    getattr(self, name),
+                    f"Set data.source to parquet or csv, or leave data.{name} out.",
+                )
+        if self.folder is None and self.source in ("parquet", "csv"):
             raise ConfigError(
                 "data.folder",
                 f"is required for source: {self.source}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a config's `data` section to bars and their split: bundled series, made-up bars,
+"""From a config's `data` section to bars and their split: bundled series, made-up bars, Yahoo,
 parquet or clean csv.
 """
 
@@ -18,6 +18,9 @@ from mtquant.data.files import describes_itself, read_csv, read_parquet
 from mtquant.data.instruments import Instrument, Session, instrument_of
 from mtquant.data.splits import Split, split_by_time
 from mtquant.data.synthetic import FROM_REAL_BARS, Dials, generate
+from mtquant.data.yahoo.cache import DEFAULT_FOLDER
+from mtquant.data.yahoo.download import yahoo_bars
+from mtquant.data.yahoo.frames import yahoo_session
 
 
 def load_bars(config: DataConfig, instruments: Mapping[str, Instrument]) -> dict[str, Bars]:
@@ -25,7 +28,7 @@ def load_bars(config: DataConfig, instruments: Mapping[str, Instrument]) -> dict
 
     Raises:
         DataError: A series is not bundled, or a file is missing, contradicts the configuration or
-            breaks a rule of `check_bars`.
+            breaks a rule of `check_bars`, or Yahoo did not answer.
         RulesError: An instrument is not configured.
     """
     if config.source == "synthetic":
@@ -64,11 +67,13 @@ def session_of(
 ) -> Session | None:
     """When an instrument's days and weeks end, for bars made of shorter ones; None: midnight UTC.
 
-    The bundled series close at an hour of their own. Bars of a day that are not stamped with
-    session dates are days of UTC.
+    The bundled series and Yahoo's daily bars close at hours of their own. Bars of a day that are
+    not stamped with session dates are days of UTC.
     """
     if config.source == "bundled":
         return BUNDLED_SESSION
+    if config.source == "yahoo" and config.bar_seconds >= DAY_SECONDS:
+        return yahoo_session(instrument_of(instruments, symbol))
     days_of_utc = config.source == "synthetic" or config.stamped != "session"
     if config.bar_seconds >= DAY_SECONDS and days_of_utc:
         return None
@@ -90,6 +95,8 @@ def split_bars(bars: Mapping[str, Bars], config: DataConfig) -> Split:
 def _load(symbol: str, config: DataConfig, instrument: Instrument) -> Bars:
     if config.source == "bundled":
         return _bundled(symbol)
+    if config.source == "yahoo":
+        return yahoo_bars(Path(config.folder or DEFAULT_FOLDER), instrument, config.bar)
     path = Path(config.folder or "") / config.files.get(symbol, f"{symbol}.{config.source}")
     if config.source == "parquet" and describes_itself(path):
         bars = _read_own(path, symbol, config, instrument)

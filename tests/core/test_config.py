@@ -166,6 +166,15 @@ def test_a_clock_is_for_stamps_with_a_time_of_day():
     assert load_config(None, [*files, "data.stamped=open"]).data.timezone == "Europe/Athens"
 
 
+def test_yahoo_has_a_cache_and_a_bar_length_and_nothing_else() -> None:
+    config = DataConfig(source="yahoo", bar="1h")
+    assert (config.folder, config.instruments[0], config.bar_seconds) == (None, "EURUSD", 3_600)
+    assert DataConfig(source="yahoo", folder="cache").folder == "cache"
+    for name, value in (("stamped", "open"), ("timezone", "UTC"), ("files", "{EURUSD: a.csv}")):
+        with pytest.raises(ConfigError, match=f"data.{name} is not read by source: yahoo"):
+            load_config(None, ["data.source=yahoo", f"data.{name}={value}"])
+
+
 def test_instruments_follow_the_source():
     assert DataConfig().instruments == ("SPX500", "NAS100", "WTIUSD")
     # The eight of the specification, in its order.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mtquant.data.files import write_parquet
 from mtquant.data.instruments import load_instruments
 from mtquant.data.sources import load_bars, session_of, split_bars
 from tests.support.builders import assert_same_bars, bars_from_closes, make_bars, replaced
+from tests.support.yahoo import random_exchange, serve, weekdays
 
 INSTRUMENTS = load_instruments(None)
 HOUR = 3_600
@@ -203,12 +205,29 @@ def test_one_split_for_all_instruments() -> None:
     assert split.test.end_ns == early.stamps[-1] + 1
 
 
+def test_yahoos_cache_is_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read as it is where something is cached, downloaded where nothing is."""
+    days = weekdays(date(2024, 2, 26), 30)
+    exchange = random_exchange(days)
+    config = data("source=yahoo", f"folder={tmp_path / 'cache'}", "instruments=[SPX500]")
+    with serve({"^GSPC": exchange}, monkeypatch, tmp_path):
+        bars = load_bars(config, INSTRUMENTS)["SPX500"]
+        exchange.error = OSError("no network any more")
+        assert_same_bars(load_bars(config, INSTRUMENTS)["SPX500"], bars)
+    np.testing.assert_allclose(bars.close, exchange.prices[:, 3], rtol=1e-7)
+    assert bars.notes == ("Yahoo Finance ^GSPC, 1d bars as traded",)
+
+
 def test_when_days_end() -> None:
     """Bundled series at their own hour, files at the instrument's, UTC days at midnight."""
     hourly = data("source=parquet", "folder=x", "stamped=open", "bar=1h")
     dates = data("source=parquet", "folder=x", "stamped=session")
     utc_days = data("source=parquet", "folder=x", "stamped=open")
     session = INSTRUMENTS["WTIUSD"].session
+    # Yahoo's day of a future is New York's.
+    yahoo = session_of("WTIUSD", data("source=yahoo"), INSTRUMENTS)
+    assert yahoo is not None and yahoo.close == "23:59"
+    assert session_of("WTIUSD", data("source=yahoo", "bar=1h"), INSTRUMENTS) == session
     assert session_of("WTIUSD", data(), INSTRUMENTS) == BUNDLED_SESSION
     assert session_of("WTIUSD", hourly, INSTRUMENTS) == session
     assert session_of("WTIUSD", dates, INSTRUMENTS) == session
