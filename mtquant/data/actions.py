@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 
 from mtquant.core.errors import DataError
 from mtquant.core.records import write_atomically
-from mtquant.data.bars import PRICE_COLUMNS, Bars, Float, Stamps, stamp_text
+from mtquant.data.bars import NANOSECONDS, PRICE_COLUMNS, Bars, Float, Stamps, stamp_text
 from mtquant.data.files import naming
 
 ATTRIBUTE = "mtquant.actions"
 COLUMNS = ("split_ratio", "dividend")
+HALF_DAY_NS = 43_200 * NANOSECONDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,11 @@ class Actions:
 def no_actions(symbol: str) -> Actions:
     """The actions of an instrument that has none, such as a currency pair."""
     return Actions(symbol, np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+
+
+def ex_day(stamp_ns: int) -> str:
+    """The ex-date of a stamp as text: the day of the noon after the exchange's midnight."""
+    return stamp_text(int(stamp_ns) + HALF_DAY_NS)[:10]
 
 
 def check_actions(actions: Actions) -> None:
@@ -154,7 +160,7 @@ def adjusted(bars: Bars, actions: Actions, known_at_ns: int) -> Bars:
     price_scale, share_scale = (np.cumprod(steps[::-1])[::-1] for steps in (prices, shares))
     counted = actions.rows(used)
     note = (
-        f"adjusted for {counted.splits} splits and {counted.dividends} dividends known by "
+        f"adjusted with the splits ({counted.splits}) and dividends ({counted.dividends}) known by "
         f"{stamp_text(known_at_ns)}: earlier price levels are not those that were traded"
     )
     return replace(

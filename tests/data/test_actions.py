@@ -139,8 +139,8 @@ def test_a_split_and_a_dividend_by_hand() -> None:
     np.testing.assert_allclose(result.close, [100.0 * 51.0 / 104.0, 51.0, 51.0], rtol=1e-15)
     assert list(result.volume) == [20.0, 20.0, 20.0]
     assert result.notes == (
-        "adjusted for 1 splits and 1 dividends known by 2020-01-09 00:00:00Z: earlier price levels "
-        "are not those that were traded",
+        "adjusted with the splits (1) and dividends (1) known by 2020-01-09 00:00:00Z: earlier "
+        "price levels are not those that were traded",
     )
     # On the eve nothing has happened.
     assert_same_bars(adjusted(bars, actions, int(ex[0])), bars.rows(slice(0, 1)))

@@ -47,6 +47,7 @@ from mtquant.data.yahoo.revisions import (
 )
 from mtquant.data.yahoo.transport import Failure, Transport, YfinanceTransport
 
+NOT_ASKED = Failure("failed", "not asked: the two symbols before it failed for all")
 Outcome = Literal["downloaded", "updated", "current", "failed"]
 
 
@@ -147,8 +148,9 @@ class YahooDownloader:
     ) -> Iterator[Update]:
         """Updates one symbol after the other and yields what became of each.
 
-        After a symbol that the network or a rate limit stopped, the next ones are asked for once
-        each instead of `retry.attempts` times, until one succeeds: what stopped it stops them.
+        After a symbol that the network or a rate limit stopped, the next one is asked for once
+        instead of `retry.attempts` times. If that fails too, the others are not asked for: what
+        stopped two stops them all.
 
         Args:
             instruments: What to bring.
@@ -161,12 +163,12 @@ class YahooDownloader:
             DataError: Yahoo has no bars of that length.
         """
         yahoo_bar(bar)
-        stopped = False
+        stopped = 0
         for instrument in instruments:
-            attempts = 1 if stopped else self.retry.attempts
+            attempts = (self.retry.attempts, 1, 0)[min(stopped, 2)]
             update = self._update(instrument, bar, start, end, attempts, notify)
-            if update.outcome != "current":
-                stopped = update.kind in ("rate limited", "unreachable")
+            if update.outcome != "current" and attempts:
+                stopped = stopped + 1 if update.kind in ("rate limited", "unreachable") else 0
             yield update
 
     def _update(
@@ -215,6 +217,9 @@ class YahooDownloader:
         notify: Notify | None,
     ) -> Update:
         """Asks, reads, compares and keeps."""
+        if not attempts:
+            error = _request_error(instrument, NOT_ASKED)
+            return Update(instrument.symbol, "failed", entry, error=error, kind=NOT_ASKED.kind)
         first = self._first_day(bar, start, entry)
         frame = self.retry.ask(
             lambda: self.transport.download(instrument.yahoo, first, yahoo_bar(bar).interval),

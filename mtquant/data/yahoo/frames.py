@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mtquant.core.errors import DataError
 from mtquant.core.lengths import length_seconds
-from mtquant.data.actions import Actions, as_traded, check_actions
+from mtquant.data.actions import Actions, as_traded, check_actions, ex_day
 from mtquant.data.bars import NANOSECONDS, PRICE_COLUMNS, Bars, check_bars, utc_nanoseconds
 from mtquant.data.instruments import Instrument, Session
 from mtquant.data.yahoo.transport import short
@@ -117,8 +117,9 @@ def read_answer(
     _count(repairs, DROPPED_UNFINISHED, table.index[~closed], daily)
     bars = bars.rows(slice(0, int(closed.sum())))
     check_bars(bars)
-    traded, actions = as_traded(bars, actions)
     check_actions(actions)
+    traded, actions = as_traded(bars, actions)
+    check_bars(traded)
     warnings = (*_unapplied_splits(bars, actions), *_capital_gains(table))
     return Answer(traded, actions, MappingProxyType(repairs), warnings)
 
@@ -174,14 +175,15 @@ def _check_currency(frame: pd.DataFrame | None, instrument: Instrument, name: st
 def _dates(index: pd.Index, name: str, session: Session) -> pd.DatetimeIndex:
     """Calendar dates of daily rows.
 
-    `yfinance.download` gives naive dates, `Ticker.history` midnights of the exchange. Midnights in
-    another clock (UTC) are turned into the exchange's first. The last row may be a live quote with
-    a time of day.
+    `yfinance.download` gives naive dates, `Ticker.history` midnights of the exchange; the same
+    moments may come on another clock (UTC). Midnights of a clock that are none of the exchange's
+    are dates with a wrong label. The last row may be a live quote with a time of day.
     """
     times = _checked_times(index, name)
-    if times.tz is not None and not _midnights(times[:-1]):
-        times = times.tz_convert(session.timezone)
     local = times.tz_localize(None)
+    if times.tz is not None:
+        there = times.tz_convert(session.timezone).tz_localize(None)
+        local = there if _midnights(there[:-1]) else local
     if not _midnights(local[:-1]):
         odd = local[:-1][local[:-1] != local[:-1].normalize()]
         remedy = f"Dates have to be midnights in {session.timezone}, or have no zone."
@@ -268,7 +270,7 @@ def _clean_rows(
     """Rows that are bars: four positive prices, high and low around open and close."""
     table = table.copy()
     if "volume" in table:
-        table["volume"] = table["volume"].fillna(0.0).clip(lower=0.0)
+        table["volume"] = table["volume"].replace(np.inf, 0.0).fillna(0.0).clip(lower=0.0)
     prices = table[list(PRICE_COLUMNS)].replace([np.inf, -np.inf], np.nan)
     missing = prices.isna()
     body = prices[["open", "close"]]
@@ -310,10 +312,9 @@ def _unapplied_splits(bars: Bars, actions: Actions) -> tuple[str, ...]:
             continue
         jump = float(np.log(bars.close[row] / bars.close[row - 1]))
         if abs(jump + np.log(ratio)) < abs(jump):
-            day = np.datetime64(int(stamp), "ns").astype("datetime64[D]")
             found.append(
-                f"prices before the split {ratio:g}:1 of {day} look as if Yahoo had not divided "
-                "them yet; download again some days later"
+                f"prices before the split {ratio:g}:1 of {ex_day(stamp)} look as if Yahoo had not "
+                "divided them yet; download again some days later"
             )
     return tuple(found)
 

@@ -23,7 +23,10 @@ class Retry:
         attempts: Requests per symbol.
         first_seconds: First wait; every further one is twice as long.
         rate_limited_seconds: First wait after "too many requests".
+        patience_seconds: No further request after so much time spent in requests: behind a dead
+            line, yfinance takes a minute for each (its cookies wait 30 s).
         sleep: Waits seconds.
+        clock: Seconds, to tell how long a request took.
         jitter: Draws from [0, 1), which spreads a wait from 0.5 to 1.5 times its length, so that
             many programs do not come back at the same moment. It decides when Yahoo is asked and
             never what comes out, so it is no part of the seed tree.
@@ -32,7 +35,9 @@ class Retry:
     attempts: int = 4
     first_seconds: float = 1.0
     rate_limited_seconds: float = 20.0
+    patience_seconds: float = 60.0
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
 
     def ask(
@@ -51,15 +56,17 @@ class Retry:
         Returns:
             The answer, or the last failure. One that Yahoo gave a reason for is the last.
         """
-        most, failed = attempts or self.attempts, 0
+        most, failed, spent = attempts or self.attempts, 0, 0.0
         while True:
+            started = self.clock()
             try:
                 return request()
             # yfinance raises whatever its own parsing stumbles over, KeyErrors included.
             except Exception as error:
                 failure = failure_of(error)
             failed += 1
-            if failure.kind == "refused" or failed >= most:
+            spent += self.clock() - started
+            if failure.kind == "refused" or failed >= most or spent > self.patience_seconds:
                 return failure
             seconds = self._seconds(failed, failure)
             if notify is not None:

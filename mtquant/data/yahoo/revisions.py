@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from mtquant.core.errors import DataError
-from mtquant.data.actions import Actions
+from mtquant.data.actions import Actions, ex_day
 from mtquant.data.bars import NANOSECONDS, PRICE_COLUMNS, Bars, stamp_text
 
 Policy = Literal["keep", "replace", "refuse"]
@@ -95,8 +95,8 @@ def refuse_rescaling(name: str, factor: float, fresh: Actions) -> None:
     reason = "no split of that size is listed: it may appear in some days"
     for ratio, stamp in zip(fresh.split_ratio, fresh.ex_stamps):
         if min(abs(factor / ratio - 1), abs(factor * ratio - 1)) < SAME_FACTOR and ratio != 1.0:
-            day = stamp_text(int(stamp) + DAY_NS // 2)[:10]
-            reason = f"the split {ratio:g}:1 of {day} is listed, but not all prices are divided yet"
+            split = f"the split {ratio:g}:1 of {ex_day(stamp)}"
+            reason = f"{split} is listed, but not all prices are divided yet"
     raise DataError(
         name,
         "must be answered in the unit of the cached bars",
@@ -135,7 +135,7 @@ def merge_actions(
     for stamp in kept.ex_stamps[covered]:
         was, now = ours[int(stamp)], theirs.get(int(stamp))
         if now is None or not np.allclose(was, now, rtol=1e-4, atol=0.0):
-            day = stamp_text(int(stamp) + DAY_NS // 2)[:10]
+            day = ex_day(stamp)
             shown = "gone" if now is None else f"split {now[0]:g}:1, dividend {now[1]:g}"
             said.append(f"action of {day} was split {was[0]:g}:1, dividend {was[1]:g}, is {shown}")
     if policy == "replace":

@@ -224,13 +224,18 @@ def test_what_failed_is_named_and_the_others_are_kept(desk: Desk) -> None:
         updates[0].kept()
 
 
-def test_a_dead_line_is_tried_once_per_further_symbol(desk: Desk) -> None:
+def test_what_stops_two_symbols_stops_all(desk: Desk) -> None:
+    third = STOCK.model_copy(update={"symbol": "THIRD", "yahoo": "THIRD"})
+    desk.exchanges["THIRD"] = random_exchange(DAYS, 2)
     desk.on(DAYS[20], (OTHER,))
     for exchange in desk.exchanges.values():
         exchange.error, exchange.requests = YFRateLimitError(), 0
-    updates = desk.on(DAYS[25], (STOCK, OTHER))
-    assert [update.kind for update in updates] == ["rate limited"] * 2
-    assert [exchange.requests for exchange in desk.exchanges.values()] == [4, 1]
+    updates = desk.on(DAYS[25], (STOCK, OTHER, third))
+    assert [update.kind for update in updates] == ["rate limited", "rate limited", "failed"]
+    assert [exchange.requests for exchange in desk.exchanges.values()] == [4, 1, 0]
+    assert "THIRD (THIRD) must be answered by Yahoo (failed); found 'not asked: the two" in str(
+        updates[2].error
+    )
     assert desk.waited == [20.0, 40.0, 80.0]
     # What was there is there.
     assert updates[1].entry is not None and updates[1].entry.manifest.rows == 21
@@ -329,7 +334,9 @@ def test_cached_bars_are_adjusted_and_downloaded_once(desk: Desk) -> None:
     entry = desk.entry()
     assert_same_bars(bars, adjusted(entry.bars, entry.actions, int(entry.bars.stamps[-1])))
     assert bars.close[0] < entry.bars.close[0] / 4.0  # the split, and the dividend
-    assert bars.notes[-1].startswith("adjusted for 1 splits and 1 dividends known by 2024-04-29")
+    assert bars.notes[-1].startswith(
+        "adjusted with the splits (1) and dividends (1) known by 2024-04-29"
+    )
     desk.exchanges["ACME"].today = DAYS[50]
     asked = desk.exchanges["ACME"].requests
     assert_same_bars(yahoo_bars(desk.folder, STOCK, "1d", downloader), bars)

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yfinance
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mtquant.core.errors import DataError
-from mtquant.data.bars import PRICE_COLUMNS
+from mtquant.data.bars import PRICE_COLUMNS, check_bars
 from mtquant.data.instruments import load_instruments
 from mtquant.data.yahoo import frames
 from mtquant.data.yahoo.frames import read_answer, yahoo_session
@@ -124,6 +126,15 @@ def test_the_date_survives_any_zone(
     one, other = (read_answer(f, instrument, "1d", LATER) for f in (frame, shape(frame)))
     assert np.array_equal(one.bars.stamps, other.bars.stamps)
     assert str(one.bars.to_frame().tz_convert(zone).index[0])[:10] == str(DAYS[0])
+
+
+def test_the_first_night_of_summer_time_keeps_its_date(monkeypatch: Any, tmp_path: Path) -> None:
+    """London's midnights are those of UTC until 2024-03-30; that of Monday is 23:00 on Sunday."""
+    days = [day for day in DAYS if day <= date(2024, 4, 1)]
+    exchange = random_exchange(days, timezone="Europe/London", opens="00:00")
+    frame = answered({"EURUSD=X": exchange}, monkeypatch, tmp_path, "EURUSD=X")
+    bars = read_answer(frame.tz_convert("UTC"), INSTRUMENTS["EURUSD"], "1d", LATER).bars
+    assert bars.stamps[-1] == ns("2024-04-01 23:59", "Europe/London")
 
 
 def test_times_of_day_are_no_dates(monkeypatch: Any, tmp_path: Path) -> None:
@@ -338,3 +349,40 @@ def test_one_bar_is_no_history(monkeypatch: Any, tmp_path: Path) -> None:
     frame = answered({"ACME": replace(random_exchange(DAYS), today=DAYS[0])}, monkeypatch, tmp_path)
     with pytest.raises(DataError, match="must have at least 2 rows"):
         read_answer(frame, STOCK, "1d", LATER)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """An answer without faults, for tests that break it many times."""
+    acme = random_exchange(DAYS, splits={DAYS[20]: 4.0}, dividends={DAYS[30]: 0.2})
+    with pytest.MonkeyPatch.context() as patch:
+        return answered({"ACME": acme}, patch, tmp_path_factory.mktemp("yfinance"))
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_any_damage_ends_in_clean_bars_or_a_named_error(
+    clean: pd.DataFrame, data: st.DataObject
+) -> None:
+    """Bars pass `check_bars`, and each row that is not there any more was counted."""
+    frame = clean.astype(float)
+    values = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e-9, 1e9, 1e300)
+    for _ in range(data.draw(st.integers(0, 4))):
+        row, column = data.draw(st.integers(0, 39)), data.draw(st.integers(0, 5))
+        frame.iloc[row, column] = data.draw(st.sampled_from(values))
+    order = data.draw(st.permutations(range(40)))
+    kept = order[: data.draw(st.integers(0, 40))] + data.draw(
+        st.lists(st.integers(0, 39), max_size=3)
+    )
+    frame = frame.iloc[kept]
+    columns = data.draw(st.permutations(list(frame.columns)))
+    frame = frame[columns[: data.draw(st.sampled_from((8, 8, 8, 7)))]]
+    if data.draw(st.booleans()):
+        frame = frame.tz_convert("UTC")
+    try:
+        answer = read_answer(frame, STOCK, "1d", LATER)
+    except DataError:
+        return
+    check_bars(answer.bars)
+    dropped = sum(len(rows) for kind, rows in answer.repairs.items() if kind != frames.WIDENED)
+    assert len(answer.bars) + dropped == len(frame)

@@ -142,6 +142,14 @@ def test_patience_ends() -> None:
     assert isinstance(refused, Failure) and refused.kind == "refused" and line.waited == []
 
 
+def test_a_dead_line_is_not_asked_for_long() -> None:
+    """Requests of 35 seconds each: after two of them the minute is over."""
+    line = Line(*[OSError(str(k)) for k in range(9)])
+    seconds = iter((0.0, 35.0, 100.0, 135.0))
+    assert line.ask(clock=lambda: next(seconds)) == Failure("unreachable", "OSError: 1")
+    assert line.waited == [1.0]
+
+
 def test_an_interrupt_is_no_failure() -> None:
     line = Line()
     line.errors = [KeyboardInterrupt()]  # type: ignore[list-item]
