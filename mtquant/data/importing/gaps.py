@@ -9,6 +9,8 @@ about holidays. A week without any bar is expected to be like the week before it
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +37,7 @@ class Gap(Section):
     missing_bars: int
 
 
-class Gaps(Section):
+class GapSummary(Section):
     """What is missing between the first and the last bar.
 
     Attributes:
@@ -45,7 +47,6 @@ class Gaps(Section):
         known_week: Whether the file is long enough to know its week; if not, every longer step
             counts as a gap, of no known number of bars.
         longest: The gaps with the most missing bars.
-        marks: Places of the bars after each gap, for pictures; left out of reports.
     """
 
     steps: int
@@ -53,7 +54,21 @@ class Gaps(Section):
     missing_bars: int
     known_week: bool
     longest: tuple[Gap, ...]
-    marks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """The gaps of bars.
+
+    Attributes:
+        after: int64 [G], places of the bars that come after each gap.
+        missing: int64 [G], bars expected in it; 0 where the week is not known.
+        summary: The same in a few numbers.
+    """
+
+    after: NDArray[np.int64]
+    missing: NDArray[np.int64]
+    summary: GapSummary
 
 
 def find_gaps(stamps: Stamps, bar_seconds: int) -> Gaps:
@@ -68,18 +83,15 @@ def find_gaps(stamps: Stamps, bar_seconds: int) -> Gaps:
     per_week = WEEK // bar_seconds
     weeks = slots // per_week if per_week > 1 else slots
     known = per_week > 1 and len(np.unique(weeks)) >= LEAST_WEEKS
-    missing = np.where(long, 0, 0)
+    missing = np.zeros(len(long), dtype=np.int64)
     if known:
         absent = _absent(slots, per_week)
         # Missing bars belong to the step in which they fall; one beside an odd stamp to none.
         steps = np.searchsorted(slots, absent) - 1
         missing = np.bincount(steps, minlength=len(long))
-        long_or_missing = missing > 0
-    else:
-        long_or_missing = long
-    found = np.flatnonzero(long_or_missing)
+    found = np.flatnonzero(missing > 0 if known else long)
     order = found[np.argsort(-missing[found], kind="stable")][:MOST_SHOWN]
-    return Gaps(
+    summary = GapSummary(
         steps=int(np.count_nonzero(long)),
         count=len(found),
         missing_bars=int(missing[found].sum()),
@@ -92,8 +104,8 @@ def find_gaps(stamps: Stamps, bar_seconds: int) -> Gaps:
             )
             for step in order.tolist()
         ),
-        marks=tuple((found + 1).tolist()),
     )
+    return Gaps(found + 1, missing[found], summary)
 
 
 def _absent(slots: NDArray[np.int64], per_week: int) -> NDArray[np.int64]:

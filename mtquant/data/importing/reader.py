@@ -113,7 +113,7 @@ def import_file(path: Path, source: ImportSource, policy: ImportPolicy) -> Impor
         findings=tuple(sheet.findings),
         spike_count=len(spikes.places),
         spikes=largest(spikes, rows, sheet, closed),
-        gaps=find_gaps(closed[rows], source.bar_seconds),
+        gaps=find_gaps(closed[rows], source.bar_seconds).summary,
         first=stamp_text(int(closed[rows[0]])),
         last=stamp_text(int(closed[rows[-1]])),
         bars_per_year=bars_per_year(closed[rows], str(path)),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mtquant.core.checked import Section
 from mtquant.core.records import write_atomically
-from mtquant.data.importing.gaps import Gaps
+from mtquant.data.importing.gaps import GapSummary
 from mtquant.data.importing.magnitude import Spike
 from mtquant.data.importing.policy import ImportPolicy
 from mtquant.data.importing.sheet import Finding
@@ -51,7 +51,7 @@ class ImportReport(Section):
     findings: tuple[Finding, ...]
     spike_count: int
     spikes: tuple[Spike, ...]
-    gaps: Gaps
+    gaps: GapSummary
     first: str
     last: str
     bars_per_year: float
@@ -120,7 +120,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def gap_lines(gaps: Gaps) -> list[str]:
+def gap_lines(gaps: GapSummary) -> list[str]:
     """What is missing, for people."""
     if gaps.known_week:
         missing, count = counted(gaps.missing_bars, "bar"), counted(gaps.count, "gap")
