@@ -14,13 +14,16 @@ from mtquant.cli.console import interruptible, progress_bars, say
 from mtquant.cli.settings import training_settings
 from mtquant.core.checked import did_you_mean, validated
 from mtquant.core.errors import ConfigError, DataError, RunError
-from mtquant.core.lengths import length_seconds
+from mtquant.core.lengths import length_seconds, length_text
 from mtquant.data.instruments import Instrument, instrument_of, load_instruments
 
 if TYPE_CHECKING:
     from mtquant.data.importing.policy import ImportPolicy
     from mtquant.data.importing.source import ImportSource
     from mtquant.workflows.data_check import DataCheck
+
+# Not beside the bars: a folder of somebody else's data is no place to write to.
+PICTURES = Path("data/pictures")
 
 
 def import_files(
@@ -99,7 +102,7 @@ def show(
         )
     for line in fact_lines(bars):
         say(console, line)
-    place = picture or file.with_suffix(".bars.png")
+    place = picture or PICTURES / f"{bars.symbol}_{length_text(bars.bar_seconds)}.png"
     _write(place, lambda: draw_bars(bars, place))
     say(console, f"  picture   {place}")
 

@@ -158,7 +158,7 @@ def data_show(
     ] = None,
     symbol: SymbolOption = None,
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="PNG; left out, beside the file.")
+        Path | None, typer.Option("--picture", help="PNG; left out, in data/pictures.")
     ] = None,
     instruments: InstrumentsOption = None,
 ) -> None:

@@ -139,7 +139,8 @@ def _columns(
     places: dict[str, int] = {}
     for role in dict.fromkeys(roles):
         if role != "ignore":
-            places[role] = _only(role, fields, [i for i, each in enumerate(roles) if each == role])
+            alike = [place for place, each in enumerate(roles) if each == role]
+            places[role] = _only(role, fields, alike, name)
     missing = [role for role in PRICES if role not in places]
     if missing or not {"timestamp", "date", "time"} & set(places):
         rule, remedy = "must name a time and four prices", "Correct columns."
@@ -156,7 +157,7 @@ def _columns(
     return Columns(delimiter, len(fields), places, names, ignored, utc, header)
 
 
-def _only(role: str, fields: Sequence[str], places: list[int]) -> int:
+def _only(role: str, fields: Sequence[str], places: list[int], name: str) -> int:
     """The column of a role; of several, the one whose name comes first in `NAMES`."""
     if len(places) == 1:
         return places[0]
@@ -165,5 +166,5 @@ def _only(role: str, fields: Sequence[str], places: list[int]) -> int:
     if role != "volume" or len(set(ranks)) < len(ranks):
         found = [fields[place] for place in places]
         remedy = "Set the role of the others to ignore with rename."
-        raise DataError(role, "must be one column", found, remedy)
+        raise DataError(name, f"must have one column for {role}", found, remedy)
     return places[ranks.index(min(ranks))]

@@ -19,7 +19,8 @@ from mtquant.data.bars import NANOSECONDS, Stamps, stamp_text
 
 WEEK = 604_800
 WEEKS_AROUND = 5
-LEAST_WEEKS = 3
+LEAST_WEEKS = 3  # with fewer, one bar less than usual is half of all there are
+MONDAY = 3 * 86_400 * NANOSECONDS  # 1970 began on a Thursday
 MOST_SHOWN = 5
 
 
@@ -79,10 +80,11 @@ def find_gaps(stamps: Stamps, bar_seconds: int) -> Gaps:
         bar_seconds: Length of a bar.
     """
     long = np.diff(stamps) > bar_seconds * NANOSECONDS * 3 // 2
-    slots = stamps // (bar_seconds * NANOSECONDS)
-    per_week = WEEK // bar_seconds
-    weeks = slots // per_week if per_week > 1 else slots
-    known = per_week > 1 and len(np.unique(weeks)) >= LEAST_WEEKS
+    # Bars that do not divide a week, and bars of a week and more, have no hours of the week.
+    per_week = WEEK // bar_seconds if WEEK % bar_seconds == 0 else 0
+    span = int(stamps[-1] - stamps[0]) // NANOSECONDS
+    known = per_week > 1 and span >= LEAST_WEEKS * WEEK
+    slots = (stamps + MONDAY) // (bar_seconds * NANOSECONDS)
     missing = np.zeros(len(long), dtype=np.int64)
     if known:
         absent = _absent(slots, per_week)

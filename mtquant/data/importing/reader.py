@@ -20,6 +20,7 @@ from mtquant.data.bars import (
     session_stamps,
     stamp_text,
 )
+from mtquant.data.files import naming
 from mtquant.data.importing.columns import PRICES, Columns, find_columns
 from mtquant.data.importing.gaps import find_gaps
 from mtquant.data.importing.lines import DELIMITERS, Text, decode, first_line, split_line
@@ -130,7 +131,8 @@ def import_file(path: Path, source: ImportSource, policy: ImportPolicy) -> Impor
         notes=report.notes(),
         **prices,
     )
-    check_bars(bars)
+    with naming(path):
+        check_bars(bars)
     marks = (*_marks(sheet, closed), Mark("spike", closed[rows[spikes.places]]))
     return Imported(bars, report, sheet.lines[rows], marks)
 

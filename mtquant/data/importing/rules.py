@@ -80,46 +80,37 @@ def read_values(sheet: Sheet, texts: Texts, columns: Columns, source: ImportSour
     Raises:
         DataError: The policy refuses a row.
     """
-    read = [parse_numbers(texts[name], source.decimal, source.thousands) for name in PRICES]
-    prices = np.stack([values for values, _ in read], axis=1) / (source.price_scale or 1.0)
+    roles = [*PRICES, "volume"] if "volume" in texts else list(PRICES)
+    read = [parse_numbers(texts[role], source.decimal, source.thousands) for role in roles]
+    numbers = np.stack([values for values, _ in read], axis=1)
     status = np.stack([found for _, found in read], axis=1)
 
     def shown(broken: NDArray[np.bool_]) -> Callable[[int], str]:
-        """The first broken price of a row, by its name in the file."""
-        return lambda row: _cell(texts, columns, PRICES[int(broken[row].argmax())], row)
+        """The first broken number of a row, by its name in the file."""
+        return lambda row: _cell(texts, columns, roles[int(broken[row].argmax())], row)
 
-    bad, missing = status == BAD, status == MISSING
+    def four(row: int) -> str:
+        return ", ".join(texts[role][row] for role in PRICES)
+
+    bad = status == BAD
     sheet.meet("bad_number", np.any(bad, axis=1), shown(bad), remedy=NOTATION)
-    zero = (status == READ) & (prices == 0.0)
-    nothing = np.all(missing, axis=1) | np.all(zero, axis=1)
-    sheet.meet("empty_bar", nothing, lambda row: ", ".join(texts[name][row] for name in PRICES))
+    prices, missing = numbers[:, :4] / (source.price_scale or 1.0), status[:, :4] == MISSING
+    zero = (status[:, :4] == READ) & (prices == 0.0)
+    sheet.meet("empty_bar", np.all(missing, axis=1) | np.all(zero, axis=1), four)
     sheet.meet("missing", np.any(missing, axis=1), shown(missing))
     below = prices <= 0.0
     sheet.meet("nonpositive", np.any(below, axis=1), shown(below))
     top, bottom = prices.max(axis=1), prices.min(axis=1)
     high, low = PRICES.index("high"), PRICES.index("low")
-    disordered = (prices[:, high] < top) | (prices[:, low] > bottom)
-    rows = sheet.meet(
-        "disordered", disordered, lambda row: ", ".join(texts[name][row] for name in PRICES)
-    )
-    rows = rows[sheet.alive[rows]]
+    rows = sheet.meet("disordered", (prices[:, high] < top) | (prices[:, low] > bottom), four)
     prices[rows, high], prices[rows, low] = top[rows], bottom[rows]
-    return Values(prices, _volume(sheet, texts, columns, source))
-
-
-def _volume(sheet: Sheet, texts: Texts, columns: Columns, source: ImportSource) -> Float:
-    """The volume, float64 [R]; zeros where the file has none."""
     if "volume" not in texts:
-        return np.zeros(len(sheet))
-    volume, status = parse_numbers(texts["volume"], source.decimal, source.thousands)
-
-    def shown(row: int) -> str:
-        return _cell(texts, columns, "volume", row)
-
-    sheet.meet("bad_number", status == BAD, shown, remedy=NOTATION)
-    rows = sheet.meet("bad_volume", (status == MISSING) | (volume < 0.0), shown)
+        return Values(prices, np.zeros(len(sheet)))
+    volume = numbers[:, 4]
+    broken = (status[:, 4] == MISSING) | (volume < 0.0)
+    rows = sheet.meet("bad_volume", broken, lambda row: _cell(texts, columns, "volume", row))
     volume[rows] = 0.0
-    return volume
+    return Values(prices, volume)
 
 
 def _cell(texts: Texts, columns: Columns, role: str, row: int) -> str:

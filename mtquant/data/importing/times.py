@@ -48,6 +48,7 @@ FORMS = (
 )
 _PATTERNS = tuple((name, re.compile(pattern)) for name, pattern in FORMS)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_YEAR_2262 = 9_214_646_400 * SECOND  # int64 ends a few months later
 _EPOCH_UNITS = {9: SECOND, 10: SECOND, 12: 10**6, 13: 10**6, 16: 1_000, 19: 1}
 
 
@@ -136,10 +137,9 @@ def _date_order(parts: list[dict[str, str | None]], told: str | None) -> tuple[s
 
 def _from_epoch(parts: list[dict[str, str | None]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Nanoseconds of counts of seconds to nanoseconds; those beyond 2262 do not fit."""
-    ends = np.iinfo(np.int64).max
     counts = [int(each["epoch"] or 0) * _EPOCH_UNITS[len(each["epoch"] or "")] for each in parts]
-    fits = np.array([count <= ends for count in counts], dtype=bool)
-    return np.array([min(count, ends) for count in counts], dtype=np.int64), fits
+    fits = np.array([count < _YEAR_2262 for count in counts], dtype=bool)
+    return np.array([min(count, _YEAR_2262) for count in counts], dtype=np.int64), fits
 
 
 def _from_parts(
