@@ -17,8 +17,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from common import machine, options, pin_to_one_core, print_result
+from common import machine, options, pin_to_one_core, print_result  # first: threads, paths
 
+# isort: split
 import numpy as np
 
 from mtquant.core.errors import DataError

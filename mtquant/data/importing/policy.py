@@ -12,8 +12,8 @@ class ImportPolicy(Section):
     """One answer per kind of dirt.
 
     ``"refuse"`` refuses the file at the first such row. The defaults repair only what loses no
-    information and refuse the rest. A row is counted once, under the first kind that it falls
-    under in this order.
+    information and refuse the rest. A row is dropped once, under the first kind in this order that
+    drops it.
 
     Attributes:
         unterminated: The file's last line does not end with a line end: its last number may be cut

@@ -24,11 +24,11 @@ from mtquant.data.files import naming
 from mtquant.data.importing.columns import PRICES, Columns, find_columns
 from mtquant.data.importing.gaps import find_gaps
 from mtquant.data.importing.lines import DELIMITERS, Text, decode, first_line, split_line
-from mtquant.data.importing.magnitude import check_magnitude, find_spikes, largest
+from mtquant.data.importing.magnitude import Spikes, check_magnitude, find_spikes, largest
 from mtquant.data.importing.order import put_in_order
 from mtquant.data.importing.policy import ImportPolicy
 from mtquant.data.importing.report import ImportReport
-from mtquant.data.importing.rules import Stamps, read_times, read_values
+from mtquant.data.importing.rules import Stamps, Values, read_times, read_values
 from mtquant.data.importing.sheet import Rows, Sheet
 from mtquant.data.importing.source import ImportSource
 
@@ -81,46 +81,10 @@ def import_file(path: Path, source: ImportSource, policy: ImportPolicy) -> Impor
     except OSError as error:
         remedy = "Check the path."
         raise DataError(str(path), "must be a readable file", error.strerror, remedy) from error
-    text = decode(content, source.encoding, str(path))
-    start = first_line(text.lines, str(path))
-    columns = find_columns(
-        text.lines[start], f"{path}, line {start + 1}", source.rename, source.columns
-    )
-    body = start + 1 if columns.header else start
-    sheet, texts = _rows(text, body, columns, str(path), policy)
-    moments, how = read_times(sheet, texts, columns, source)
-    closed = _closed(sheet, moments, source)
-    values = read_values(sheet, texts, columns, source)
-    rows = put_in_order(sheet, closed, values, source.bar_seconds * NANOSECONDS)
-    rows = check_magnitude(sheet, rows, values, source)
-    if len(rows) < 2:
-        found = f"{len(sheet)} rows read, {len(rows)} left"
-        remedy = "Give a longer file, or mend what was dropped."
-        if sheet.findings:
-            remedy += f" First: {sheet.findings[0]}, line {sheet.findings[0].line}."
-        raise DataError(str(path), "must have at least 2 rows to become bars", found, remedy)
+    read = _read(content, path, source, policy)
+    rows, values, closed = read.rows, read.values, read.closed
     spikes = find_spikes(rows, values.prices)
-    report = ImportReport(
-        file=path.name,
-        sha256=hashlib.sha256(content).hexdigest(),
-        encoding=text.encoding,
-        delimiter=DELIMITERS[columns.delimiter],
-        columns=columns.names,
-        ignored_columns=columns.ignored,
-        times=how,
-        rows_read=len(sheet),
-        rows_kept=len(rows),
-        blank_lines=_blank(text, body),
-        findings=tuple(sheet.findings),
-        spike_count=len(spikes.places),
-        spikes=largest(spikes, rows, sheet, closed),
-        gaps=find_gaps(closed[rows], source.bar_seconds).summary,
-        first=stamp_text(int(closed[rows[0]])),
-        last=stamp_text(int(closed[rows[-1]])),
-        bars_per_year=bars_per_year(closed[rows], str(path)),
-        source=source,
-        policy=policy,
-    )
+    report = _report(content, path, read, spikes, source, policy)
     prices = {name: values.prices[rows, place] for place, name in enumerate(PRICES)}
     bars = Bars(
         symbol=source.symbol,
@@ -133,8 +97,88 @@ def import_file(path: Path, source: ImportSource, policy: ImportPolicy) -> Impor
     )
     with naming(path):
         check_bars(bars)
-    marks = (*_marks(sheet, closed), Mark("spike", closed[rows[spikes.places]]))
-    return Imported(bars, report, sheet.lines[rows], marks)
+    marks = (*_marks(read.sheet, closed), Mark("spike", closed[rows[spikes.places]]))
+    return Imported(bars, report, read.sheet.lines[rows], marks)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A file after all rules; R rows of which `rows` stand, oldest first.
+
+    Attributes:
+        text, columns: Its layout.
+        blank: Blank lines behind the header.
+        sheet: What was found.
+        how: How its times are written and read.
+        closed: int64 [R], UTC close stamps.
+        values: Prices and volume.
+        rows: int64 [T].
+    """
+
+    text: Text
+    columns: Columns
+    blank: int
+    sheet: Sheet
+    how: str
+    closed: Stamps
+    values: Values
+    rows: Rows
+
+
+def _read(content: bytes, path: Path, source: ImportSource, policy: ImportPolicy) -> _Read:
+    """Layout, times, values, order and magnitude, each under its rules."""
+    name = str(path)
+    text = decode(content, source.encoding, name)
+    start = first_line(text.lines, name)
+    columns = find_columns(
+        text.lines[start], f"{name}, line {start + 1}", source.rename, source.columns
+    )
+    body = start + 1 if columns.header else start
+    sheet, texts = _rows(text, body, columns, name, policy)
+    moments, how = read_times(sheet, texts, columns, source)
+    closed = _closed(sheet, moments, source)
+    values = read_values(sheet, texts, columns, source)
+    rows = put_in_order(sheet, closed, values, source.bar_seconds * NANOSECONDS)
+    rows = check_magnitude(sheet, rows, values, source)
+    if len(rows) < 2:
+        found = f"{len(sheet)} rows read, {len(rows)} left"
+        remedy = "Give a longer file, or mend what was dropped."
+        if sheet.findings:
+            remedy += f" First: {sheet.findings[0]}, line {sheet.findings[0].line}."
+        raise DataError(name, "must have at least 2 rows to become bars", found, remedy)
+    return _Read(text, columns, _blank(text, body), sheet, how, closed, values, rows)
+
+
+def _report(
+    content: bytes,
+    path: Path,
+    read: _Read,
+    spikes: Spikes,
+    source: ImportSource,
+    policy: ImportPolicy,
+) -> ImportReport:
+    stamps = read.closed[read.rows]
+    return ImportReport(
+        file=path.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        encoding=read.text.encoding,
+        delimiter=DELIMITERS[read.columns.delimiter],
+        columns=read.columns.names,
+        ignored_columns=read.columns.ignored,
+        times=read.how,
+        rows_read=len(read.sheet),
+        rows_kept=len(stamps),
+        blank_lines=read.blank,
+        findings=tuple(read.sheet.findings),
+        spike_count=len(spikes.places),
+        spikes=largest(spikes, read.rows, read.sheet, read.closed),
+        gaps=find_gaps(stamps, source.bar_seconds).summary,
+        first=stamp_text(int(stamps[0])),
+        last=stamp_text(int(stamps[-1])),
+        bars_per_year=bars_per_year(stamps, str(path)),
+        source=source,
+        policy=policy,
+    )
 
 
 def _rows(
