@@ -39,6 +39,7 @@ REPAIR = ImportPolicy(
     disordered="widen",
     bad_volume="zero",
     conflict="keep_first",
+    off_phase="drop",
     too_close="drop",
     magnitude="drop",
 )
@@ -156,11 +157,18 @@ def unsorted(file: DirtyFile, row: Row, generator: np.random.Generator) -> None:
 
 
 def too_close(file: DirtyFile, row: Row, generator: np.random.Generator) -> None:
-    """Another bar less than half a bar later."""
-    seconds = row.seconds + int(generator.integers(1, BAR // 2))
+    """Another bar less than half a bar later, at a full hour like all."""
+    seconds = row.seconds + 3_600
     extra = Row([time_text(seconds), *row.fields[1:]], seconds)
     file.rows.insert(file.rows.index(row) + 1, extra)
     file.find(extra, "too_close")
+
+
+def off_phase(file: DirtyFile, row: Row, generator: np.random.Generator) -> None:
+    """A bar that begins some minutes or seconds late."""
+    _drop(file, row, "off_phase")
+    seconds = row.seconds + int(generator.integers(1, 3_600))
+    row.fields[0] = time_text(seconds)
 
 
 def removed(file: DirtyFile, row: Row, generator: np.random.Generator) -> None:
@@ -287,6 +295,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     duplicate,
     conflict,
     unsorted,
+    off_phase,
     too_close,
     removed,
     blank_line,

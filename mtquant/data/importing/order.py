@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.data.bars import stamp_text
+from mtquant.data.bars import NANOSECONDS, stamp_text
 from mtquant.data.importing.rules import Stamps, Values
 from mtquant.data.importing.sheet import Rows, Sheet
 
+HOUR_NS = 3_600 * NANOSECONDS
+
 
 def put_in_order(sheet: Sheet, stamps: Stamps, values: Values, bar_ns: int) -> Rows:
-    """The rows that stand, oldest first, after the rules on duplicates, order and distance.
+    """The rows that stand, oldest first, after the rules on duplicates, phase, order and
+    distance.
 
     Args:
         sheet: The rows.
@@ -34,6 +38,7 @@ def put_in_order(sheet: Sheet, stamps: Stamps, values: Values, bar_ns: int) -> R
     equal, contrary = _twins(sheet, stamps, values)
     sheet.meet("duplicate", equal, shown)
     sheet.meet("conflict", contrary, shown)
+    sheet.meet("off_phase", _off_phase(sheet, stamps, bar_ns), shown)
     rows: Rows = np.flatnonzero(sheet.alive)
     sheet.meet("unsorted", _moved(rows, stamps, len(sheet)), shown)
     rows = rows[np.argsort(stamps[rows], kind="stable")]
@@ -60,6 +65,16 @@ def _twins(
         kept = different[-1 if sheet.policy.conflict == "keep_last" else 0]
         contrary[[row for row in different if row != kept]] = True
     return equal, contrary
+
+
+def _off_phase(sheet: Sheet, stamps: Stamps, bar_ns: int) -> NDArray[np.bool_]:
+    """Rows at another minute than most. Hours do not count: summer time moves longer bars by one."""
+    phase = stamps % math.gcd(bar_ns, HOUR_NS)
+    values, counts = np.unique(phase[sheet.alive], return_counts=True)
+    if len(values) < 2:
+        return np.zeros(len(sheet), dtype=bool)
+    off: NDArray[np.bool_] = phase != values[counts.argmax()]
+    return off
 
 
 def _moved(rows: Rows, stamps: Stamps, count: int) -> NDArray[np.bool_]:

@@ -31,6 +31,8 @@ class ImportPolicy(Section):
         bad_volume: The volume is missing or negative; ``"zero"`` sets it to 0, "unknown".
         duplicate: A row equal to an earlier one in time, prices and volume.
         conflict: Rows of one time with different values.
+        off_phase: A time at another minute of the hour (for bars below an hour: of the bar) than
+            most rows have.
         unsorted: Rows not in order of time (counted: how few would have to move).
         too_close: A row less than half a bar after the one before; ``"drop"`` drops the later.
         magnitude: Prices ten times above or below those around, as a lost decimal point leaves
@@ -50,6 +52,7 @@ class ImportPolicy(Section):
     bad_volume: Literal["zero", "drop", "refuse"] = "zero"
     duplicate: Literal["drop", "refuse"] = "drop"
     conflict: Literal["refuse", "keep_first", "keep_last"] = "refuse"
+    off_phase: Literal["keep", "drop", "refuse"] = "keep"
     unsorted: Literal["sort", "refuse"] = "sort"
     too_close: Literal["refuse", "drop"] = "refuse"
     magnitude: Literal["refuse", "drop", "keep"] = "refuse"
@@ -73,6 +76,7 @@ RULES = {
     "bad_volume": "must have a volume of 0 or more",
     "duplicate": "must not repeat an earlier row",
     "conflict": "must not contradict another row of the same time",
+    "off_phase": "must stand at the minute at which most rows do",
     "unsorted": "must come after the row before it",
     "too_close": "must be at least half a bar after the row before it",
     "magnitude": "must have prices of the magnitude of those around it",
