@@ -29,3 +29,11 @@ def length_seconds(
         rule = f"must be a whole number and a unit of {', '.join(UNIT_SECONDS)}"
         raise error_class(field, rule, text, "For example 15min, 4h, 1d or 1w.")
     return int(match[1]) * UNIT_SECONDS[match[2]]
+
+
+def length_text(seconds: int) -> str:
+    """The length of so many seconds as people write it; the inverse of `length_seconds`."""
+    for unit, size in reversed(UNIT_SECONDS.items()):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds} s"
