@@ -42,6 +42,9 @@ class PPONumbers(Section):
         ent_coef: Weight of the entropy bonus.
         vf_coef: Weight of the value loss.
         max_grad_norm: Gradients are scaled down to this Euclidean norm.
+        target_kl: An update ends once the policy is 1.5 times this far from the one that collected
+            the rollout (KL divergence, nats); null: never.
+        forecast_coef: Weight of the message head's loss: forecasting what the instrument does next.
         n_envs: Accounts stepped side by side, per specialist.
         n_steps: Rollout length per account, bars.
         hidden_units: Width of each hidden layer of the actor, and of the critic.
@@ -57,6 +60,8 @@ class PPONumbers(Section):
     ent_coef: NonNegativeFloat = 0.0
     vf_coef: NonNegativeFloat = 0.5
     max_grad_norm: PositiveFloat = 0.5
+    target_kl: PositiveFloat | None = None
+    forecast_coef: NonNegativeFloat = 0.5
     n_envs: PositiveInt = 8
     n_steps: PositiveInt = 2048
     hidden_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)

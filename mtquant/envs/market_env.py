@@ -39,6 +39,7 @@ Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.int64]
 NOBODY = np.zeros(0, dtype=np.int64)
+NEXT_BOUND = 10.0
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,24 @@ class MarketEnv:
             if simulator.cursor[e] == DRAWS:
                 simulator.draw(e)
         return finished
+
+    def next_returns(self) -> Float32:
+        """What the next bar brings each instrument, before it is lived through: the log return of
+        its close at exposure `unit`, in units of the reward scale, cut at +-NEXT_BOUND.
+
+        The answer to a forecast, which a network may be compared with and must never see.
+
+        Returns:
+            float32 [E, N]; NaN where the next bar is not the instrument's own, or has no return.
+        """
+        prices, row = self.simulator.tape.prices, self.simulator.row
+        before, after = prices[row], prices[row + 1]
+        own = after[:, :, T_TRADABLE] > 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            change = np.log(after[:, :, T_CLOSE] / before[:, :, T_CLOSE])
+        scaled = change * self.unit / self.reward.scale
+        known = own & np.isfinite(scaled)
+        return np.where(known, np.clip(scaled, -NEXT_BOUND, NEXT_BOUND), np.nan).astype(np.float32)
 
     def episode_end(self, e: int) -> EpisodeEnd:
         """What account e's latest finished episode left behind."""

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stacked PPO engine: K specialists learn at once, each as stable-baselines3's PPO would.
+
+    loop = PPOLoop(batches, stack, scaling, settings, timesteps, seeds)
+    while not loop.done:
+        figures = loop.iterate()        # one rollout, one update; a dictionary per network
+
+Given the same rollout and the same permutations, the weights after an iteration are those of
+stable-baselines3 (a test; 1e-9 in float64). Networks do not know of each other: a row's numbers
+depend on that row alone.
+
+Source: Schulman et al. 2017, "Proximal policy optimization", algorithm 1.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from mtquant.agents.stack import ActorCriticStack, Said
+from mtquant.agents.training.rollout import Collector, Rollout, Scaling
+from mtquant.core.seeding import SeedTree
+from mtquant.core.training_config import PPOSettings
+from mtquant.envs.batch import Batch
+from mtquant.learning.adam import StackedAdam, clip_rows
+from mtquant.learning.losses import (
+    APPROX_KL,
+    FIGURES,
+    Samples,
+    forecast_gradients,
+    ppo_gradients,
+)
+from mtquant.learning.schedules import rate_at
+
+FACTS = 3  # log-probability, advantage, return; actions and forecasts follow
+KL_MARGIN = 1.5  # stable-baselines3 stops at 1.5 times `target_kl`
+SLOWER = 0.5  # what a restored network's learning rate is multiplied by
+
+
+@dataclass
+class UpdateReport:
+    """What one update did.
+
+    Attributes:
+        figures: [K, len(FIGURES)], means over the minibatches of the last pass.
+        forecast_loss: [K].
+        epochs: Passes begun, by network.
+        stopped: Networks that `target_kl` stopped.
+        failed: Networks whose gradient was not finite.
+    """
+
+    figures: torch.Tensor
+    forecast_loss: torch.Tensor
+    epochs: list[int]
+    stopped: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
+
+
+class Updater:
+    """Gradient steps of PPO on a rollout.
+
+    Args:
+        stack: The networks.
+        settings: PPO's numbers.
+    """
+
+    def __init__(self, stack: ActorCriticStack, settings: PPOSettings) -> None:
+        self.stack, self.settings = stack, settings
+        self.adam = StackedAdam(stack.parameters, stack.gradients)
+
+    @torch.no_grad()
+    def update(
+        self, rollout: Rollout, rate: float, permutations: Sequence[torch.Tensor]
+    ) -> UpdateReport:
+        """All passes over a rollout.
+
+        Args:
+            rollout: With advantages.
+            rate: Learning rate.
+            permutations: For each pass int64 [K, T x E], the order of the samples t * E + e.
+        """
+        stack, settings = self.stack, self.settings
+        observations, facts = rollout.flat()
+        count = len(stack)
+        first = torch.arange(count, device=facts.device)[:, None] * permutations[0].shape[1]
+        report = UpdateReport(
+            facts.new_zeros(count, len(FIGURES)), facts.new_zeros(count), [0] * count
+        )
+        for epoch, order in enumerate(permutations):
+            batches = (order.to(first.device) + first).split(settings.batch_size, dim=1)
+            final = epoch == len(permutations) - 1
+            for rows in batches:
+                resting = report.stopped | report.failed
+                if len(resting) == count:
+                    return report
+                self._minibatch(observations, facts, rows, rate, report, final)
+            for k in set(range(count)) - report.stopped - report.failed:
+                report.epochs[k] += 1
+            if final:
+                report.figures /= len(batches)
+                report.forecast_loss /= len(batches)
+        return report
+
+    def _minibatch(
+        self,
+        observations: torch.Tensor,
+        facts: torch.Tensor,
+        rows: torch.Tensor,
+        rate: float,
+        report: UpdateReport,
+        final: bool,
+    ) -> None:
+        settings, stack = self.settings, self.stack
+        seen = observations[rows.flatten()].unflatten(0, rows.shape)
+        told = facts[rows.flatten()].unflatten(0, rows.shape)
+        said = stack.forward(seen)
+        watched = final or settings.target_kl is not None
+        samples, came = _samples(told, stack.shape.actions)
+        loss = ppo_gradients(
+            said.mean,
+            stack.log_std,
+            said.value,
+            samples,
+            settings.clip_range,
+            settings.ent_coef,
+            settings.vf_coef,
+            figures=watched,
+        )
+        forecast = forecast_gradients(
+            said.forecast, said.log_deviation, came, settings.forecast_coef
+        )
+        change = Said(loss.mean, loss.value, forecast.mean, forecast.log_deviation)
+        stack.backward(seen, change, loss.log_std, stack.gradients)
+        if loss.figures is not None:
+            self._watch(loss.figures, report)
+            if final:
+                report.figures += loss.figures
+                report.forecast_loss += forecast.loss
+        norms = clip_rows(stack.gradients, settings.max_grad_norm)
+        report.failed |= set(torch.nonzero(~norms.isfinite())[:, 0].tolist())
+        self.adam.step(rate, report.stopped | report.failed)
+
+    def _watch(self, figures: torch.Tensor, report: UpdateReport) -> None:
+        """Stops networks that went too far from the policy that lived through the rollout."""
+        if self.settings.target_kl is not None:
+            far = figures[:, APPROX_KL] > KL_MARGIN * self.settings.target_kl
+            report.stopped |= set(torch.nonzero(far)[:, 0].tolist())
+
+
+def _samples(told: torch.Tensor, n_actions: int) -> tuple[Samples, torch.Tensor]:
+    log_probs, advantage, returns = told[:, :, :FACTS].unbind(2)
+    actions = told[:, :, FACTS : FACTS + n_actions]
+    return Samples(actions, log_probs, advantage, returns), told[:, :, FACTS + n_actions :]
+
+
+class PPOLoop:
+    """Rollouts and updates until every network has lived through `timesteps` bars.
+
+    Args:
+        batches: One per network, of equally many accounts.
+        stack: The networks.
+        scaling: Of their observations.
+        settings: PPO's numbers.
+        timesteps: Bars per network, all its accounts together; rounded up to whole rollouts.
+        seeds: One node per network; its noise and the order of its samples come from there.
+
+    Attributes:
+        steps: Bars lived through so far.
+    """
+
+    def __init__(
+        self,
+        batches: Sequence[Batch],
+        stack: ActorCriticStack,
+        scaling: Scaling,
+        settings: PPOSettings,
+        timesteps: int,
+        seeds: Sequence[SeedTree],
+    ) -> None:
+        self.settings, self.timesteps, self.steps = settings, timesteps, 0
+        self.stack = stack
+        noise = [node.child("noise").generator() for node in seeds]
+        self.collector = Collector(batches, stack, scaling, settings.n_steps, noise)
+        self.updater = Updater(stack, settings)
+        self._orders = [node.child("order").generator() for node in seeds]
+        self._good = stack.parameters.clone(), self.updater.adam.state()
+
+    @property
+    def done(self) -> bool:
+        """Whether all bars were lived through."""
+        return self.steps >= self.timesteps
+
+    def iterate(self) -> list[dict[str, float]]:
+        """One rollout and one update; the metrics of `docs/metrics.md`, by network.
+
+        A network whose gradient is not finite goes back to where it stood before the update, with
+        its moments, and learns at half its rate from then on; ``train/restored`` counts that.
+        """
+        settings = self.settings
+        started = time.perf_counter()
+        rate = rate_at(
+            settings.learning_rate, settings.learning_rate_decay, self.steps / self.timesteps
+        )
+        rollout = self.collector.collect(settings.gamma, settings.gae_lambda)
+        self._good = self.stack.parameters.clone(), self.updater.adam.state()
+        report = self.updater.update(rollout, rate, self._permutations())
+        for k in report.failed:
+            self._restore(k)
+        self.steps += settings.rollout_steps
+        seconds = time.perf_counter() - started
+        return self._metrics(rollout, report, rate, seconds)
+
+    def _permutations(self) -> list[torch.Tensor]:
+        """For each pass, [K, T x E]."""
+        size = self.settings.rollout_steps
+        drawn = np.array(
+            [
+                [order.permutation(size) for _ in range(self.settings.n_epochs)]
+                for order in self._orders
+            ]
+        )
+        return [torch.from_numpy(drawn[:, epoch]) for epoch in range(self.settings.n_epochs)]
+
+    def _restore(self, k: int) -> None:
+        parameters, moments = self._good
+        self.stack.parameters[k] = parameters[k]
+        self.updater.adam.load_state(moments, [k])
+        self.updater.adam.scale_rate(k, SLOWER)
+
+    def _metrics(
+        self, rollout: Rollout, report: UpdateReport, rate: float, seconds: float
+    ) -> list[dict[str, float]]:
+        settings = self.settings
+        explained = rollout.explained_variance().tolist()
+        figures = report.figures.tolist()
+        std = torch.exp(self.stack.log_std).mean(1).tolist()
+        found = []
+        for k, episodes in enumerate(self.collector.episodes):
+            own = dict(zip(FIGURES, figures[k], strict=True))
+            loss = own["policy_gradient_loss"] + settings.vf_coef * own["value_loss"]
+            forecast = float(report.forecast_loss[k])
+            found.append(
+                {
+                    **{f"train/{name}": value for name, value in own.items()},
+                    "train/loss": loss
+                    + settings.ent_coef * own["entropy_loss"]
+                    + settings.forecast_coef * forecast,
+                    "train/forecast_loss": forecast,
+                    "train/explained_variance": explained[k],
+                    "train/learning_rate": rate * self.updater.adam.scales[k],
+                    "train/std": std[k],
+                    "train/restored": float(k in report.failed),
+                    "time/fps": settings.rollout_steps / seconds,
+                    **episodes.metrics(),
+                }
+            )
+        return found

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Living through bars: K networks act in K batches of E accounts for T bars.
+
+All arrays are [K, T, E, ...]: a network, a bar, an account. Observations are kept as the networks
+see them, scaled; actions as they were drawn, before they are cut to the action space.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtquant.agents.networks import CLIP
+from mtquant.agents.stack import ActorCriticStack
+from mtquant.envs.batch import Batch, step_batch
+from mtquant.envs.market_env import EpisodeEnd
+from mtquant.learning.gae import advantages
+from mtquant.learning.losses import HALF_LOG_TWO_PI
+
+LATEST_EPISODES = 100
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How raw observations become a network's inputs: (raw - mean) / scale, cut at +-CLIP.
+
+    Attributes:
+        mean, scale: [K, inputs].
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def apply(self, raw: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Scaled observations of raw ones [K, B, inputs]."""
+        scaled = torch.sub(raw, self.mean[:, None], out=out)
+        return scaled.div_(self.scale[:, None]).clamp_(-CLIP, CLIP)
+
+
+class Rollout:
+    """What K networks lived through, T bars of E accounts each.
+
+    Args:
+        stack: The networks.
+        n_steps: T.
+        n_accounts: E.
+
+    Attributes:
+        observations: [K, T, E, inputs]; actions: [K, T, E, A]; forecasts: [K, T, E, F], what came
+            after each bar, NaN where that says nothing; log_probs, values, rewards, advantages,
+            returns: [K, T, E]; last: uint8 [K, T, E], the step ended an episode.
+    """
+
+    def __init__(self, stack: ActorCriticStack, n_steps: int, n_accounts: int) -> None:
+        shape, own = stack.shape, stack.parameters
+        size = (len(stack), n_steps, n_accounts)
+        self.observations = own.new_zeros((*size, shape.inputs))
+        self.actions = own.new_zeros((*size, shape.actions))
+        self.forecasts = own.new_zeros((*size, shape.forecasts))
+        self.log_probs, self.values, self.rewards, self.advantages, self.returns = (
+            own.new_zeros(size) for _ in range(5)
+        )
+        self.last = torch.zeros(size, dtype=torch.uint8)
+
+    def estimate(self, bootstrap: torch.Tensor, gamma: float, lam: float) -> None:
+        """Advantages and returns; `bootstrap` [K, E] are the values after the last bar."""
+        rewards, values, following = (
+            held.cpu().numpy() for held in (self.rewards, self.values, bootstrap)
+        )
+        last, out = self.last.numpy(), np.empty_like(values)
+        for k in range(len(values)):
+            advantages(rewards[k], values[k], last[k], following[k], gamma, lam, out[k])
+        self.advantages.copy_(torch.from_numpy(out))
+        torch.add(self.advantages, self.values, out=self.returns)
+
+    def flat(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Observations [K x T x E, inputs], and beside them in one matrix log-probability,
+        advantage, return, actions and forecasts: what a minibatch is gathered from.
+        """
+        numbers = torch.stack((self.log_probs, self.advantages, self.returns), dim=3)
+        facts = torch.cat((numbers, self.actions, self.forecasts), dim=3)
+        return self.observations.flatten(0, 2), facts.flatten(0, 2)
+
+    def explained_variance(self) -> torch.Tensor:
+        """1 - Var(returns - values) / Var(returns) of each network, [K]; NaN without variance."""
+        variance = self.returns.flatten(1).var(1)
+        left = (self.returns - self.values).flatten(1).var(1)
+        return torch.where(variance > 0, 1.0 - left / variance, torch.nan)
+
+
+class Episodes:
+    """The latest finished episodes of one network."""
+
+    def __init__(self) -> None:
+        self._ends: deque[dict[str, float]] = deque(maxlen=LATEST_EPISODES)
+
+    def add(self, end: EpisodeEnd) -> None:
+        """One that has just ended."""
+        self._ends.append({**end.totals, "drawdown": end.drawdown})
+
+    def metrics(self) -> dict[str, float]:
+        """``rollout/*`` and ``market/*`` of `docs/metrics.md`; empty before the first end."""
+        if not self._ends:
+            return {}
+        totals = {name: sum(end[name] for end in self._ends) for name in self._ends[0]}
+        bars, count = totals["length"], len(self._ends)
+        per_bar = {"growth": "growth", "turnover": "turnover", "cost": "cost", "gross": "gross"}
+        per_bar |= {"stop_rate": "stops", "limit_bind_rate": "bound_bars"}
+        return {
+            "rollout/ep_rew_mean": totals["reward"] / count,
+            "rollout/ep_len_mean": bars / count,
+            **{f"market/{name}": totals[total] / bars for name, total in per_bar.items()},
+            "market/drawdown": totals["drawdown"] / count,
+        }
+
+    def state(self) -> list[dict[str, float]]:
+        """Plain numbers, for a checkpoint."""
+        return list(self._ends)
+
+    def load_state(self, state: Sequence[dict[str, float]]) -> None:
+        """Goes on from an earlier `state`."""
+        self._ends.clear()
+        self._ends.extend(state)
+
+
+class Collector:
+    """Lets K networks act in K batches.
+
+    Args:
+        batches: One per network, of equally many accounts.
+        stack: The networks.
+        scaling: Of their observations.
+        n_steps: Bars of one rollout.
+        generators: One per network, of the noise in its actions.
+
+    Attributes:
+        rollout: The latest; every call of `collect` writes into the same arrays.
+        episodes: The latest finished episodes, by network.
+    """
+
+    def __init__(
+        self,
+        batches: Sequence[Batch],
+        stack: ActorCriticStack,
+        scaling: Scaling,
+        n_steps: int,
+        generators: Sequence[np.random.Generator],
+    ) -> None:
+        self.batches, self.stack, self.scaling = list(batches), stack, scaling
+        self.generators = list(generators)
+        n_accounts = len(batches[0])
+        self.rollout = Rollout(stack, n_steps, n_accounts)
+        self.episodes = [Episodes() for _ in batches]
+        self._shape = (len(batches), n_steps, n_accounts)
+        self._raw = torch.zeros(len(batches), n_accounts, stack.shape.inputs)
+        self._terminal: list[tuple[int, int, int, NDArray[np.float32]]] = []
+        for batch in self.batches:
+            batch.reset()
+
+    @torch.no_grad()
+    def collect(self, gamma: float, lam: float) -> Rollout:
+        """One rollout, with advantages and returns."""
+        rollout, n_steps = self.rollout, self._shape[1]
+        noise = self._noise()
+        spread = torch.exp(self.stack.log_std)[:, None]
+        self._terminal.clear()
+        for t in range(n_steps):
+            scaled = self._observe(rollout.observations[:, t])
+            said = self.stack.forward(scaled)
+            rollout.values[:, t] = said.value
+            torch.addcmul(said.mean, spread, noise[:, t], out=rollout.actions[:, t])
+            self._move(t, rollout.actions[:, t].clamp(-1.0, 1.0).float().cpu().numpy())
+        constant = self.stack.log_std.sum(1) + HALF_LOG_TWO_PI * self.stack.shape.actions
+        torch.sub(noise.square().sum(3).mul_(-0.5), constant[:, None, None], out=rollout.log_probs)
+        self._go_on_behind_time(gamma)
+        bootstrap = self.stack.forward(self._observe()).value
+        rollout.estimate(bootstrap, gamma, lam)
+        return rollout
+
+    def _noise(self) -> torch.Tensor:
+        """[K, T, E, A], each network's from its own generator."""
+        own = self.stack.parameters
+        size = (*self._shape[1:], self.stack.shape.actions)
+        drawn = [generator.standard_normal(size, dtype=np.float32) for generator in self.generators]
+        return torch.from_numpy(np.stack(drawn)).to(own)
+
+    def _observe(self, out: torch.Tensor | None = None) -> torch.Tensor:
+        """What all accounts see now, scaled, [K, E, inputs]."""
+        raw = self._raw.numpy()
+        for k, batch in enumerate(self.batches):
+            raw[k] = batch.observations
+        return self.scaling.apply(self._raw.to(self.stack.parameters), out)
+
+    def _move(self, t: int, actions: NDArray[np.float32]) -> None:
+        """All accounts live through bar `t` of the rollout under actions [K, E, A]."""
+        rollout = self.rollout
+        for k, batch in enumerate(self.batches):
+            if self.stack.shape.forecasts:
+                rollout.forecasts[k, t] = torch.from_numpy(_next_returns(batch))
+            for e, end in step_batch(batch, actions[k]):
+                self.episodes[k].add(end)
+                if end.truncated:
+                    self._terminal.append((k, t, e, end.terminal_observation))
+            rollout.rewards[k, t] = torch.from_numpy(batch.rewards)
+            rollout.last[k, t] = torch.from_numpy(batch.done)
+
+    def _go_on_behind_time(self, gamma: float) -> None:
+        """Adds gamma x value of what came next to rewards of episodes that time ended."""
+        own = self.stack.parameters
+        for k in range(len(self.batches)):
+            ends = [(t, e, seen) for ended, t, e, seen in self._terminal if ended == k]
+            if not ends:
+                continue
+            bars, accounts, seen = zip(*ends, strict=True)
+            raw = torch.zeros(len(self.batches), len(ends), self.stack.shape.inputs)
+            raw[k] = torch.from_numpy(np.stack(seen))
+            value = self.stack.forward(self.scaling.apply(raw.to(own))).value[k]
+            self.rollout.rewards[k, torch.tensor(bars), torch.tensor(accounts)] += gamma * value
+
+
+def _next_returns(batch: Any) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = batch.next_returns()
+    return found
