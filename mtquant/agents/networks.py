@@ -1,28 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks: stable-baselines3's actor-critic with the observation scaler as buffers.
+"""stable-baselines3's view of a specialist: its actor-critic policy, with our scaler and message
+head inside.
 
-Observations stay raw everywhere; the model holds the scaling it was trained with, so an exported
-model cannot meet observations that were scaled in another way.
+What is exported as a zip, and what ``--engine sb3`` trains. `sb3_export` writes any specialist as a
+zip.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from mtquant.features.pipeline import Scaler
-from mtquant.market.observation import ObservationLayout
-
-CLIP = 10.0
-
-OPEN_RETURN_SCALE = 0.02  # gain or loss of an open position that counts as 1
+from mtquant.agents.scaling import CLIP
+from mtquant.agents.stack import FORECAST_GAIN, shape_of
+from mtquant.core.records import write_atomically
 
 
 class ObservationScaler(BaseFeaturesExtractor):
@@ -47,90 +50,73 @@ class ObservationScaler(BaseFeaturesExtractor):
         return torch.clamp((observations - mean) / scale, -CLIP, CLIP)
 
 
-def observation_scaling(
-    layout: ObservationLayout, features: Scaler, unit: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and scale of every entry of a one-instrument observation.
+class MessagePolicy(ActorCriticPolicy):
+    """stable-baselines3's policy with a message head on the actor's last hidden layer.
 
-    The account block has an infinite scale, so a specialist sees 0 there: trained alone, it would
-    learn from an account that holds nothing but its own position, and then trade in one that holds
-    eight. Its own position, its cost and its market are in its block.
+    stable-baselines3's own losses do not reach the head: it is trained by the stacked engine, and
+    travels along here.
 
     Args:
-        layout: Where everything is.
-        features: Scaler of the features, fitted on training rows.
-        unit: Exposure that an action of 1 asks for.
-
-    Returns:
-        float32 [layout.size] each.
-    """
-    known = np.tile(features.mean, layout.window_bars)
-    mean: list[NDArray[Any]] = [known, np.zeros(layout.size - len(known))]
-    # exposure, open return, held bars, cost, tradable
-    own = np.array([unit, OPEN_RETURN_SCALE, 1.0, 1.0, 1.0])
-    scale: list[NDArray[Any]] = [
-        np.tile(features.scale, layout.window_bars),
-        own,
-        np.full(layout.size - len(known) - len(own), np.inf),
-    ]
-    return np.concatenate(mean).astype(np.float32), np.concatenate(scale).astype(np.float32)
-
-
-class Actor(nn.Module):
-    """The acting half of a trained policy: scaler, hidden layers, mean action.
-
-    Built from the policy's own weights, so it computes what stable-baselines3's deterministic
-    ``predict`` computes.
-
-    Args:
-        weights: State of an `ActorCriticPolicy` with `ObservationScaler`, as saved by
-            `specialist.save`.
+        forecasts: Quantities forecast, F; the head has F means and F log deviations.
     """
 
-    def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
-        self.register_buffer("mean", weights["features_extractor.mean"])
-        self.register_buffer("scale", weights["features_extractor.scale"])
-        names = [
-            name.removesuffix(".weight")
-            for name in weights
-            if name.startswith("mlp_extractor.policy_net.") and name.endswith(".weight")
-        ]
-        layers: list[nn.Module] = []
-        for name in sorted(names, key=lambda text: int(text.rsplit(".", 1)[1])):
-            layers += [_linear(weights, name), nn.Tanh()]
-        self.layers = nn.Sequential(*layers, _linear(weights, "action_net"))
-        self.requires_grad_(False)
+    def __init__(self, *arguments: Any, forecasts: int = 0, **named: Any) -> None:
+        self.forecasts = forecasts
+        super().__init__(*arguments, **named)
 
-    def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Mean actions in [-1, 1], [batch, actions]."""
-        mean, scale = self.get_buffer("mean"), self.get_buffer("scale")
-        scaled = torch.clamp((observations - mean) / scale, -CLIP, CLIP)
-        actions: torch.Tensor = torch.clamp(self.layers(scaled), -1.0, 1.0)
-        return actions
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        if self.forecasts:
+            self.message_net = nn.Linear(self.mlp_extractor.latent_dim_pi, 2 * self.forecasts)
+            nn.init.zeros_(self.message_net.bias)
+            nn.init.orthogonal_(self.message_net.weight, FORECAST_GAIN)
+            options = {"lr": lr_schedule(1), **self.optimizer_kwargs}
+            self.optimizer = self.optimizer_class(self.parameters(), **options)
 
-    def act(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Mean action float64 [actions] for one raw observation float32 [size]."""
-        with torch.inference_mode():
-            action: NDArray[np.float32] = self(torch.from_numpy(values[None]))[0].numpy()
-        return action.astype(np.float64)
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {**super()._get_constructor_parameters(), "forecasts": self.forecasts}
 
-
-def _linear(weights: Mapping[str, torch.Tensor], name: str) -> nn.Linear:
-    matrix = weights[f"{name}.weight"]
-    layer = nn.Linear(matrix.shape[1], matrix.shape[0])
-    layer.load_state_dict({"weight": matrix, "bias": weights[f"{name}.bias"]})
-    return layer
+    def forecast(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Forecast means and log deviations, [B, F] each, for raw observations [B, inputs]."""
+        features = self.pi_features_extractor(observations)
+        outputs = self.message_net(self.mlp_extractor.forward_actor(features))
+        return outputs[:, : self.forecasts], outputs[:, self.forecasts :]
 
 
 def policy_arguments(
-    hidden_units: Sequence[int], mean: NDArray[np.float32], scale: NDArray[np.float32]
+    hidden_units: Sequence[int],
+    mean: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    forecasts: int,
 ) -> dict[str, Any]:
-    """`policy_kwargs` for stable-baselines3's ``"MlpPolicy"``."""
+    """`policy_kwargs` of a `MessagePolicy`."""
     return {
+        "forecasts": forecasts,
         "net_arch": {"pi": list(hidden_units), "vf": list(hidden_units)},
         "activation_fn": nn.Tanh,
         "features_extractor_class": ObservationScaler,
         # Lists, not arrays: they travel inside the exported zip's JSON.
         "features_extractor_kwargs": {"mean": mean.tolist(), "scale": scale.tolist()},
     }
+
+
+def sb3_export(weights: Mapping[str, torch.Tensor], env: VecEnv, path: Path) -> None:
+    """Writes a specialist as a zip for `stable_baselines3.PPO.load`.
+
+    Args:
+        weights: The specialist's, scaling included.
+        env: What it is to act in: only its spaces are read.
+        path: The zip.
+    """
+    shape = shape_of(weights)
+    mean, scale = (weights[f"features_extractor.{name}"].numpy() for name in ("mean", "scale"))
+    arguments = policy_arguments(shape.hidden, mean, scale, shape.forecasts)
+    model = PPO(MessagePolicy, env, policy_kwargs=arguments, device="cpu")
+    own = model.policy.state_dict()
+    copies = {
+        name: tensor
+        for name, tensor in own.items()
+        if name.startswith(("pi_features_extractor.", "vf_features_extractor."))
+    }
+    model.policy.load_state_dict({**copies, **weights})
+    write_atomically(path, model.save)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from mtquant.agents.networks import Actor
+from mtquant.agents.crew import Crew
 from mtquant.core.errors import CheckpointError, PolicyError
 from mtquant.core.protocols import Observation
 from mtquant.core.records import write_atomically
@@ -96,7 +96,7 @@ class Specialist:
         self.manifest = manifest
         self.weights = weights
         self.name = f"specialist {manifest.symbol}"
-        self._actor = Actor(weights)
+        self._crew = Crew.from_weights([weights])
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ class Specialist:
                 values.shape,
                 "Use the features, window and rules that the specialist was trained with.",
             )
-        action = self._actor.act(values)
+        action = self._crew.act(values[None, None])[0, 0].astype(np.float64)
         if not np.all(np.isfinite(action)):
             raise PolicyError(
                 f"action of {self.manifest.symbol}",

@@ -19,9 +19,11 @@ from types import TracebackType
 from typing import Any, Self
 
 METRICS = {
-    "train/loss": "total PPO loss",
+    "train/loss": "total loss",
     "train/policy_gradient_loss": "clipped policy loss",
     "train/value_loss": "squared error of the value estimate",
+    "train/forecast_loss": "error of the message head's forecasts (negative log-likelihood)",
+    "train/restored": "1 where a gradient was not finite and the last good state came back",
     "train/entropy_loss": "minus the policy's entropy",
     "train/approx_kl": "distance between the policy before and after the update",
     "train/clip_fraction": "share of samples whose probability ratio was clipped",

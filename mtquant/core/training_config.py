@@ -20,6 +20,8 @@ from mtquant.core.errors import ConfigError
 Discount = Annotated[float, Field(ge=0.0, le=1.0)]
 Decay = Literal["constant", "linear"]
 Preset = Literal["spec", "recommended"]
+Engine = Literal["stacked", "sb3"]
+Algorithm = Literal["ppo", "recurrent_ppo", "trpo", "a2c", "sac"]
 
 
 def _largest_divisor(number: int, limit: int) -> int:
@@ -127,6 +129,9 @@ class TrainingConfig(PPONumbers):
         specialist_update_freq: The specialists learn every this many iterations of phase 3 (not
             used yet).
         checkpoint_every_updates: PPO iterations (rollout and update) between checkpoints.
+        engine: ``"stacked"`` trains all specialists at once; ``"sb3"`` one after the other through
+            stable-baselines3 and sb3-contrib.
+        algorithm: Of engine ``"sb3"``; the stacked engine is PPO.
         device: ``"auto"`` takes the GPU where there is one; ``"cuda"`` without a GPU refuses.
         torch_threads: Threads torch may use; another number gives other roundings.
         seed: Root of the run's seed tree.
@@ -140,6 +145,8 @@ class TrainingConfig(PPONumbers):
     meta_update_freq: PositiveInt = 1
     specialist_update_freq: PositiveInt = 5
     checkpoint_every_updates: PositiveInt = 10
+    engine: Engine = "stacked"
+    algorithm: Algorithm = "ppo"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     torch_threads: PositiveInt = 1
     seed: NonNegativeInt = 7
@@ -153,6 +160,17 @@ class TrainingConfig(PPONumbers):
         if preset == "recommended":
             values.update(self.recommended.model_dump())
         return PPOSettings(preset=preset, **values)
+
+    @model_validator(mode="after")
+    def _the_engine_has_the_algorithm(self) -> Self:
+        if self.engine == "stacked" and self.algorithm != "ppo":
+            raise ConfigError(
+                "training.algorithm",
+                "must be ppo for the stacked engine",
+                self.algorithm,
+                "Use --engine sb3 for the others.",
+            )
+        return self
 
     @model_validator(mode="after")
     def _both_presets_hold(self) -> Self:

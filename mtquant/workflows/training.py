@@ -72,10 +72,9 @@ def train_phase1(
             overwrite=overwrite,
         )
         logger.info("phase 1 begins: %s", ", ".join(trainer.worlds))
-        results: dict[str, dict[str, Any]] = {}
+        results: dict[str, dict[str, Any]] = trainer.train()
         weights, ledgers = hashlib.sha256(), hashlib.sha256()
         for symbol, world in trainer.worlds.items():
-            results[symbol] = trainer.train_specialist(symbol)
             ledger_hash = _replay(output_dir / symbol, world)
             weights.update(results[symbol]["weights_sha256"].encode())
             ledgers.update(ledger_hash.encode())

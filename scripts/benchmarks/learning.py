@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtquant.agents.networks import observation_scaling
-from mtquant.agents.training.phase1_trainer import build_ppo
+from mtquant.agents.scaling import observation_scaling
+from mtquant.agents.training.library import build_ppo
 from mtquant.core.config import Config, config_hash, load_config
 from mtquant.core.seeding import SeedTree
 from mtquant.data.panel import Panel

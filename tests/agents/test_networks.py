@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The actor computes what stable-baselines3 computes, and every input is scaled by its own rule."""
+"""A crew computes what stable-baselines3's policy computes, and is exported as one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
 
-from mtquant.agents.networks import Actor, ObservationScaler, observation_scaling, policy_arguments
+from mtquant.agents.crew import Crew, messages
+from mtquant.agents.networks import (
+    MessagePolicy,
+    ObservationScaler,
+    policy_arguments,
+    sb3_export,
+)
+from mtquant.agents.scaling import observation_scaling
+from mtquant.agents.stack import Weights, confidence, stack_of
+from mtquant.agents.training.monitor import kept_weights
 from mtquant.core.seeding import SeedTree
 from mtquant.envs.sb3 import MarketVecEnv
-from mtquant.features.pipeline import Scaler
-from mtquant.market.observation import ACCOUNT_NAMES, ObservationLayout
-from mtquant.rewards.compose import STATE_NAMES
 from tests.support.markets import walk_world
 
 
@@ -28,9 +34,9 @@ def model() -> PPO:
     world = walk_world("environment.window_bars=2")
     env = MarketVecEnv(world.training_env(4, SeedTree(0)))
     mean, scale = observation_scaling(env.env.layout, world.scaler, 0.1)
-    arguments = policy_arguments((8, 8), mean, scale)
+    arguments = policy_arguments((8, 8), mean, scale, forecasts=1)
     options = {"n_steps": 64, "batch_size": 64, "seed": 3, "device": "cpu"}
-    model = PPO("MlpPolicy", env, policy_kwargs=arguments, **options).learn(512)
+    model = PPO(MessagePolicy, env, policy_kwargs=arguments, **options).learn(512)
     with torch.no_grad():
         model.policy.action_net.weight.mul_(100.0)
     return model
@@ -48,11 +54,19 @@ def raw_observations(model: PPO) -> NDArray[np.float32]:
     return np.concatenate([*real, wild]).astype(np.float32)
 
 
-def test_the_actor_is_the_policys_deterministic_prediction(model: PPO) -> None:
-    actor = Actor(model.policy.state_dict())
+def crew_of(model: PPO) -> Crew:
+    return Crew.from_weights([kept_weights(model)])
+
+
+def act(crew: Crew, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Actions [B, A] of a crew of one."""
+    return crew.act(observations[None])[0]
+
+
+def test_a_crew_of_one_is_the_policys_deterministic_prediction(model: PPO) -> None:
     observations = raw_observations(model)
     expected = model.policy.predict(observations, deterministic=True)[0][:, 0]
-    found = np.array([actor.act(values)[0] for values in observations])
+    found = act(crew_of(model), observations)[:, 0]
     # The policy's own predict clips to the action space, like the actor. Float32 sums in another
     # order differ by some 1e-7.
     assert np.abs(found - expected).max() <= 1e-6
@@ -64,17 +78,64 @@ def test_the_actor_is_the_policys_deterministic_prediction(model: PPO) -> None:
 def test_the_exported_zip_takes_raw_observations(model: PPO, tmp_path: Path) -> None:
     model.save(tmp_path / "specialist.zip")
     loaded = PPO.load(tmp_path / "specialist.zip", device="cpu")
-    actor = Actor(model.policy.state_dict())
-    for values in raw_observations(model):
-        expected = loaded.predict(values, deterministic=True)[0]
-        np.testing.assert_allclose(actor.act(values), expected, rtol=0.0, atol=1e-6)
+    observations = raw_observations(model)
+    expected = loaded.predict(observations, deterministic=True)[0]
+    np.testing.assert_allclose(act(crew_of(model), observations), expected, rtol=0.0, atol=1e-6)
 
 
-def test_the_actor_leaves_out_what_training_needs(model: PPO) -> None:
-    actor = Actor(model.policy.state_dict())
-    layers = [layer for layer in actor.layers if isinstance(layer, torch.nn.Linear)]
-    assert [layer.weight.shape[0] for layer in layers] == [8, 8, 1]
-    assert not any(parameter.requires_grad for parameter in actor.parameters())
+def test_a_specialist_of_the_engine_is_exported_with_its_message_head(
+    model: PPO, tmp_path: Path
+) -> None:
+    env = model.get_env()
+    assert env is not None
+    weights = kept_weights(model)
+    sb3_export(weights, env, tmp_path / "specialist.zip")
+    loaded = PPO.load(tmp_path / "specialist.zip", device="cpu")
+    for name, tensor in weights.items():
+        assert torch.equal(loaded.policy.state_dict()[name], tensor), name
+    observations = raw_observations(model)
+    crew, raw = crew_of(model), torch.from_numpy(observations)
+    assert isinstance(loaded.policy, MessagePolicy)
+    with torch.no_grad():
+        mean, log_deviation = loaded.policy.forecast(raw)
+        value = loaded.policy.predict_values(raw)[:, 0]
+    said = crew.speak([observations])[:, 0]
+    signal = loaded.predict(observations, deterministic=True)[0][:, 0]
+    sure = confidence(mean, log_deviation)[:, 0]
+    expected = torch.stack(
+        (
+            torch.from_numpy(signal),
+            sure,
+            value.clamp(-10.0, 10.0),
+            mean[:, 0].clamp(-10.0, 10.0),
+            torch.exp(log_deviation[:, 0]).clamp(max=10.0),
+        ),
+        dim=1,
+    )
+    np.testing.assert_allclose(said, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_go_through_the_stack_unchanged(model: PPO) -> None:
+    weights = kept_weights(model)
+    again: Weights = stack_of([weights, weights]).weights(1)
+    assert set(again) == {name for name in weights if not name.startswith("features_extractor")}
+    for name, tensor in again.items():
+        assert torch.equal(tensor, weights[name]), name
+
+
+def test_confidence_is_the_chance_of_the_right_sign() -> None:
+    forecast, log_deviation = torch.tensor([0.0, 1.0, -1.0]), torch.zeros(3)
+    # Twice the normal distribution at 1, less 1.
+    expected = torch.tensor([0.0, 0.6826895, 0.6826895])
+    torch.testing.assert_close(confidence(forecast, log_deviation), expected)
+
+
+def test_without_a_message_head_only_signal_and_value_are_told(model: PPO) -> None:
+    weights = {k: v for k, v in kept_weights(model).items() if not k.startswith("message_net")}
+    stack = stack_of([weights])
+    said = messages(stack.forward(torch.zeros(1, 2, stack.shape.inputs)))
+    assert said.shape == (2, 1, 1, 5)
+    assert not said[..., [1, 3, 4]].any()
 
 
 def test_more_than_ten_layers_keep_their_order() -> None:
@@ -86,39 +147,15 @@ def test_more_than_ten_layers_keep_their_order() -> None:
 
     widths = (4, 4, 4, 4, 4, 4, 4)  # layers 0, 2, ..., 12 of the Sequential
     mean, scale = np.zeros(3, dtype=np.float32), np.ones(3, dtype=np.float32)
-    arguments = policy_arguments(widths, mean, scale)
-    model = PPO("MlpPolicy", Still(), policy_kwargs=arguments, seed=1, device="cpu")
+    arguments = policy_arguments(widths, mean, scale, forecasts=0)
+    model = PPO(MessagePolicy, Still(), policy_kwargs=arguments, seed=1, device="cpu")
     with torch.no_grad():
         for parameter in model.policy.parameters():
             parameter.mul_(3.0)  # so that the order matters in the output
     values = np.array([0.5, -1.0, 2.0], dtype=np.float32)
     expected = model.predict(values, deterministic=True)[0]
-    found = Actor(model.policy.state_dict()).act(values)
+    found = act(crew_of(model), values[None])[0]
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-6)
-
-
-def test_every_entry_is_scaled_by_its_own_rule() -> None:
-    layout = ObservationLayout(("EURUSD",), ("log_return_1", "rsi_14"), 2, STATE_NAMES)
-    scaler = Scaler(
-        np.array([0.5, 50.0], dtype=np.float32), np.array([0.01, 10.0], dtype=np.float32)
-    )
-    mean, scale = observation_scaling(layout, scaler, unit=0.2)
-    expected = {
-        "EURUSD.log_return_1[-1]": (0.5, 0.01),
-        "EURUSD.rsi_14[-1]": (50.0, 10.0),
-        "EURUSD.log_return_1": (0.5, 0.01),
-        "EURUSD.rsi_14": (50.0, 10.0),
-        "EURUSD.exposure": (0.0, 0.2),  # unit
-        "EURUSD.open_return": (0.0, 0.02),  # OPEN_RETURN_SCALE
-        "EURUSD.held_bars": (0.0, 1.0),
-        "EURUSD.cost": (0.0, 1.0),
-        "EURUSD.tradable": (0.0, 1.0),
-        # The account block is not looked at: a scale of infinity makes it 0.
-        **dict.fromkeys((*ACCOUNT_NAMES, *STATE_NAMES), (0.0, np.inf)),
-    }
-    assert layout.names() == tuple(expected)
-    np.testing.assert_allclose(np.column_stack([mean, scale]), list(expected.values()), rtol=1e-7)
-    assert mean.dtype == scale.dtype == np.float32
 
 
 def test_scaled_observations_are_clipped_at_ten() -> None:

@@ -26,6 +26,11 @@ def constant_weights(size: int, action: float) -> dict[str, torch.Tensor]:
         "mlp_extractor.policy_net.0.bias": torch.zeros(2),
         "action_net.weight": torch.zeros(1, 2),
         "action_net.bias": torch.full((1,), action),
+        "mlp_extractor.value_net.0.weight": torch.zeros(2, size),
+        "mlp_extractor.value_net.0.bias": torch.zeros(2),
+        "value_net.weight": torch.zeros(1, 2),
+        "value_net.bias": torch.zeros(1),
+        "log_std": torch.zeros(1),
     }
 
 

@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from mtquant.agents.scaling import Scaling
 from mtquant.agents.stack import ActorCriticStack, Said
-from mtquant.agents.training.rollout import Collector, Rollout, Scaling
+from mtquant.agents.training.rollout import Collector, Rollout
 from mtquant.core.seeding import SeedTree
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.batch import Batch
@@ -182,7 +183,7 @@ class PPOLoop:
         seeds: Sequence[SeedTree],
     ) -> None:
         self.settings, self.timesteps, self.steps = settings, timesteps, 0
-        self.stack = stack
+        self.stack, self.scaling = stack, scaling
         noise = [node.child("noise").generator() for node in seeds]
         self.collector = Collector(batches, stack, scaling, settings.n_steps, noise)
         self.updater = Updater(stack, settings)

@@ -3,21 +3,20 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from mtquant.agents.networks import Actor
-from mtquant.agents.training.validation import evaluate_part
-from mtquant.agents.training.world import SpecialistWorld
+from mtquant.agents.crew import Crew
+from mtquant.agents.stack import Weights
+from mtquant.agents.training.job import Best, Job
+from mtquant.agents.training.rollout import Episodes
+from mtquant.agents.training.validation import evaluate_parts
 from mtquant.core.seeding import SeedTree
 from mtquant.core.telemetry import METRICS, Telemetry
-
-LATEST_EPISODES = 100
 
 
 class _TelemetryWriter(KVWriter):
@@ -48,44 +47,38 @@ class Monitor(BaseCallback):
     """Follows one specialist's training.
 
     Args:
-        world: Its bars and rules.
+        job: What it is part of.
+        symbol: Whose.
         telemetry: Where the curves go.
-        every_updates: Validate and keep a checkpoint after this many updates.
-        keep: Writes the model as it stands.
-        report: Called with steps and the latest metrics after every rollout.
     """
 
-    def __init__(
-        self,
-        world: SpecialistWorld,
-        telemetry: Telemetry,
-        every_updates: int,
-        keep: Callable[[int], None],
-        report: Callable[[int, Mapping[str, float]], None],
-    ) -> None:
+    def __init__(self, job: Job, symbol: str, telemetry: Telemetry) -> None:
         super().__init__()
-        self._world, self._telemetry, self._keep, self._report = world, telemetry, keep, report
-        self._every_updates = every_updates
-        self._episodes: deque[dict[str, float]] = deque(maxlen=LATEST_EPISODES)
+        self._job, self._symbol, self._telemetry = job, symbol, telemetry
+        self._episodes = Episodes()
         self._updates = 0
         self._validated_step = -1
-        self.best_step = -1
-        self.best_metrics: dict[str, float] = {}
+        self.best = Best()
 
     def _on_step(self) -> bool:
         for e in np.flatnonzero(self.locals["dones"]):
             info = self.locals["infos"][e]
-            self._episodes.append({**info["totals"], "drawdown": info["drawdown"]})
+            self._episodes.add(info["totals"], info["drawdown"])
         return True
 
     def _on_rollout_end(self) -> None:
-        metrics = self._market_metrics()
+        # ``rollout/*`` comes from stable-baselines3 itself, from the same episodes.
+        found = self._episodes.metrics()
+        metrics = {name: value for name, value in found.items() if name.startswith("market/")}
         self._telemetry.scalars(metrics, self.num_timesteps)
-        self._report(self.num_timesteps, metrics)
+        self._job.report(self._symbol, self.num_timesteps, metrics)
 
     def _on_rollout_start(self) -> None:
         # A rollout starts after the update that used the one before.
-        if self._updates and self._updates % self._every_updates == 0:
+        if (
+            self._updates
+            and self._updates % self._job.config.training.checkpoint_every_updates == 0
+        ):
             self.validate()
         self._updates += 1
 
@@ -93,36 +86,24 @@ class Monitor(BaseCallback):
         """Validates the final model."""
         if self._validated_step != self.num_timesteps:
             self.validate()
-        self._report(self.num_timesteps, self.best_metrics)
+        self._job.report(self._symbol, self.num_timesteps, self.best.metrics)
 
     def validate(self) -> None:
-        """Measures the model on the validation rows; the best so far becomes the specialist.
-
-        "Best" is the validation Sharpe ratio at the true costs; a model that does not trade has 0.
-        """
+        """Measures the model on the validation rows; the best so far becomes the specialist."""
         self._validated_step = self.num_timesteps
-        env = self._world.evaluation_env(1, SeedTree(0), whole=True)
-        metrics = evaluate_part(Actor(self.model.policy.state_dict()).cpu().act, env)
+        env = self._job.worlds[self._symbol].evaluation_env(1, SeedTree(0), whole=True)
+        weights = kept_weights(self.model)
+        (metrics,) = evaluate_parts(Crew.from_weights([weights]).act, [env])
         self._telemetry.scalars(metrics, self.num_timesteps)
-        if metrics["validation/sharpe"] > self.best_metrics.get("validation/sharpe", -np.inf):
-            self.best_step, self.best_metrics = self.num_timesteps, metrics
-            self._keep(self.num_timesteps)
+        if self.best.beaten_by(metrics, self.num_timesteps):
+            self._job.keep(self._symbol, weights, self.num_timesteps)
 
-    def _market_metrics(self) -> dict[str, float]:
-        """Means over the latest episodes, per bar lived through.
 
-        ``rollout/*`` comes from stable-baselines3 itself, from the same episodes.
-        """
-        if not self._episodes:
-            return {}
-        totals = {name: sum(end[name] for end in self._episodes) for name in self._episodes[0]}
-        bars, count = totals["length"], len(self._episodes)
-        return {
-            "market/growth": totals["growth"] / bars,
-            "market/turnover": totals["turnover"] / bars,
-            "market/cost": totals["cost"] / bars,
-            "market/drawdown": totals["drawdown"] / count,
-            "market/gross": totals["gross"] / bars,
-            "market/stop_rate": totals["stops"] / bars,
-            "market/limit_bind_rate": totals["bound_bars"] / bars,
-        }
+def kept_weights(model: BaseAlgorithm) -> Weights:
+    """What is kept of a model's policy."""
+    # The extractor is listed three times (shared, pi_, vf_): one tensor, kept once.
+    return {
+        name: tensor.cpu().clone()
+        for name, tensor in model.policy.state_dict().items()
+        if not name.startswith(("pi_features_extractor.", "vf_features_extractor."))
+    }

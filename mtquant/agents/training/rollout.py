@@ -8,39 +8,20 @@ see them, scaled; actions as they were drawn, before they are cut to the action 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtquant.agents.networks import CLIP
+from mtquant.agents.scaling import Scaling
 from mtquant.agents.stack import ActorCriticStack
 from mtquant.envs.batch import Batch, step_batch
-from mtquant.envs.market_env import EpisodeEnd
 from mtquant.learning.gae import advantages
 from mtquant.learning.losses import HALF_LOG_TWO_PI
 
 LATEST_EPISODES = 100
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """How raw observations become a network's inputs: (raw - mean) / scale, cut at +-CLIP.
-
-    Attributes:
-        mean, scale: [K, inputs].
-    """
-
-    mean: torch.Tensor
-    scale: torch.Tensor
-
-    def apply(self, raw: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Scaled observations of raw ones [K, B, inputs]."""
-        scaled = torch.sub(raw, self.mean[:, None], out=out)
-        return scaled.div_(self.scale[:, None]).clamp_(-CLIP, CLIP)
 
 
 class Rollout:
@@ -100,9 +81,9 @@ class Episodes:
     def __init__(self) -> None:
         self._ends: deque[dict[str, float]] = deque(maxlen=LATEST_EPISODES)
 
-    def add(self, end: EpisodeEnd) -> None:
-        """One that has just ended."""
-        self._ends.append({**end.totals, "drawdown": end.drawdown})
+    def add(self, totals: Mapping[str, float], drawdown: float) -> None:
+        """One that has just ended: `EpisodeEnd.totals` and `EpisodeEnd.drawdown`."""
+        self._ends.append({**totals, "drawdown": drawdown})
 
     def metrics(self) -> dict[str, float]:
         """``rollout/*`` and ``market/*`` of `docs/metrics.md`; empty before the first end."""
@@ -204,7 +185,7 @@ class Collector:
             if self.stack.shape.forecasts:
                 rollout.forecasts[k, t] = torch.from_numpy(_next_returns(batch))
             for e, end in step_batch(batch, actions[k]):
-                self.episodes[k].add(end)
+                self.episodes[k].add(end.totals, end.drawdown)
                 if end.truncated:
                     self._terminal.append((k, t, e, end.terminal_observation))
             rollout.rewards[k, t] = torch.from_numpy(batch.rewards)

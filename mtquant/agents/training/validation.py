@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,26 +15,37 @@ from mtquant.evaluation.metrics import max_drawdown, sharpe, win_rate
 
 Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 """Raw observation float32 [size] -> action in [-1, 1], float64 [actions]."""
+ActTogether = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Raw observations float32 [K, B, size] -> actions in [-1, 1], float32 [K, B, actions]."""
 
 
-def evaluate_part(act: Act, env: MarketEnv) -> dict[str, float]:
-    """One pass over a whole part (``evaluation_env(1, ..., whole=True)``).
+def evaluate_parts(act: ActTogether, envs: Sequence[MarketEnv]) -> list[dict[str, float]]:
+    """One pass of each policy over a whole part (``evaluation_env(1, ..., whole=True)``).
+
+    Args:
+        act: Raw observations float32 [K, 1, size] -> actions in [-1, 1], float32 [K, 1, actions].
+        envs: One per policy, each of one account.
 
     Returns:
-        The ``validation/*`` metrics of `docs/metrics.md`; ratios that are undefined, for want of
-        trades, are 0. Win rate here is the share of bars in the market that gained.
+        For each the ``validation/*`` metrics of `docs/metrics.md`; ratios that are undefined, for
+        want of trades, are 0. Win rate here is the share of bars in the market that gained.
     """
-    outcomes = _live(act, env)
+    bars_per_year = [env.simulator.tape.bars_per_year for env in envs]
+    return [
+        _metrics(outcomes, bars)
+        for outcomes, bars in zip(_live(act, envs), bars_per_year, strict=True)
+    ]
+
+
+def _metrics(outcomes: NDArray[np.float64], bars_per_year: float) -> dict[str, float]:
     returns = outcomes[:, oc.SIMPLE_RETURN]
     equity = outcomes[:, oc.EQUITY]
     invested = returns[outcomes[:, oc.GROSS] > 0.0]
-    ratio = sharpe(returns, env.simulator.tape.bars_per_year)
-    wins = win_rate(invested)
     return {
-        "validation/sharpe": float(np.nan_to_num(ratio)),
+        "validation/sharpe": float(np.nan_to_num(sharpe(returns, bars_per_year))),
         "validation/drawdown": max_drawdown(equity, float(outcomes[0, oc.EQUITY_BEFORE])),
         "validation/turnover": float(outcomes[:, oc.TURNOVER].mean()),
-        "validation/win_rate": float(np.nan_to_num(wins)),
+        "validation/win_rate": float(np.nan_to_num(win_rate(invested))),
     }
 
 
@@ -72,14 +83,18 @@ def evaluate_episodes(act: Act, env: MarketEnv) -> dict[str, Any]:
     }
 
 
-def _live(act: Act, env: MarketEnv) -> NDArray[np.float64]:
-    """Outcomes of account 0 until its episode ends, float64 [T, len(OUTCOME_COLUMNS)]."""
-    observations = env.reset()
-    rows = []
-    for _ in range(env.simulator.episode_length + 1):
-        action = act(observations[0]).astype(np.float32)
-        ended = env.step(action[None])
-        rows.append(env.episode_end(0).outcome if len(ended) else env.outcome(0).copy())
-        if len(ended):
-            break
-    return np.array(rows)
+def _live(act: ActTogether, envs: Sequence[MarketEnv]) -> list[NDArray[np.float64]]:
+    """Outcomes of each account until its episode ends, float64 [T, len(OUTCOME_COLUMNS)]."""
+    rows: list[list[NDArray[np.float64]]] = [[] for _ in envs]
+    observations = np.stack([env.reset() for env in envs])
+    alive = set(range(len(envs)))
+    while alive:
+        actions = act(observations)
+        for k in sorted(alive):
+            env = envs[k]
+            ended = len(env.step(actions[k]))
+            rows[k].append(env.episode_end(0).outcome if ended else env.outcome(0).copy())
+            observations[k] = env.observations
+            if ended:
+                alive.remove(k)
+    return [np.array(own) for own in rows]

@@ -16,7 +16,7 @@ from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mtquant.agents.specialist import MANIFEST_NAME, WEIGHTS_NAME, ZIP_NAME, load_specialist
-from mtquant.agents.training.phase1_trainer import LinearDecay, Phase1Trainer, resolve_device
+from mtquant.agents.training.phase1_trainer import Phase1Trainer, resolve_device
 from mtquant.backtest.runner import run_backtest
 from mtquant.core.config import config_hash, load_config
 from mtquant.core.errors import CheckpointError, ConfigError, DataError, RunError
@@ -74,9 +74,9 @@ def run(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def again(market: Path, folder: Path, *overrides: str) -> Run:
-    """EURUSD alone, which does not depend on who is trained beside it."""
+    """The same run once more, in another folder."""
     trainer = tiny_trainer(tiny_config(market, *overrides), folder)
-    return Run(trainer, folder, {"EURUSD": trainer.train_specialist("EURUSD")}, [])
+    return Run(trainer, folder, trainer.train(), [])
 
 
 def test_every_specialist_has_its_folder(run: Run) -> None:
@@ -144,8 +144,8 @@ def test_progress_counts_the_bars_lived_through(run: Run) -> None:
     steps = [ROLLOUT * k for k in range(1, 5)]
     for symbol in SYMBOLS:
         heard = [step for name, step in run.heard if name == symbol]
-        assert heard == [*steps, TINY_STEPS]  # each rollout, then the end
-    assert [name for name, _ in run.heard[:5]] == ["EURUSD"] * 5  # one after the other
+        assert heard == steps
+    assert [name for name, _ in run.heard[:4]] == [*SYMBOLS, *SYMBOLS]  # all at once
 
 
 def test_the_zip_is_the_same_policy(run: Run) -> None:
@@ -162,7 +162,6 @@ def test_the_zip_is_the_same_policy(run: Run) -> None:
 
 
 def test_the_zip_holds_the_weights_and_learns_on(run: Run) -> None:
-    """Schedule and extractor travel with it."""
     model = PPO.load(run.specialist_folder() / ZIP_NAME, device="cpu")
     stored = load_file(run.specialist_folder() / WEIGHTS_NAME)
     for name, tensor in stored.items():
@@ -170,7 +169,8 @@ def test_the_zip_holds_the_weights_and_learns_on(run: Run) -> None:
     # The extractor appears once, not three times.
     assert not any("pi_features" in name or "vf_features" in name for name in stored)
     world = run.trainer.worlds["EURUSD"]
-    model.set_env(MarketVecEnv(world.training_env(4, run.trainer.seeds)))
+    env = MarketVecEnv(world.training_env(4, run.trainer.seeds))
+    model = PPO.load(run.specialist_folder() / ZIP_NAME, env, device="cpu", n_steps=64)
     model.learn(ROLLOUT, reset_num_timesteps=False)
     moved = [name for name in stored if not model.policy.state_dict()[name].equal(stored[name])]
     assert "action_net.weight" in moved
@@ -299,8 +299,3 @@ def test_settings_come_from_the_preset(market: Path, tmp_path: Path) -> None:
     assert trainer.timesteps == load_config(None).training.phase_1_timesteps
     assert trainer.settings.preset == "spec"
     assert trainer.device == "cpu"
-
-
-def test_the_learning_rate_falls_to_nothing() -> None:
-    decay = LinearDecay(0.4)
-    assert [decay(left) for left in (1.0, 0.5, 0.0)] == [0.4, 0.2, 0.0]

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What phase 1 hands to an engine, and what both engines do alike: keep the best."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mtquant.agents.networks import sb3_export
+from mtquant.agents.specialist import ZIP_NAME, load_specialist, save_specialist
+from mtquant.agents.training.world import SpecialistWorld
+from mtquant.core.config import Config, config_hash
+from mtquant.core.seeding import SeedTree
+from mtquant.core.training_config import PPOSettings
+from mtquant.envs.sb3 import MarketVecEnv
+
+Progress = Callable[[str, int, Mapping[str, float]], None]
+SCORE = "validation/sharpe"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Specialists to be trained.
+
+    Attributes:
+        worlds: Symbol -> what it is trained in.
+        config: The configuration.
+        timesteps: Bars per specialist.
+        seeds: Node of the seed tree; a specialist's is its child.
+        output_dir, log_dir: Receive a folder per specialist.
+        device: ``"cpu"`` or ``"cuda"``.
+        logger: Who hears of stages and surprises.
+        progress: Called with a specialist's name, its steps and latest metrics.
+    """
+
+    worlds: Mapping[str, SpecialistWorld]
+    config: Config
+    timesteps: int
+    seeds: SeedTree
+    output_dir: Path
+    log_dir: Path
+    device: str
+    logger: logging.Logger
+    progress: Progress | None
+
+    @property
+    def settings(self) -> PPOSettings:
+        """PPO's numbers."""
+        return self.config.training.effective()
+
+    def report(self, symbol: str, step: int, metrics: Mapping[str, float]) -> None:
+        """Tells whoever watches."""
+        if self.progress is not None:
+            self.progress(symbol, step, metrics)
+
+    def keep(self, symbol: str, weights: Mapping[str, torch.Tensor], step: int) -> None:
+        """Writes a network as the specialist, safetensors and zip."""
+        world, folder = self.worlds[symbol], self.output_dir / symbol
+        save_specialist(
+            folder,
+            dict(weights),
+            {
+                **world.manifest(),
+                "config_hash": config_hash(self.config),
+                "seed": self.config.training.seed,
+                "timesteps": step,
+            },
+        )
+        env = MarketVecEnv(world.evaluation_env(1, SeedTree(0)))
+        sb3_export(weights, env, folder / ZIP_NAME)
+
+
+class Best:
+    """The best validation of one specialist so far.
+
+    "Best" is the Sharpe ratio on the validation rows at the true costs; one that does not trade
+    has 0.
+    """
+
+    def __init__(self) -> None:
+        self.step, self.metrics = -1, dict[str, float]()
+
+    def beaten_by(self, metrics: Mapping[str, float], step: int) -> bool:
+        """Takes these metrics over if they are better."""
+        better = metrics[SCORE] > self.metrics.get(SCORE, -np.inf)
+        if better:
+            self.step, self.metrics = step, dict(metrics)
+        return better
+
+    def result(self, job: Job, symbol: str, timesteps: int) -> dict[str, Any]:
+        """What `Phase1Trainer.train_specialist` returns, once training is over."""
+        manifest = load_specialist(job.output_dir / symbol).manifest
+        job.logger.info(
+            "specialist %s: %d steps, best at %d, validation %s",
+            symbol,
+            timesteps,
+            self.step,
+            {name: round(value, 4) for name, value in self.metrics.items()},
+        )
+        return {
+            "timesteps": timesteps,
+            "best_step": self.step,
+            "weights_sha256": manifest.weights_sha256,
+            **self.metrics,
+        }

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Written-out gradients are autograd's."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mtquant.learning.losses import (
+    FIGURES,
+    Samples,
+    clipped_policy,
+    forecast_gradients,
+    normalised,
+    ppo_gradients,
+)
+
+K, B, A = 3, 17, 2
+
+
+def drawn(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Samples]:
+    """Outputs and samples whose ratios fall on both sides of the clip."""
+    random = torch.Generator().manual_seed(seed)
+
+    def normal(*size: int) -> torch.Tensor:
+        return torch.randn(*size, generator=random, dtype=torch.float64)
+
+    mean, log_std, value = normal(K, B, A), 0.3 * normal(K, A), normal(K, B)
+    actions = mean + torch.exp(log_std)[:, None] * normal(K, B, A)
+    old = torch.distributions.Normal(mean, torch.exp(log_std)[:, None]).log_prob(actions).sum(2)
+    samples = Samples(actions, old + 0.3 * normal(K, B), normal(K, B), normal(K, B))
+    return mean, log_std, value, samples
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gradients_are_autograds(seed: int) -> None:
+    mean, log_std, value, samples = drawn(seed)
+    for tensor in (mean, log_std, value):
+        tensor.requires_grad_()
+    policy = torch.distributions.Normal(mean, torch.exp(log_std)[:, None])
+    ratio = torch.exp(policy.log_prob(samples.actions).sum(2) - samples.log_probs)
+    advantage = samples.advantages - samples.advantages.mean(1, keepdim=True)
+    advantage = advantage / (samples.advantages.std(1, keepdim=True) + 1e-8)
+    surrogate = torch.min(advantage * ratio, advantage * ratio.clamp(0.8, 1.2))
+    value_loss = torch.nn.functional.mse_loss(value, samples.returns, reduction="none")
+    loss = -surrogate.mean(1) + 0.5 * value_loss.mean(1) - 0.01 * policy.entropy().sum(2).mean(1)
+    expected = torch.autograd.grad(loss.sum(), (mean, log_std, value))
+    with torch.no_grad():
+        found = ppo_gradients(mean, log_std, value, samples, 0.2, 0.01, 0.5)
+    for mine, theirs in zip(found[:3], expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
+    assert found.figures is not None
+    figures = dict(zip(FIGURES, found.figures.unbind(1), strict=True))
+    clipped = ((ratio - 1.0).abs() > 0.2).double().mean(1)
+    assert 0.0 < float(clipped.mean()) < 1.0
+    torch.testing.assert_close(figures["policy_gradient_loss"], -surrogate.mean(1).detach())
+    torch.testing.assert_close(figures["value_loss"], value_loss.mean(1).detach())
+    torch.testing.assert_close(figures["entropy_loss"], -policy.entropy().sum(2).mean(1).detach())
+    torch.testing.assert_close(figures["clip_fraction"], clipped.detach())
+    divergence = (ratio - 1.0 - torch.log(ratio)).mean(1)
+    torch.testing.assert_close(figures["approx_kl"], divergence.detach())
+
+
+def test_at_a_ratio_of_one_the_gradient_is_minus_the_advantage() -> None:
+    """By hand: there both sides of the minimum are the same."""
+    found = clipped_policy(torch.zeros(3), torch.tensor([1.0, -2.0, 0.0]), 0.2)
+    assert found.by_log_prob.tolist() == [-1.0, 2.0, 0.0]
+    # Ratio 2: a gain is cut at 1.2, a loss counts in full.
+    found = clipped_policy(torch.full((2,), math.log(2.0)), torch.tensor([1.0, -1.0]), 0.2)
+    torch.testing.assert_close(found.loss, torch.tensor([-1.2, 2.0]))
+    torch.testing.assert_close(found.by_log_prob, torch.tensor([0.0, 2.0]))
+
+
+def test_a_single_sample_keeps_its_advantage() -> None:
+    assert normalised(torch.tensor([[3.0], [4.0]])).tolist() == [[3.0], [4.0]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_forecast_gradients_are_autograds(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    mean, log_deviation, came = torch.randn(3, K, B, A, generator=random, dtype=torch.float64)
+    came[0, :5] = torch.nan
+    mean.requires_grad_(), log_deviation.requires_grad_()
+    known = came.isfinite()
+    normal = torch.distributions.Normal(mean, torch.exp(log_deviation))
+    constant = 0.5 * math.log(2.0 * math.pi)
+    likelihood = normal.log_prob(torch.where(known, came, 0.0)) + constant
+    loss = -torch.where(known, likelihood, 0.0).mean((1, 2))
+    expected = torch.autograd.grad(0.7 * loss.sum(), (mean, log_deviation))
+    with torch.no_grad():
+        found = forecast_gradients(mean, log_deviation, came, 0.7)
+    torch.testing.assert_close(found.mean, expected[0], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(found.log_deviation, expected[1], rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(found.loss, loss.detach())
+
+
+def test_without_a_message_head_there_is_nothing_to_forecast() -> None:
+    none = torch.zeros(K, B, 0)
+    found = forecast_gradients(none, none, none, 0.5)
+    assert found.mean.shape == (K, B, 0)
+    assert found.loss.tolist() == [0.0] * K
