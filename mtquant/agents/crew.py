@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtquant.agents.scaling import Scaling
-from mtquant.agents.stack import ActorCriticStack, Said, confidence, stack_of
+from mtquant.agents.stack import ActorCriticStack, Said, Weights, confidence, stack_of
 from mtquant.envs.hierarchy import MESSAGE_HIGH, MESSAGE_LOW
 
 Float32 = NDArray[np.float32]
@@ -72,3 +72,10 @@ def messages(said: Said, signals: torch.Tensor | None = None) -> torch.Tensor:
     stacked = torch.stack(parts, dim=3).transpose(0, 1)
     low, high = (torch.from_numpy(bound).to(stacked) for bound in (MESSAGE_LOW, MESSAGE_HIGH))
     return stacked.clamp(low, high)
+
+
+def kept(crew: Crew, k: int) -> Weights:
+    """What is kept of network k: its scaling too."""
+    own = {"mean": crew.scaling.mean[k], "scale": crew.scaling.scale[k]}
+    held = {f"features_extractor.{name}": value.cpu().clone() for name, value in own.items()}
+    return crew.stack.weights(k) | held

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from mtquant.core.errors import ConfigError, PolicyError
 from mtquant.envs.market_env import MarketEnv
-from mtquant.market.observation import INSTRUMENT_EXTRAS, INSTRUMENT_NAMES
+from mtquant.market.observation import INSTRUMENT_EXTRAS, INSTRUMENT_NAMES, ObservationLayout
 from mtquant.market.rules import Rules
 
 Float = NDArray[np.float64]
@@ -55,7 +55,8 @@ class Hierarchy:
     """A portfolio's instruments shared out among specialists.
 
     Args:
-        env: The portfolio; its actions must be exposures (`unit` all 1).
+        layout: Of the portfolio's observation.
+        rules: Of its desk.
         domains: Specialist -> symbols it trades; one specialist per instrument when None.
 
     Attributes:
@@ -64,20 +65,19 @@ class Hierarchy:
         owner: int64 [N], which specialist trades the instrument.
         instruments: For each specialist the columns of its instruments, int64.
         gross_cap: `max_gross_exposure`.
+        spoken: int64 [N], where each instrument's message stands among those of all specialists in
+            turn.
 
     Raises:
-        ConfigError: Actions are not exposures, or a symbol is traded by nobody, by two, or unknown.
+        ConfigError: A symbol is traded by nobody, by two, or unknown.
     """
 
-    def __init__(self, env: MarketEnv, domains: Mapping[str, Sequence[str]] | None = None) -> None:
-        if not np.all(env.unit == 1.0):
-            raise ConfigError(
-                "unit",
-                "must be 1 for every instrument, since a hierarchy asks for exposures",
-                env.unit.tolist(),
-                "Build the MarketEnv with unit=np.ones(N).",
-            )
-        layout, rules = env.layout, env.simulator.rules
+    def __init__(
+        self,
+        layout: ObservationLayout,
+        rules: Rules,
+        domains: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         n = len(layout.symbols)
         chosen = {symbol: (symbol,) for symbol in layout.symbols} if domains is None else domains
         self.domains = _checked({name: tuple(own) for name, own in chosen.items()}, layout.symbols)
@@ -87,6 +87,8 @@ class Hierarchy:
             np.array([layout.symbols.index(symbol) for symbol in own])
             for own in self.domains.values()
         ]
+        # Specialists speak one after the other; this brings their rows into the panel's order.
+        self.spoken = np.argsort(np.concatenate(self.instruments))
         self.owner = np.zeros(n, dtype=np.int64)
         for k, own in enumerate(self.instruments):
             self.owner[own] = k
@@ -97,6 +99,22 @@ class Hierarchy:
         blocks = starts[:, None] + np.arange(block)
         self._views = [np.append(blocks[own].ravel(), self._account) for own in self.instruments]
         self.sectors, self._sector_of = _sectors(rules)
+
+    @classmethod
+    def of(cls, env: MarketEnv, domains: Mapping[str, Sequence[str]] | None = None) -> Hierarchy:
+        """Of a batch of portfolios.
+
+        Raises:
+            ConfigError: Its actions are not exposures; and as the constructor.
+        """
+        if not np.all(env.unit == 1.0):
+            raise ConfigError(
+                "unit",
+                "must be 1 for every instrument, since a hierarchy asks for exposures",
+                env.unit.tolist(),
+                "Build the MarketEnv with unit=np.ones(N).",
+            )
+        return cls(env.layout, env.simulator.rules, domains)
 
     def __len__(self) -> int:
         return len(self.domains)

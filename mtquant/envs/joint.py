@@ -94,7 +94,7 @@ class JointMarket:
             remedy = "Use one environment per portfolio."
             raise ConfigError("n_accounts", "must be 1 in joint training", len(env), remedy)
         self.env = env
-        self.hierarchy = Hierarchy(env, domains)
+        self.hierarchy = Hierarchy.of(env, domains)
         self.messages = np.zeros((1, len(env.unit), MESSAGE), dtype=np.float32)
         self.seen = env.observations.copy()
         self._scales = np.zeros((1, len(env.unit)))

@@ -21,6 +21,7 @@ from mtquant.envs.batch import step_batch
 from mtquant.envs.gym import MarketGymEnv
 from mtquant.envs.hierarchy import MESSAGE, Hierarchy, Speak, heard, require_decision
 from mtquant.envs.market_env import EpisodeEnd, MarketEnv
+from mtquant.market.simulator import Simulator
 
 Float32 = NDArray[np.float32]
 
@@ -50,7 +51,7 @@ class MetaControllerBatch:
         self, env: MarketEnv, speak: Speak, domains: Mapping[str, Sequence[str]] | None = None
     ) -> None:
         self.env, self.speak = env, speak
-        self.hierarchy = Hierarchy(env, domains)
+        self.hierarchy = Hierarchy.of(env, domains)
         n = len(env.unit)
         self.unit = allocation.action_unit(len(self.hierarchy))
         self.messages = np.zeros((len(env), n, MESSAGE), dtype=np.float32)
@@ -99,6 +100,15 @@ class MetaControllerBatch:
         self.scales[accounts] = 0.0
         self._listen(self.env.observations)
         return accounts
+
+    @property
+    def simulator(self) -> Simulator:
+        """Of the portfolios."""
+        return self.env.simulator
+
+    def outcome(self, e: int) -> NDArray[np.float64]:
+        """Portfolio e's ledger row of the last bar (`MarketEnv.outcome`)."""
+        return self.env.outcome(e)
 
     def episode_end(self, e: int) -> EpisodeEnd:
         """What the episode of portfolio e that ended in the last step left behind."""

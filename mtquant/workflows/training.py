@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mtquant.agents.specialist import load_specialist
-from mtquant.agents.training.phase1_trainer import Phase1Trainer, Progress
+from mtquant.agents.training.phase import Progress
+from mtquant.agents.training.phase1_trainer import Phase1Trainer
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.backtest.runner import run_backtest
 from mtquant.core.config import Config

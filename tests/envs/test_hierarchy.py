@@ -34,7 +34,7 @@ def lived(seed, accounts=5, **changes):
 @given(st.integers(0, 2**32 - 1))
 def test_views_are_what_a_specialist_sees_alone(seed):
     env = lived(seed)
-    hierarchy = Hierarchy(env)
+    hierarchy = Hierarchy.of(env)
     caps = env.simulator.rules.limits().caps
     # A signal of 1 buys the name cap, as in phase 1: nothing is shown otherwise.
     views = hierarchy.views(env.observations, np.tile(caps, (5, 1)))
@@ -65,7 +65,7 @@ def test_views_are_what_a_specialist_sees_alone(seed):
 def test_an_exposure_is_shown_as_a_share_of_what_a_signal_buys(exposure, scale, shown):
     env = portfolio_env(calm_world(0, 1))
     rules = env.simulator.rules
-    hierarchy = Hierarchy(portfolio_env(calm_world(0, 1), rules=with_cap(rules, 0.2)))
+    hierarchy = Hierarchy.of(portfolio_env(calm_world(0, 1), rules=with_cap(rules, 0.2)))
     seen = np.zeros((1, env.layout.size), dtype=np.float32)
     column = env.layout.names().index("X0.exposure")
     seen[0, column] = exposure
@@ -81,7 +81,7 @@ def with_cap(rules, cap):
 
 def test_a_specialist_of_several_instruments_sees_all_of_them():
     env = lived(3)
-    hierarchy = Hierarchy(env, {"pair": ["X2", "X0"], "other": ["X1"]})
+    hierarchy = Hierarchy.of(env, {"pair": ["X2", "X0"], "other": ["X1"]})
     assert hierarchy.owner.tolist() == [0, 1, 0]
     pair, other = hierarchy.views(env.observations, np.ones((5, 3)))
     block = env.layout.block_size
@@ -99,7 +99,7 @@ def test_a_specialist_of_several_instruments_sees_all_of_them():
 @given(st.integers(0, 2**32 - 1))
 def test_every_entry_of_the_meta_observation_is_what_its_name_says(seed):
     env = lived(seed)
-    hierarchy = Hierarchy(env)
+    hierarchy = Hierarchy.of(env)
     generator = np.random.Generator(np.random.PCG64(seed))
     messages = generator.normal(size=(5, 3, MESSAGE)).astype(np.float32)
     observed = hierarchy.observe(env.observations, messages)
@@ -134,7 +134,7 @@ def test_every_entry_of_the_meta_observation_is_what_its_name_says(seed):
 )
 def test_domains_share_out_the_instruments(domains):
     with pytest.raises(ConfigError, match=r"domains must share out .* List every instrument once"):
-        Hierarchy(portfolio_env(calm_world(0)), domains)
+        Hierarchy.of(portfolio_env(calm_world(0)), domains)
 
 
 def test_actions_must_be_exposures():
@@ -152,7 +152,7 @@ def test_actions_must_be_exposures():
         SeedTree(0),
     )
     with pytest.raises(ConfigError, match=r"unit must be 1 .* found \[0\.1, 0\.1, 0\.1\]"):
-        Hierarchy(scaled)
+        Hierarchy.of(scaled)
 
 
 def test_messages_are_checked_and_cut_at_their_bounds():

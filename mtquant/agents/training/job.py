@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ import torch
 
 from mtquant.agents.networks import sb3_export
 from mtquant.agents.specialist import ZIP_NAME, load_specialist, save_specialist
+from mtquant.agents.training.phase import Progress
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.core.config import Config, config_hash
 from mtquant.core.seeding import SeedTree
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.sb3 import MarketVecEnv
 
-Progress = Callable[[str, int, Mapping[str, float]], None]
 SCORE = "validation/sharpe"
 
 

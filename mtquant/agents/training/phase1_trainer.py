@@ -9,81 +9,36 @@ the validation rows choose the best checkpoint. The test rows are not touched he
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from mtquant.agents.specialist import load_specialist
-from mtquant.agents.training.job import Job, Progress
+from mtquant.agents.training.job import Job
+from mtquant.agents.training.phase import PhaseTrainer
 from mtquant.agents.training.stacked import train_stacked
 from mtquant.agents.training.validation import evaluate_episodes
 from mtquant.agents.training.world import SpecialistWorld
-from mtquant.core.config import Config
 from mtquant.core.errors import ConfigError
-from mtquant.core.runs import check_writable
-from mtquant.core.seeding import SeedTree
-from mtquant.data.bars import Bars
-from mtquant.data.instruments import Instrument
-from mtquant.data.sources import load_bars, split_bars
-
-DEVICES = ("auto", "cpu", "cuda")
 
 
-class Phase1Trainer:
+class Phase1Trainer(PhaseTrainer):
     """Trains, keeps and evaluates the specialists.
 
-    Args:
-        config: The configuration.
-        output_dir: Receives one folder per specialist.
-        log_dir: Receives one TensorBoard folder per specialist.
-        instruments: Configured instruments by symbol.
-        timesteps: Bars lived through per specialist; the config's `phase_1_timesteps` when None.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``; the config's when None.
-        logger: Who hears of stages and surprises.
-        progress: Called with the specialist's name, its steps so far and its latest metrics.
+    Arguments are `PhaseTrainer`'s; `timesteps` are bars per specialist. `output_dir` and `log_dir`
+    receive one folder per specialist.
 
     Raises:
-        ConfigError: cuda was asked for and there is no GPU.
-        DataError, RulesError, RunError: Bars, instruments or folders cannot be used. All of it is
-            checked here, before any training.
+        RulesError: An instrument cannot be traded alone; and as `PhaseTrainer`.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        output_dir: Path,
-        log_dir: Path,
-        instruments: Mapping[str, Instrument],
-        *,
-        timesteps: int | None = None,
-        device: str | None = None,
-        logger: logging.Logger | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        self.config = config
-        self.settings = config.training.effective()
-        self.output_dir, self.log_dir = output_dir, log_dir
-        self.timesteps = timesteps or config.training.phase_1_timesteps
-        self.device = resolve_device(device or config.training.device)
-        self.logger = logger or logging.getLogger(__name__)
-        self.progress = progress
-        self.seeds = SeedTree(config.training.seed).child("phase1")
-        for folder in (output_dir, log_dir):
-            check_writable(folder)
-        bars = load_bars(config.data, instruments)
-        split = split_bars(bars, config.data)
-        self.worlds = {
-            symbol: SpecialistWorld.build(series, split, config, instruments)
-            for symbol, series in bars.items()
-        }
+    phase = 1
 
-    @property
-    def bars(self) -> dict[str, Bars]:
-        """Bars by instrument."""
-        return {symbol: world.bars for symbol, world in self.worlds.items()}
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.worlds = {
+            symbol: SpecialistWorld.build(series, self.split, self.config, self.instruments)
+            for symbol, series in self.bars.items()
+        }
 
     def train(self) -> dict[str, Any]:
         """Trains all specialists, at once with the stacked engine.
@@ -127,7 +82,7 @@ class Phase1Trainer:
             )
         return self.worlds[name]
 
-    def _train(self, names: list[str]) -> dict[str, Any]:
+    def _train(self, names: Sequence[str]) -> dict[str, Any]:
         job = Job(
             {name: self.worlds[name] for name in names},
             self.config,
@@ -144,21 +99,3 @@ class Phase1Trainer:
 
             return train_with_library(job)
         return train_stacked(job)
-
-
-def resolve_device(device: str) -> str:
-    """``"auto"`` is the cpu: small networks under stable-baselines3 are slower on a GPU, where each
-    minibatch pays for launches and copies (its own warning says so).
-
-    Raises:
-        ConfigError: cuda was asked for and there is none, or the name is another.
-    """
-    if device not in DEVICES:
-        remedy = "Use --device auto."
-        raise ConfigError("device", f"must be one of {', '.join(DEVICES)}", device, remedy)
-    if device == "auto":
-        return "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        remedy = "Use --device auto or --device cpu."
-        raise ConfigError("device", "must be available on this machine", device, remedy)
-    return device

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from mtquant.agents.crew import Crew
+from mtquant.agents.crew import Crew, kept
 from mtquant.agents.scaling import Scaling, observation_scaling
-from mtquant.agents.stack import ActorCriticStack, PolicyShape, Weights
+from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.agents.training.job import Best, Job
 from mtquant.agents.training.loop import PPOLoop
 from mtquant.agents.training.validation import evaluate_parts
@@ -79,12 +79,5 @@ class Watch:
         found = evaluate_parts(self._crew.act, envs)
         for k, (symbol, metrics) in enumerate(zip(worlds, found, strict=True)):
             if self.best[symbol].beaten_by(metrics, self._loop.steps):
-                self._job.keep(symbol, self._weights(k), self._loop.steps)
+                self._job.keep(symbol, kept(self._crew, k), self._loop.steps)
         return list(found)
-
-    def _weights(self, k: int) -> Weights:
-        """What is kept of network k: its scaling too."""
-        scaling = self._loop.scaling
-        own = {"mean": scaling.mean[k], "scale": scaling.scale[k]}
-        held = {f"features_extractor.{name}": value.cpu().clone() for name, value in own.items()}
-        return self._loop.stack.weights(k) | held

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
 from mtquant.envs.market_env import EpisodeEnd, MarketEnv
+from mtquant.envs.meta import MetaControllerBatch
 from mtquant.evaluation.metrics import max_drawdown, sharpe, win_rate
 
 Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
@@ -19,7 +20,9 @@ ActTogether = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Raw observations float32 [K, B, size] -> actions in [-1, 1], float32 [K, B, actions]."""
 
 
-def evaluate_parts(act: ActTogether, envs: Sequence[MarketEnv]) -> list[dict[str, float]]:
+def evaluate_parts(
+    act: ActTogether, envs: Sequence[MarketEnv | MetaControllerBatch]
+) -> list[dict[str, float]]:
     """One pass of each policy over a whole part (``evaluation_env(1, ..., whole=True)``).
 
     Args:
@@ -83,7 +86,9 @@ def evaluate_episodes(act: Act, env: MarketEnv) -> dict[str, Any]:
     }
 
 
-def _live(act: ActTogether, envs: Sequence[MarketEnv]) -> list[NDArray[np.float64]]:
+def _live(
+    act: ActTogether, envs: Sequence[MarketEnv | MetaControllerBatch]
+) -> list[NDArray[np.float64]]:
     """Outcomes of each account until its episode ends, float64 [T, len(OUTCOME_COLUMNS)]."""
     rows: list[list[NDArray[np.float64]]] = [[] for _ in envs]
     observations = np.stack([env.reset() for env in envs])

@@ -16,7 +16,8 @@ from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mtquant.agents.specialist import MANIFEST_NAME, WEIGHTS_NAME, ZIP_NAME, load_specialist
-from mtquant.agents.training.phase1_trainer import Phase1Trainer, resolve_device
+from mtquant.agents.training.phase import resolve_device
+from mtquant.agents.training.phase1_trainer import Phase1Trainer
 from mtquant.backtest.runner import run_backtest
 from mtquant.core.config import config_hash, load_config
 from mtquant.core.errors import CheckpointError, ConfigError, DataError, RunError

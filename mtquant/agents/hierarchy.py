@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hierarchy: specialists that speak and a meta-controller that shares out capital, one policy.
+
+On disk it is one file, ``hierarchy.safetensors``: all weights, and in its header the manifest with
+the sha256 of the weights. One file is one rename, so a killed run leaves the old one or the new
+one. ``hierarchy.json`` beside it is the manifest for people; nothing reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_tensors
+
+from mtquant.agents.crew import Crew
+from mtquant.agents.stack import Weights
+from mtquant.core.errors import CheckpointError, PolicyError
+from mtquant.core.protocols import Observation
+from mtquant.core.records import write_atomically
+from mtquant.envs import allocation
+from mtquant.envs.hierarchy import MESSAGE, Hierarchy, heard
+from mtquant.market.observation import ObservationLayout
+from mtquant.market.rules import Rules
+from mtquant.rewards.compose import STATE_NAMES
+
+FILE_NAME = "hierarchy.safetensors"
+CARD_NAME = "hierarchy.json"
+META = "meta_controller"
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class HierarchyManifest:
+    """What a hierarchy needs to know of its own training.
+
+    Attributes:
+        phase: 2 or 3, the phase that trained it last.
+        domains: Specialist -> the symbols it trades, in the order of the portfolio.
+        feature_names: Features of an observation.
+        window_bars: Bars of features in one observation.
+        meta_names: Names of the entries of the meta-controller's observation.
+        reward_scale: Return of one bar that counts as 1 in the portfolio's reward.
+        rules_hash: sha256 of the rules it was trained under.
+        features_hash: Identity of the feature catalogue and names.
+        config_hash: sha256 of the training configuration.
+        bars_sha256: Symbol -> `bars_digest` of the bars it was trained and chosen on.
+        known_until_ns: End of its validation rows.
+        seed: Root of the run's seed tree.
+        timesteps: Bars lived through in the phase.
+        weights_sha256: Over all weights, by name.
+    """
+
+    phase: int
+    domains: Mapping[str, tuple[str, ...]]
+    feature_names: tuple[str, ...]
+    window_bars: int
+    meta_names: tuple[str, ...]
+    reward_scale: float
+    rules_hash: str
+    features_hash: str
+    config_hash: str
+    bars_sha256: Mapping[str, str]
+    known_until_ns: int
+    seed: int
+    timesteps: int
+    weights_sha256: str
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """All instruments, in the order of the portfolio."""
+        return tuple(self.bars_sha256)
+
+
+class Memory(NamedTuple):
+    """What the hierarchy remembers from bar to bar.
+
+    Attributes:
+        messages: float32 [1, N, MESSAGE], the latest of every instrument.
+        scales: float64 [1, N], the exposures a signal of 1 asked for in the last decision.
+    """
+
+    messages: Float32
+    scales: NDArray[np.float64]
+
+
+class HierarchyPolicy:
+    """A `Policy` for all instruments of its manifest.
+
+    Args:
+        weights: Specialist -> weights, and `META` -> the meta-controller's.
+        manifest: Its manifest.
+        rules: Under which it trades: caps scale what a signal asks for.
+        device: Where the networks run.
+    """
+
+    name = "hierarchy"
+
+    def __init__(
+        self,
+        weights: Mapping[str, Weights],
+        manifest: HierarchyManifest,
+        rules: Rules,
+        device: str = "cpu",
+    ) -> None:
+        self.manifest, self.weights = manifest, weights
+        layout = ObservationLayout(
+            manifest.symbols, manifest.feature_names, manifest.window_bars, STATE_NAMES
+        )
+        self._hierarchy = Hierarchy(layout, rules, manifest.domains)
+        if self._hierarchy.meta_names() != manifest.meta_names:
+            raise CheckpointError(
+                "meta_names",
+                "must be what the meta-controller was trained to see",
+                manifest.meta_names,
+                "Train it again: its observation has changed, or the sectors have.",
+            )
+        self._crew = Crew.from_weights([weights[name] for name in manifest.domains], device)
+        self._meta = Crew.from_weights([weights[META]], device)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Features of its observation."""
+        return self.manifest.feature_names
+
+    @property
+    def window_bars(self) -> int:
+        """Bars of features in one observation."""
+        return self.manifest.window_bars
+
+    def initial_state(self) -> Memory:
+        """Nothing said, nothing asked for."""
+        n = len(self.manifest.symbols)
+        return Memory(np.zeros((1, n, MESSAGE), dtype=np.float32), np.zeros((1, n)))
+
+    def act(self, observation: Observation, state: Memory) -> tuple[NDArray[np.float64], Memory]:
+        """Target exposures, float64 [N]: the same steps as `MetaControllerBatch`, for one account.
+
+        Raises:
+            PolicyError: Other instruments, or an answer that is not finite.
+        """
+        if observation.symbols != self.manifest.symbols:
+            raise PolicyError(
+                "observation",
+                "must hold the hierarchy's instruments in their order",
+                observation.symbols,
+                f"It was trained on {self.manifest.symbols}.",
+            )
+        hierarchy, seen = self._hierarchy, observation.values[None]
+        said = self._crew.speak(hierarchy.views(seen, state.scales))
+        said = heard(said[:, hierarchy.spoken], state.messages.shape)
+        messages = np.where(hierarchy.tradable(seen)[:, :, None], said, state.messages)
+        action = self._meta.act(hierarchy.observe(seen, messages)[None])[0]
+        if not np.all(np.isfinite(action)):
+            raise PolicyError(
+                "action of the meta-controller",
+                "must be finite",
+                action.tolist(),
+                "The weights or the observation hold NaN: load an earlier checkpoint.",
+            )
+        weights, budgets = allocation.weights_and_budget(action)
+        scales = allocation.instrument_scales(
+            weights, budgets, hierarchy.owner, hierarchy.gross_cap
+        )
+        targets = allocation.exposures(scales, messages[:, :, 0])
+        return targets[0].astype(np.float64), Memory(messages, scales)
+
+
+def save_hierarchy(
+    folder: Path, weights: Mapping[str, Weights], manifest: Mapping[str, Any]
+) -> HierarchyManifest:
+    """Writes a hierarchy; one rename commits it.
+
+    Args:
+        folder: Made if need be.
+        weights: Specialist -> weights, and `META` -> the meta-controller's.
+        manifest: Fields of `HierarchyManifest` but `weights_sha256`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    flat = {
+        f"{owner}/{name}": tensor.contiguous()
+        for owner, own in sorted(weights.items())
+        for name, tensor in sorted(own.items())
+    }
+    full = HierarchyManifest(**manifest, weights_sha256=_digest(flat))
+    text = json.dumps(asdict(full), indent=2)
+    content = save_tensors(flat, {"manifest": text})
+    write_atomically(folder / FILE_NAME, lambda path: path.write_bytes(content))
+    write_atomically(folder / CARD_NAME, lambda path: path.write_text(text + "\n"))
+    return full
+
+
+def load_hierarchy(folder: Path, rules: Rules, device: str = "cpu") -> HierarchyPolicy:
+    """Reads a hierarchy written by `save_hierarchy`.
+
+    Raises:
+        CheckpointError: The folder holds none, or its weights are not those of its manifest.
+    """
+    manifest, weights = read_hierarchy(folder)
+    return HierarchyPolicy(weights, manifest, rules, device)
+
+
+def read_hierarchy(folder: Path) -> tuple[HierarchyManifest, dict[str, Weights]]:
+    """Manifest and weights by owner.
+
+    Raises:
+        CheckpointError: As `load_hierarchy`.
+    """
+    try:
+        with safe_open(folder / FILE_NAME, framework="pt") as file:
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            stored = json.loads((file.metadata() or {})["manifest"])
+        manifest = _manifest(stored)
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+        remedy = "Train phase 2 first: scripts/run_phase2_training.py."
+        raise CheckpointError(str(folder), "must hold a hierarchy", str(error), remedy) from error
+    digest = _digest(flat)
+    if digest != manifest.weights_sha256:
+        remedy = "The file was damaged or exchanged: train again or restore a backup."
+        field = str(folder / FILE_NAME)
+        raise CheckpointError(field, "must match the manifest's sha256", digest, remedy)
+    weights: dict[str, Weights] = {}
+    for name, tensor in flat.items():
+        owner, _, own = name.partition("/")
+        weights.setdefault(owner, {})[own] = tensor
+    return manifest, weights
+
+
+def _manifest(stored: dict[str, Any]) -> HierarchyManifest:
+    unknown = set(stored) - {field.name for field in fields(HierarchyManifest)}
+    if unknown:
+        raise ValueError(f"unknown fields {sorted(unknown)}")
+    stored["domains"] = {name: tuple(own) for name, own in stored["domains"].items()}
+    for name in ("feature_names", "meta_names"):
+        stored[name] = tuple(stored[name])
+    return HierarchyManifest(**stored)
+
+
+def _digest(weights: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

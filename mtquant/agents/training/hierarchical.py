@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What phases 2 and 3 share: the portfolio's world, specialists, validation, what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtquant.agents.crew import Crew, kept
+from mtquant.agents.hierarchy import META, save_hierarchy
+from mtquant.agents.scaling import Scaling
+from mtquant.agents.specialist import Specialist, bars_digest
+from mtquant.agents.stack import Weights
+from mtquant.agents.training.job import Best
+from mtquant.agents.training.phase import PhaseTrainer
+from mtquant.agents.training.portfolio import PortfolioWorld
+from mtquant.agents.training.validation import evaluate_parts
+from mtquant.core.config import config_hash
+from mtquant.core.errors import CheckpointError
+from mtquant.core.seeding import SeedTree
+from mtquant.envs.hierarchy import Hierarchy, Speak
+from mtquant.envs.market_env import MarketEnv
+from mtquant.envs.meta import MetaControllerBatch
+from mtquant.features.timeframes import TimeframePipeline, without_ages
+from mtquant.market.rules import Rules
+
+SCALING_BARS = 256  # lived through at random to learn how large the entries of an observation are
+STILL = 1e-6  # an entry that varies less counts as a constant
+
+
+class HierarchicalTrainer(PhaseTrainer):
+    """A phase that trains on the whole portfolio; arguments are `PhaseTrainer`'s.
+
+    Attributes:
+        world: Bars, features, rules and reward of the portfolio.
+        best: The best validation so far.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        terms = getattr(self.config.reward, f"phase_{self.phase}")
+        self.world = PortfolioWorld.build(
+            self.bars, self.split, self.config, self.instruments, terms
+        )
+        self.best = Best()
+
+    def check_specialist(self, specialist: Specialist, symbol: str, folder: object) -> None:
+        """Refuses a specialist of another instrument, other rules, features or bars.
+
+        Raises:
+            CheckpointError: Which of them.
+        """
+        manifest = specialist.manifest
+        names = without_ages(manifest.feature_names)
+        pipeline = TimeframePipeline.from_config(self.config, self.instruments, [symbol], names)
+        rules = Rules.from_config(self.config.environment, self.instruments, [symbol])
+        known = bars_digest(self.bars[symbol], manifest.known_until_ns)
+        checks = (
+            ("instrument", manifest.symbol, symbol),
+            ("features", manifest.features_hash, pipeline.hash()),
+            ("features", manifest.feature_names, self.world.pipeline.panel_names),
+            ("rules", manifest.rules_hash, rules.hash()),
+            ("bars", manifest.bars_sha256, known),
+        )
+        for what, found, expected in checks:
+            if found != expected:
+                raise CheckpointError(
+                    f"{what} of {folder}",
+                    f"must be those of phase {self.phase}: {expected}",
+                    found,
+                    "Use the configuration that phase 1 ran with, or train phase 1 again.",
+                )
+
+    def speak_with(self, crew: Crew, env: MarketEnv) -> Speak:
+        """The specialists as `MetaControllerBatch` asks for them."""
+        spoken = Hierarchy.of(env).spoken
+        return lambda views: crew.speak(views)[:, spoken]
+
+    def batch(self, crew: Crew, n_accounts: int, seeds: SeedTree) -> MetaControllerBatch:
+        """Portfolios on the training rows."""
+        env = self.world.training_env(n_accounts, seeds)
+        return MetaControllerBatch(env, self.speak_with(crew, env))
+
+    def meta_scaling(self, crew: Crew) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and deviation of every entry that the meta-controller observes, over random
+        decisions on the training rows.
+        """
+        batch = self.batch(crew, self.settings.n_envs, self.seeds.child("scaling"))
+        random = self.seeds.child("scaling", "decisions").generator()
+        seen = [batch.reset().copy()]
+        for _ in range(SCALING_BARS):
+            size = (len(batch), len(batch.unit))
+            batch.step(random.uniform(-1.0, 1.0, size).astype(np.float32))
+            seen.append(batch.observations.copy())
+        entries = np.concatenate(seen).astype(np.float64)
+        deviation = entries.std(axis=0)
+        scale = np.where(deviation > STILL, deviation, 1.0)
+        return entries.mean(axis=0).astype(np.float32), scale.astype(np.float32)
+
+    def validate(self, crew: Crew, meta: Crew) -> dict[str, float]:
+        """The ``validation/*`` metrics of the hierarchy without noise in its actions."""
+        return self._measure(crew, meta, "validation")
+
+    def _measure(self, crew: Crew, meta: Crew, part: str) -> dict[str, float]:
+        env = self.world.evaluation_env(SeedTree(0), part)
+        batch = MetaControllerBatch(env, self.speak_with(crew, env))
+        (metrics,) = evaluate_parts(meta.act, [batch])
+        return metrics
+
+    def keep_best(self, metrics: Mapping[str, float], step: int, crew: Crew, meta: Crew) -> None:
+        """Writes the hierarchy if it is the best so far."""
+        if self.best.beaten_by(metrics, step):
+            manifest = self.manifest(step)
+            save_hierarchy(self.output_dir, self.weights(crew, meta), manifest)
+
+    def weights(self, crew: Crew, meta: Crew) -> dict[str, Weights]:
+        """All networks with their scalings, by owner."""
+        named = {symbol: kept(crew, k) for k, symbol in enumerate(self.bars)}
+        return {**named, META: kept(meta, 0)}
+
+    def manifest(self, step: int) -> dict[str, Any]:
+        """What the hierarchy has to remember of its world (see `HierarchyManifest`)."""
+        env = self.world.evaluation_env(SeedTree(0))
+        until = self.split.validation.end_ns
+        digests = {symbol: bars_digest(bars, until) for symbol, bars in self.bars.items()}
+        return {
+            "phase": self.phase,
+            "domains": {symbol: (symbol,) for symbol in self.bars},
+            "feature_names": env.layout.feature_names,
+            "window_bars": env.layout.window_bars,
+            "meta_names": Hierarchy.of(env).meta_names(),
+            "reward_scale": self.world.reward.scale,
+            "rules_hash": self.world.rules.hash(),
+            "features_hash": self.world.pipeline.hash(),
+            "config_hash": config_hash(self.config),
+            "bars_sha256": digests,
+            "known_until_ns": until,
+            "seed": self.config.training.seed,
+            "timesteps": step,
+        }
+
+
+def scaling_of(pair: tuple[NDArray[np.float32], NDArray[np.float32]], crew: Crew) -> Scaling:
+    """A meta-controller's scaling, placed where the specialists are."""
+    return Scaling.of([pair], crew.stack.parameters)

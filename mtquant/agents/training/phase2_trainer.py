@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Phase 2: a meta-controller learns to share out capital among specialists that are frozen.
+
+Phase2Trainer(config, Path("models/phase2"), Path("logs/phase2"), instruments).train()
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mtquant.agents.crew import Crew
+from mtquant.agents.hierarchy import read_hierarchy
+from mtquant.agents.specialist import load_specialist
+from mtquant.agents.stack import ActorCriticStack, PolicyShape
+from mtquant.agents.training.hierarchical import HierarchicalTrainer, scaling_of
+from mtquant.agents.training.loop import PPOLoop
+from mtquant.agents.training.rollout import Rollout
+from mtquant.core.errors import CheckpointError
+from mtquant.core.telemetry import Telemetry
+from mtquant.envs import allocation
+from mtquant.envs.meta import MetaControllerTrainingEnv
+
+NAME = "meta-controller"
+
+
+class Phase2Trainer(HierarchicalTrainer):
+    """Trains the meta-controller.
+
+    Args:
+        *arguments, **named: `PhaseTrainer`'s.
+        specialists_dir: Folder of phase 1; ``phase1`` beside `output_dir` when None.
+
+    Raises:
+        CheckpointError: Phase 1 has left no specialist for a configured instrument, or one of other
+            rules, features or bars. It is checked here, before any training.
+    """
+
+    phase = 2
+
+    def __init__(self, *arguments: Any, specialists_dir: Path | None = None, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.specialists_dir = specialists_dir or self.output_dir.parent / "phase1"
+        self.load_pretrained_specialists()
+
+    def load_pretrained_specialists(self) -> None:
+        """Loads the phase 1 specialists of all configured instruments, and checks them."""
+        rows = []
+        for symbol in self.bars:
+            folder = self.specialists_dir / symbol
+            specialist = load_specialist(folder)
+            self.check_specialist(specialist, symbol, folder)
+            rows.append(specialist.weights)
+        self.crew = Crew.from_weights(rows, self.device)
+
+    def create_portfolio_environment(self) -> MetaControllerTrainingEnv:
+        """One portfolio on the training rows as a Gymnasium environment."""
+        env = self.world.training_env(1, self.seeds.child("portfolio"))
+        return MetaControllerTrainingEnv(env, self.speak_with(self.crew, env))
+
+    def train(self) -> dict[str, Any]:
+        """Trains the meta-controller and keeps its best checkpoint on the validation rows.
+
+        Returns:
+            ``"timesteps"``, ``"weights_sha256"``, ``"best_step"`` and the validation metrics.
+        """
+        torch.set_num_threads(self.config.training.torch_threads)
+        loop = self.build_loop()
+        meta = Crew(loop.stack, loop.scaling)
+        every, updates = self.config.training.checkpoint_every_updates, 0
+        with Telemetry(self.log_dir, self.logger) as board:
+            while not loop.done:
+                (metrics,) = loop.iterate()
+                metrics |= decisions(loop.collector.rollout)
+                updates += 1
+                if loop.done or updates % every == 0:
+                    found = self.validate(self.crew, meta)
+                    self.keep_best(found, loop.steps, self.crew, meta)
+                    metrics |= found
+                board.scalars(metrics, loop.steps)
+                self.report(NAME, loop.steps, metrics)
+        return self.result(loop.steps)
+
+    def build_loop(self) -> PPOLoop:
+        """The engine, ready to begin."""
+        settings = self.settings
+        batch = self.batch(self.crew, settings.n_envs, self.seeds.child("episodes"))
+        shape = PolicyShape(batch.observations.shape[1], settings.hidden_units, len(batch.unit))
+        seed = self.seeds.child("torch").integer()
+        stack = ActorCriticStack.fresh(shape, [seed], device=self.device)
+        scaling = scaling_of(self.meta_scaling(self.crew), self.crew)
+        return PPOLoop([batch], stack, scaling, settings, self.timesteps, [self.seeds])
+
+    def result(self, timesteps: int) -> dict[str, Any]:
+        """What `train` returns."""
+        manifest, _ = read_hierarchy(self.output_dir)
+        shown = {name: round(value, 4) for name, value in self.best.metrics.items()}
+        self.logger.info(
+            "phase %d: %d steps, best at %d, validation %s",
+            self.phase,
+            timesteps,
+            self.best.step,
+            shown,
+        )
+        return {
+            "timesteps": timesteps,
+            "best_step": self.best.step,
+            "weights_sha256": manifest.weights_sha256,
+            **self.best.metrics,
+        }
+
+
+def decisions(rollout: Rollout) -> dict[str, float]:
+    """How the meta-controller shared out capital in a rollout (``meta/*`` of `docs/metrics.md`)."""
+    actions = rollout.actions[0].flatten(0, 1).float().cpu().numpy()
+    weights, budgets = allocation.weights_and_budget(np.clip(actions, -1.0, 1.0))
+    invested = weights[:, :-1]
+    shares = invested / invested.sum(axis=1, keepdims=True)
+    return {
+        "meta/risk_budget": float(budgets.mean()),
+        "meta/cash": float(weights[:, -1].mean()),
+        "meta/specialists_used": float((1.0 / (shares**2).sum(axis=1)).mean()),
+    }
+
+
+def require_phase(found: int, expected: int, folder: Path) -> None:
+    """Refuses the result of another phase.
+
+    Raises:
+        CheckpointError: It is one.
+    """
+    if found != expected:
+        raise CheckpointError(
+            str(folder), f"must hold the result of phase {expected}", found, "Name its folder."
+        )
