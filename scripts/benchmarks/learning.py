@@ -66,6 +66,9 @@ SETTINGS = (
     "environment.warmup_steps=0",
     "environment.max_position_size=1.0",
     "environment.max_gross_exposure=1.0",
+    "environment.max_portfolio_var=null",
+    "environment.max_correlation_exposure=null",
+    "environment.max_sector_allocation=null",
     "reward.phase_1={growth: 1.0}",
 )
 SEEDS = 3
