@@ -46,6 +46,13 @@ BAR = typer.Option("--bar", help="Length of a bar: 1h, 15min, 1d.")
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier run in --output-dir.")
 ]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output-dir.")]
+NumericsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-different-numerics", help="Resume under other versions, threads or device."
+    ),
+]
 EpisodesOption = Annotated[
     int, typer.Option("--eval-episodes", min=1, help="Episodes, or samples of the intervals.")
 ]
@@ -73,11 +80,13 @@ def train_phase1(
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    allow_different_numerics: NumericsOption = False,
 ) -> None:
     """Train one PPO specialist per instrument (TensorBoard: --logdir logs)."""
     from mtquant.cli.training import Places, phase
 
-    places = Places(output_dir, log_dir, overwrite=overwrite)
+    places = Places(output_dir, log_dir, None, overwrite, resume, allow_different_numerics)
     phase(1, places, config, timesteps, device, instruments, overrides or [])
 
 
@@ -95,11 +104,13 @@ def train_phase2(
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    allow_different_numerics: NumericsOption = False,
 ) -> None:
     """Train the meta-controller over the specialists of phase 1, which stay as they are."""
     from mtquant.cli.training import Places, phase
 
-    places = Places(output_dir, log_dir, specialists, overwrite)
+    places = Places(output_dir, log_dir, specialists, overwrite, resume, allow_different_numerics)
     phase(2, places, config, timesteps, device, instruments, overrides or [])
 
 
@@ -118,11 +129,13 @@ def train_phase3(
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    allow_different_numerics: NumericsOption = False,
 ) -> None:
     """Train meta-controller and specialists together, starting from phase 2."""
     from mtquant.cli.training import Places, evaluate_hierarchy, phase
 
-    places = Places(output_dir, log_dir, hierarchy, overwrite)
+    places = Places(output_dir, log_dir, hierarchy, overwrite, resume, allow_different_numerics)
     phase(3, places, config, timesteps, device, instruments, overrides or [])
     evaluate_hierarchy(places, config, device, instruments, overrides or [], eval_episodes)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -56,6 +56,9 @@ METRICS = {
 }
 
 
+EVENT_FILES = "events.out.tfevents.*"
+
+
 class Telemetry:
     """Writes one TensorBoard event file; a context manager.
 
@@ -65,14 +68,25 @@ class Telemetry:
     Args:
         log_dir: Folder of the event file; made if need be.
         logger: Who hears of numbers that are not finite.
+        resumed_at: Forget what an earlier run wrote there behind this step: a run that goes on
+            from there writes it again. When None the files of earlier runs stay as they are.
     """
 
-    def __init__(self, log_dir: Path, logger: logging.Logger | None = None) -> None:
+    def __init__(
+        self, log_dir: Path, logger: logging.Logger | None = None, resumed_at: int | None = None
+    ) -> None:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self._logger = logger or logging.getLogger(__name__)
         self._flagged: set[str] = set()
+        old = list(log_dir.glob(EVENT_FILES))
         self._writer = EventFileWriter(str(log_dir))
+        if resumed_at is not None:
+            for event in _events_until(old, resumed_at):
+                self._writer.add_event(event)
+            self._writer.flush()
+            for file in old:
+                file.unlink()
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """One number under a name of `METRICS`, at a step (bars lived through)."""
@@ -129,3 +143,14 @@ class Telemetry:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _events_until(files: Iterable[Path], step: int) -> list[Any]:
+    """All events up to a step, in the order of their steps; torn ends of files are passed over."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    kept = []
+    for file in files:
+        events = LegacyEventFileLoader(str(file)).Load()
+        kept += [event for event in events if event.HasField("summary") and event.step <= step]
+    return sorted(kept, key=lambda event: event.step)

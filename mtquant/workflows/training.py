@@ -62,6 +62,8 @@ def train_phase(
     device: str | None = None,
     command: Sequence[str] = (),
     overwrite: bool = False,
+    resume: bool = False,
+    different_numerics: bool = False,
     progress: Progress | None = None,
 ) -> PhaseResult:
     """Trains one phase and replays what it kept over the validation rows.
@@ -75,6 +77,8 @@ def train_phase(
         source: Folder of the phase before; beside `output_dir` when None.
         command: What was typed, for the card.
         overwrite: Replace an earlier run in `output_dir`.
+        resume: Go on with the run in `output_dir` from its newest checkpoint.
+        different_numerics: Also where versions, threads or device differ.
     """
     options: dict[str, Any] = {} if phase == 1 else {SOURCES[phase]: source}
     with training_log(log_dir) as logger:
@@ -88,6 +92,8 @@ def train_phase(
             device=device,
             logger=logger,
             progress=progress,
+            resume=resume,
+            different_numerics=different_numerics,
             **options,
         )
         run = RunFolder.create(
@@ -95,7 +101,7 @@ def train_phase(
             config=config,
             seed=config.training.seed,
             command=command,
-            overwrite=overwrite,
+            overwrite=overwrite or resume,
         )
         logger.info("phase %d begins: %s", phase, ", ".join(trainer.bars))
         results = _train(trainer)

@@ -17,6 +17,7 @@ from mtquant.agents.stack import Weights
 from mtquant.agents.training.job import Best
 from mtquant.agents.training.phase import PhaseTrainer
 from mtquant.agents.training.portfolio import PortfolioWorld
+from mtquant.agents.training.session import Session, weights_digest
 from mtquant.agents.training.validation import evaluate_episodes, evaluate_parts
 from mtquant.core.config import config_hash
 from mtquant.core.errors import CheckpointError
@@ -146,6 +147,24 @@ class HierarchicalTrainer(PhaseTrainer):
             "weights_sha256": manifest.weights_sha256,
             **self.best.metrics,
         }
+
+    def session(self, *first: Crew) -> Session:
+        """Checkpoints of this phase, which begins with the networks `first`."""
+        manifest = self.manifest(0)
+        identity = {
+            "phase": self.phase,
+            "config_hash": manifest["config_hash"],
+            "timesteps": self.timesteps,
+            "bars": manifest["bars_sha256"],
+            "begins_with": [weights_digest(crew.stack.parameters) for crew in first],
+        }
+        return Session(
+            self.output_dir,
+            identity,
+            self.device,
+            self.logger,
+            different_numerics=self.different_numerics,
+        )
 
     def weights(self, crew: Crew, meta: Crew) -> dict[str, Weights]:
         """All networks with their scalings, by owner."""

@@ -37,6 +37,8 @@ class Job:
         device: ``"cpu"`` or ``"cuda"``.
         logger: Who hears of stages and surprises.
         progress: Called with a specialist's name, its steps and latest metrics.
+        resume: Go on from the newest checkpoint below `output_dir`.
+        different_numerics: Also from one of other versions, threads or another device.
     """
 
     worlds: Mapping[str, SpecialistWorld]
@@ -48,11 +50,22 @@ class Job:
     device: str
     logger: logging.Logger
     progress: Progress | None
+    resume: bool = False
+    different_numerics: bool = False
 
     @property
     def settings(self) -> PPOSettings:
         """PPO's numbers."""
         return self.config.training.effective()
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint of this job must have been made under."""
+        return {
+            "phase": 1,
+            "config_hash": config_hash(self.config),
+            "timesteps": self.timesteps,
+            "bars": {name: world.manifest()["bars_sha256"] for name, world in self.worlds.items()},
+        }
 
     def report(self, symbol: str, step: int, metrics: Mapping[str, float]) -> None:
         """Tells whoever watches."""
@@ -92,6 +105,14 @@ class Best:
         if better:
             self.step, self.metrics = step, dict(metrics)
         return better
+
+    def state(self) -> dict[str, Any]:
+        """Plain numbers, for a checkpoint."""
+        return {"step": self.step, "metrics": self.metrics}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from an earlier `state`."""
+        self.step, self.metrics = state["step"], dict(state["metrics"])
 
     def result(self, job: Job, symbol: str, timesteps: int) -> dict[str, Any]:
         """What `Phase1Trainer.train_specialist` returns, once training is over."""

@@ -94,6 +94,8 @@ class Phase1Trainer(PhaseTrainer):
             self.device,
             self.logger,
             self.progress,
+            self.resume,
+            self.different_numerics,
         )
         if self.config.training.engine == "sb3":
             from mtquant.agents.training.library import train_with_library
