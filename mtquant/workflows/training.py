@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A phase 1 run from configuration to checked specialists: train, replay, stamp with hashes."""
+"""A phase of training from configuration to checked models: train, replay, stamp with hashes."""
 
 from __future__ import annotations
 
@@ -9,53 +9,77 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtquant.agents.hierarchy import load_hierarchy
 from mtquant.agents.specialist import load_specialist
-from mtquant.agents.training.phase import Progress
+from mtquant.agents.training.hierarchical import HierarchicalTrainer
+from mtquant.agents.training.phase import PhaseTrainer, Progress
 from mtquant.agents.training.phase1_trainer import Phase1Trainer
-from mtquant.agents.training.world import SpecialistWorld
+from mtquant.agents.training.phase2_trainer import Phase2Trainer
+from mtquant.agents.training.phase3_joint_training import Phase3JointTrainer
 from mtquant.backtest.runner import run_backtest
 from mtquant.core.config import Config
 from mtquant.core.runs import RunFolder, training_log
 from mtquant.data.instruments import Instrument
+from mtquant.market.ledger import Ledger
+
+TRAINERS: Mapping[int, type[PhaseTrainer]] = {
+    1: Phase1Trainer,
+    2: Phase2Trainer,
+    3: Phase3JointTrainer,
+}
+SOURCES = {2: "specialists_dir", 3: "hierarchy_dir"}
+HIERARCHY = "hierarchy"
 
 
 @dataclass(frozen=True)
-class Phase1Result:
-    """What a phase 1 run leaves behind.
+class PhaseResult:
+    """What a phase leaves behind.
 
     Attributes:
-        results: For each instrument what `Phase1Trainer.train_specialist` returned.
-        weights_hash: sha256 over all specialists' weights.
-        ledger_hash: sha256 over their ledgers on the validation rows.
-        output_dir: Folder of the specialists and the report card.
+        phase: 1, 2 or 3.
+        results: For each specialist, or for the hierarchy, what training returned.
+        weights_hash: sha256 over all kept weights.
+        ledger_hash: sha256 over the ledgers on the validation rows.
+        output_dir: Folder of the models and the report card.
     """
 
+    phase: int
     results: Mapping[str, Mapping[str, Any]]
     weights_hash: str
     ledger_hash: str
     output_dir: Path
 
 
-def train_phase1(
+def train_phase(
+    phase: int,
     config: Config,
     instruments: Mapping[str, Instrument],
     output_dir: Path,
     log_dir: Path,
     *,
+    source: Path | None = None,
     timesteps: int | None = None,
     device: str | None = None,
     command: Sequence[str] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> Phase1Result:
-    """Trains every configured specialist and replays it over the validation rows.
+) -> PhaseResult:
+    """Trains one phase and replays what it kept over the validation rows.
 
     The replay goes through the backtest's driver with the ledger on: its hash and that of the
     weights say whether two runs are the same, byte for byte.
+
+    Args:
+        phase: 1, 2 or 3.
+        config, instruments, output_dir, log_dir, timesteps, device, progress: As `PhaseTrainer`.
+        source: Folder of the phase before; beside `output_dir` when None.
+        command: What was typed, for the card.
+        overwrite: Replace an earlier run in `output_dir`.
     """
+    options: dict[str, Any] = {} if phase == 1 else {SOURCES[phase]: source}
     with training_log(log_dir) as logger:
-        # The trainer first: it checks bars, rules, features and device before anything is written.
-        trainer = Phase1Trainer(
+        # The trainer first: it checks bars, rules, models and device before anything is written.
+        trainer = TRAINERS[phase](
             config,
             output_dir,
             log_dir,
@@ -64,6 +88,7 @@ def train_phase1(
             device=device,
             logger=logger,
             progress=progress,
+            **options,
         )
         run = RunFolder.create(
             output_dir,
@@ -72,28 +97,46 @@ def train_phase1(
             command=command,
             overwrite=overwrite,
         )
-        logger.info("phase 1 begins: %s", ", ".join(trainer.worlds))
-        results: dict[str, dict[str, Any]] = trainer.train()
+        logger.info("phase %d begins: %s", phase, ", ".join(trainer.bars))
+        results = _train(trainer)
         weights, ledgers = hashlib.sha256(), hashlib.sha256()
-        for symbol, world in trainer.worlds.items():
-            ledger_hash = _replay(output_dir / symbol, world)
-            weights.update(results[symbol]["weights_sha256"].encode())
-            ledgers.update(ledger_hash.encode())
-            run.stage(f"phase1/{symbol}", {**results[symbol], "ledger_sha256": ledger_hash})
+        for name, ledger in _replays(trainer).items():
+            found = results[name]
+            ledger.save(output_dir / ("" if name == HIERARCHY else name) / "validation_ledger")
+            weights.update(found["weights_sha256"].encode())
+            ledgers.update(ledger.hash().encode())
+            run.stage(f"phase{phase}/{name}", {**found, "ledger_sha256": ledger.hash()})
         logger.info("weights %s ledgers %s", weights.hexdigest(), ledgers.hexdigest())
-    return Phase1Result(results, weights.hexdigest(), ledgers.hexdigest(), output_dir)
+    return PhaseResult(phase, results, weights.hexdigest(), ledgers.hexdigest(), output_dir)
 
 
-def _replay(folder: Path, world: SpecialistWorld) -> str:
-    """Trades the validation rows with the kept specialist; saves the ledger, returns its hash."""
-    specialist = load_specialist(folder)
-    ledger = run_backtest(
-        specialist,
+def _train(trainer: PhaseTrainer) -> dict[str, dict[str, Any]]:
+    """What was trained -> what training returned."""
+    if isinstance(trainer, Phase1Trainer):
+        return trainer.train()
+    assert isinstance(trainer, Phase2Trainer | Phase3JointTrainer)
+    return {HIERARCHY: trainer.train()}
+
+
+def _replays(trainer: PhaseTrainer) -> dict[str, Ledger]:
+    """What was kept, traded over the validation rows."""
+    if isinstance(trainer, Phase1Trainer):
+        return {symbol: _replay(trainer, symbol) for symbol in trainer.worlds}
+    assert isinstance(trainer, HierarchicalTrainer)
+    world = trainer.world
+    policy = load_hierarchy(trainer.output_dir, world.rules, trainer.device)
+    rows = world.rows["validation"]
+    ledger = run_backtest(policy, world.tape, world.rules, world.features, rows, world.reward)
+    return {HIERARCHY: ledger}
+
+
+def _replay(trainer: Phase1Trainer, symbol: str) -> Ledger:
+    world = trainer.worlds[symbol]
+    return run_backtest(
+        load_specialist(trainer.output_dir / symbol),
         world.tape,
         world.rules,
         world.features,
         world.rows["validation"],
         world.reward,
     )
-    ledger.save(folder / "validation_ledger")
-    return ledger.hash()
