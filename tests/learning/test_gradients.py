@@ -36,7 +36,7 @@ def pairs(seed: int, count: int = 300) -> tuple[torch.Tensor, torch.Tensor]:
 WEIGHTING_ORACLES = {
     "upgrad": (
         lambda: aggregation.UPGradWeighting(
-            projector=QuadprogProjector(norm_eps=0.0, reg_eps=1e-12)
+            projector=QuadprogProjector(norm_eps=1e-30, reg_eps=1e-12)
         ),
         1_000,
         1e-6,
@@ -50,8 +50,8 @@ WEIGHTING_ORACLES = {
 
 
 def degenerate_pairs(seed: int, count: int, decades: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `pairs`, of lengths that differ by up to a million and more; a tenth each is parallel, opposite or
-    without the second goal, and one in a hundred without both.
+    """As `pairs`, of lengths that differ by up to a million and more; a tenth each is parallel,
+    opposite or without the second goal, and one in a hundred without both.
     """
     first, second = pairs(seed, count)
     random = torch.Generator().manual_seed(seed + 1)
