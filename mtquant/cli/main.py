@@ -55,14 +55,25 @@ def train_phase1(
     device: DeviceOption = None,
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", help="stacked: all at once; sb3: through stable-baselines3."),
+    ] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option("--algorithm", help="Of --engine sb3: ppo, recurrent_ppo, trpo, a2c or sac."),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in --output-dir.")
     ] = False,
 ) -> None:
-    """Train one PPO specialist per instrument (TensorBoard: --logdir logs)."""
+    """Train one specialist per instrument (TensorBoard: --logdir logs)."""
+    from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import phase1
 
-    phase1(config, timesteps, output_dir, log_dir, device, instruments, overrides or [], overwrite)
+    flags = flag_overrides({"training.engine": engine, "training.algorithm": algorithm})
+    written = [*(overrides or []), *flags]
+    phase1(config, timesteps, output_dir, log_dir, device, instruments, written, overwrite)
 
 
 @data_app.command("download")

@@ -72,7 +72,7 @@ class Phase1Trainer(PhaseTrainer):
         world = self._world(specialist_name)
         specialist = load_specialist(self.output_dir / specialist_name)
         seeds = self.seeds.child(specialist_name, "evaluation")
-        return evaluate_episodes(specialist.action, world.evaluation_env(n_episodes, seeds))
+        return evaluate_episodes(specialist, world.evaluation_env(n_episodes, seeds))
 
     def _world(self, name: str) -> SpecialistWorld:
         if name not in self.worlds:

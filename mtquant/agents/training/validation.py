@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.agents.actors import Actor
 from mtquant.core import outcome as oc
 from mtquant.envs.market_env import EpisodeEnd, MarketEnv
 from mtquant.envs.meta import MetaControllerBatch
 from mtquant.evaluation.metrics import max_drawdown, sharpe, win_rate
 
-Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
-"""Raw observation float32 [size] -> action in [-1, 1], float64 [actions]."""
 ActTogether = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Raw observations float32 [K, B, size] -> actions in [-1, 1], float32 [K, B, actions]."""
 
@@ -52,8 +51,8 @@ def _metrics(outcomes: NDArray[np.float64], bars_per_year: float) -> dict[str, f
     }
 
 
-def evaluate_episodes(act: Act, env: MarketEnv) -> dict[str, Any]:
-    """One episode in every account of `env`, actions by `act`.
+def evaluate_episodes(actor: Actor, env: MarketEnv) -> dict[str, Any]:
+    """One episode in every account of `env`, each with a memory of its own.
 
     Returns:
         ``episodes``; means over them of ``growth`` (log), ``reward``, ``turnover`` and ``cost`` per
@@ -61,9 +60,11 @@ def evaluate_episodes(act: Act, env: MarketEnv) -> dict[str, Any]:
         episodes that gained.
     """
     ends: dict[int, EpisodeEnd] = {}
-    observations = env.reset()
+    observations, states = env.reset(), [actor.initial_state() for _ in range(len(env))]
+    actions = np.zeros((len(env), len(env.unit)), dtype=np.float32)
     while len(ends) < len(env):
-        actions = np.array([act(row) for row in observations], dtype=np.float32)
+        for e, row in enumerate(observations):
+            actions[e], states[e] = actor.decide(row, states[e])
         for e in env.step(actions).tolist():
             ends.setdefault(e, env.episode_end(e))
     growth = np.array([end.totals["growth"] for end in ends.values()])

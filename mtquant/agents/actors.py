@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How one trained network acts, bar after bar, whatever network it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtquant.agents.crew import Crew
+
+ACTOR_CRITIC = "actor_critic"
+"""The feed-forward network of the stacked engine, which ppo, trpo and a2c share."""
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+
+class Actor(Protocol):
+    """A network that decides on one observation after the other."""
+
+    def initial_state(self) -> Any:
+        """What it remembers before the first bar; None without memory."""
+        ...
+
+    def decide(self, values: Float32, state: Any) -> tuple[Float64, Any]:
+        """Action in [-1, 1], float64 [A], for one raw observation float32 [inputs], and the next
+        state.
+        """
+        ...
+
+
+class CrewActor:
+    """The feed-forward network; without memory.
+
+    Args:
+        weights: What `specialist.save_specialist` keeps, scaling included.
+    """
+
+    def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
+        self._crew = Crew.from_weights([weights])
+
+    def initial_state(self) -> None:
+        """Nothing."""
+        return None
+
+    def decide(self, values: Float32, state: None) -> tuple[Float64, None]:
+        """As `Actor.decide`."""
+        return self._crew.act(values[None, None])[0, 0].astype(np.float64), None
+
+
+def actor_of(
+    policy: str,
+    weights: Mapping[str, torch.Tensor],
+    inputs: int,
+    arguments: Mapping[str, Any],
+) -> Actor:
+    """The network that `weights` belong to.
+
+    Args:
+        policy: `ACTOR_CRITIC`, or a name of `library_policies.POLICIES`.
+        weights: Its state.
+        inputs: Entries of an observation.
+        arguments: What else its class is built from; none for `ACTOR_CRITIC`.
+
+    Raises:
+        ValueError, TypeError, KeyError, RuntimeError: The policy is none of ours, or weights and
+            arguments are not those of it.
+    """
+    if policy == ACTOR_CRITIC:
+        return CrewActor(weights)
+    from mtquant.agents.library_policies import LibraryActor, rebuilt  # loads stable-baselines3
+
+    return LibraryActor(rebuilt(policy, weights, inputs, arguments))
+
+
+class Walk:
+    """An actor on one account, as `training.validation.evaluate_parts` calls it: it remembers.
+
+    Args:
+        actor: Who decides.
+    """
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor, self._state = actor, actor.initial_state()
+
+    def __call__(self, observations: Float32) -> Float32:
+        """Actions float32 [1, 1, A] for observations [1, 1, inputs], the bar's after the last."""
+        action, self._state = self._actor.decide(observations[0, 0], self._state)
+        return action[None, None].astype(np.float32)
