@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mtquant.agents.crew import Crew
+from mtquant.agents.stack import shape_of
 
 ACTOR_CRITIC = "actor_critic"
 """The feed-forward network of the stacked engine, which ppo, trpo and a2c share."""
@@ -38,9 +39,16 @@ class CrewActor:
 
     Args:
         weights: What `specialist.save_specialist` keeps, scaling included.
+        inputs: Entries of an observation.
+
+    Raises:
+        ValueError, LookupError, RuntimeError: They are weights of another network.
     """
 
-    def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, weights: Mapping[str, torch.Tensor], inputs: int) -> None:
+        found = shape_of(weights).inputs
+        if found != inputs:
+            raise ValueError(f"its first layer takes {found} inputs, not {inputs}")
         self._crew = Crew.from_weights([weights])
 
     def initial_state(self) -> None:
@@ -67,11 +75,11 @@ def actor_of(
         arguments: What else its class is built from; none for `ACTOR_CRITIC`.
 
     Raises:
-        ValueError, TypeError, KeyError, RuntimeError: The policy is none of ours, or weights and
+        ValueError, TypeError, LookupError, RuntimeError: The policy is none of ours, or weights and
             arguments are not those of it.
     """
     if policy == ACTOR_CRITIC:
-        return CrewActor(weights)
+        return CrewActor(weights, inputs)
     from mtquant.agents.library_policies import LibraryActor, rebuilt  # loads stable-baselines3
 
     return LibraryActor(rebuilt(policy, weights, inputs, arguments))

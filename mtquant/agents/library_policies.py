@@ -68,7 +68,7 @@ def rebuilt(
         arguments: ``{"hidden_units": [64, 64]}``; untrusted.
 
     Raises:
-        ValueError, TypeError, KeyError, RuntimeError: Not one of `POLICIES`, or weights and
+        ValueError, TypeError, LookupError, RuntimeError: Not one of `POLICIES`, or weights and
             arguments are not those of it.
     """
     if policy not in POLICIES:

@@ -98,7 +98,7 @@ class Specialist:
         manifest: Its manifest.
 
     Raises:
-        ValueError, TypeError, KeyError, RuntimeError: They do not fit each other.
+        ValueError, TypeError, LookupError, RuntimeError: They do not fit each other.
     """
 
     def __init__(self, weights: dict[str, torch.Tensor], manifest: SpecialistManifest) -> None:
@@ -220,7 +220,7 @@ def load_specialist(folder: Path) -> Specialist:
         raise CheckpointError(place, "must match the manifest's sha256", digest, remedy)
     try:
         return Specialist(load_tensors(content), manifest)
-    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+    except (ValueError, TypeError, LookupError, RuntimeError) as error:
         remedy = "Weights and manifest are of different networks: train again."
         place = str(folder / WEIGHTS_NAME)
         rule = f"must be the weights of a {manifest.policy} policy"

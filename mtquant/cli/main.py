@@ -44,6 +44,7 @@ STAMPED = typer.Option("--stamped", help="What a row's time is: bar start, end, 
 BAR = typer.Option("--bar", help="Length of a bar: 1h, 15min, 1d.")
 PHASE1_MODELS = Path("models/checkpoints/phase1")
 PHASE1_LOGS = Path("logs/phase1")
+SEARCHES = Path("models/checkpoints/search")  # beside phase1: they share a trial ledger
 
 
 @train_app.command("phase1")
@@ -74,6 +75,49 @@ def train_phase1(
     flags = flag_overrides({"training.engine": engine, "training.algorithm": algorithm})
     written = [*(overrides or []), *flags]
     phase1(config, timesteps, output_dir, log_dir, device, instruments, written, overwrite)
+
+
+@app.command()
+def search(
+    params: Annotated[
+        list[str],
+        typer.Option(
+            "--param", help="training.gamma=[0.9,0.99], or KEY=log:1e-4:1e-2. Repeatable."
+        ),
+    ],
+    method: Annotated[
+        Literal["grid", "random", "tpe"], typer.Option("--method", help="tpe is Optuna's.")
+    ] = "random",
+    candidates: Annotated[
+        int | None, typer.Option("--candidates", min=1, help="Left out, a whole grid.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs per candidate.")] = 1,
+    metric: Annotated[
+        Literal["sharpe", "win_rate", "drawdown", "turnover"],
+        typer.Option("--metric", help="Mean over specialists and seeds, on the validation rows."),
+    ] = "sharpe",
+    prune: Annotated[
+        bool, typer.Option("--prune/--no-prune", help="Give up runs that lag behind.")
+    ] = True,
+    config: ConfigOption = None,
+    timesteps: TimestepsOption = None,
+    output_dir: Annotated[Path, typer.Option("--output-dir")] = SEARCHES,
+    device: DeviceOption = None,
+    instruments: InstrumentsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Search for phase 1 settings on the validation rows; run it again to go on."""
+    from mtquant.cli.search import run
+
+    asked = {
+        "method": method,
+        "dimensions": params,
+        "candidates": candidates,
+        "seeds": seeds,
+        "metric": metric,
+        "prune": prune,
+    }
+    run(config, overrides or [], instruments, output_dir, timesteps, device, asked)
 
 
 @data_app.command("download")
