@@ -79,7 +79,11 @@ def test_what_cannot_be_read_is_refused(text: str, said: str) -> None:
         (["training.gamma=[0.9, 2.0]"], False, "training.gamma must be less than or equal to 1"),
         (["training.gamma=linear:0.9:1.1"], False, "less than or equal to 1"),
         ([f"{KEY}=log:1e-4:1e-2"], True, r"how many numbers a grid tries.*log:0.0001:0.01:5"),
-        (["training.recommended.gamma=[0.9]"], False, "has no effect while training.preset is spec"),
+        (
+            ["training.recommended.gamma=[0.9]"],
+            False,
+            "has no effect while training.preset is spec",
+        ),
     ],
 )
 def test_a_space_is_checked_before_any_work(texts: list[str], grid: bool, said: str) -> None:
