@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How one trained network acts, bar after bar, whatever network it is."""
+"""How a trained network acts, bar after bar, whatever network it is."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ ACTOR_CRITIC = "actor_critic"
 """The feed-forward network of the stacked engine, which ppo, trpo and a2c share."""
 
 Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
 
 
 class Actor(Protocol):
-    """A network that decides on one observation after the other."""
+    """A network that decides for E accounts, bar after bar."""
 
-    def initial_state(self) -> Any:
-        """What it remembers before the first bar; None without memory."""
+    def initial_state(self, n_accounts: int) -> Any:
+        """What it remembers of E accounts before their first bar; None without memory."""
         ...
 
-    def decide(self, values: Float32, state: Any) -> tuple[Float64, Any]:
-        """Action in [-1, 1], float64 [A], for one raw observation float32 [inputs], and the next
-        state.
+    def decide(self, values: Float32, state: Any) -> tuple[Float32, Any]:
+        """Actions in [-1, 1], float32 [E, A], for raw observations float32 [E, inputs], and the
+        next state.
         """
         ...
 
@@ -51,13 +50,13 @@ class CrewActor:
             raise ValueError(f"its first layer takes {found} inputs, not {inputs}")
         self._crew = Crew.from_weights([weights])
 
-    def initial_state(self) -> None:
+    def initial_state(self, n_accounts: int) -> None:
         """Nothing."""
         return None
 
-    def decide(self, values: Float32, state: None) -> tuple[Float64, None]:
+    def decide(self, values: Float32, state: None) -> tuple[Float32, None]:
         """As `Actor.decide`."""
-        return self._crew.act(values[None, None])[0, 0].astype(np.float64), None
+        return self._crew.act(values[None])[0], None
 
 
 def actor_of(
@@ -86,16 +85,17 @@ def actor_of(
 
 
 class Walk:
-    """An actor on one account, as `training.validation.evaluate_parts` calls it: it remembers.
+    """An actor on E accounts that remembers by itself, as `training.validation` calls it.
 
     Args:
         actor: Who decides.
+        n_accounts: E.
     """
 
-    def __init__(self, actor: Actor) -> None:
-        self._actor, self._state = actor, actor.initial_state()
+    def __init__(self, actor: Actor, n_accounts: int = 1) -> None:
+        self._actor, self._state = actor, actor.initial_state(n_accounts)
 
     def __call__(self, observations: Float32) -> Float32:
-        """Actions float32 [1, 1, A] for observations [1, 1, inputs], the bar's after the last."""
-        action, self._state = self._actor.decide(observations[0, 0], self._state)
-        return action[None, None].astype(np.float32)
+        """Actions float32 [E, A] for the next bar's observations, float32 [E, inputs]."""
+        actions, self._state = self._actor.decide(observations, self._state)
+        return actions

@@ -20,7 +20,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
-from mtquant.agents.actors import Float32, Float64
+from mtquant.agents.actors import Float32
 from mtquant.agents.networks import ObservationScaler
 
 POLICIES: Mapping[str, type[BasePolicy]] = MappingProxyType(
@@ -104,18 +104,19 @@ class LibraryActor:
     def __init__(self, policy: BasePolicy) -> None:
         self._policy = policy
 
-    def initial_state(self) -> tuple[Float32, Float32] | None:
-        """Hidden and cell state, zeros float32 [layers, 1, units] each; None without memory."""
+    def initial_state(self, n_accounts: int) -> tuple[Float32, Float32] | None:
+        """Hidden and cell state, zeros float32 [layers, E, units] each; None without memory."""
         if not isinstance(self._policy, RecurrentActorCriticPolicy):
             return None
-        shape = self._policy.lstm_hidden_state_shape
+        layers, _, units = self._policy.lstm_hidden_state_shape
+        shape = (layers, n_accounts, units)
         return np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
 
-    def decide(self, values: Float32, state: Any) -> tuple[Float64, Any]:
-        """As `actors.Actor.decide`: the mean action."""
-        going_on = np.zeros(1, dtype=np.bool_)
-        action, state = self._policy.predict(values[None], state, going_on, deterministic=True)
-        return action[0].astype(np.float64), state
+    def decide(self, values: Float32, state: Any) -> tuple[Float32, Any]:
+        """As `actors.Actor.decide`: mean actions."""
+        going_on = np.zeros(len(values), dtype=np.bool_)
+        actions, state = self._policy.predict(values, state, going_on, deterministic=True)
+        return actions.astype(np.float32), state
 
 
 def _layers(hidden_units: Sequence[int]) -> tuple[int, ...]:

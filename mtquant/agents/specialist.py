@@ -97,6 +97,9 @@ class Specialist:
         weights: State of the trained policy.
         manifest: Its manifest.
 
+    Attributes:
+        actor: The network itself, which decides for many accounts at a time.
+
     Raises:
         ValueError, TypeError, LookupError, RuntimeError: They do not fit each other.
     """
@@ -106,7 +109,7 @@ class Specialist:
         self.weights = weights
         self.name = f"specialist {manifest.symbol}"
         inputs = len(manifest.observation_names)
-        self._actor = actor_of(manifest.policy, weights, inputs, manifest.policy_arguments)
+        self.actor = actor_of(manifest.policy, weights, inputs, manifest.policy_arguments)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -120,7 +123,7 @@ class Specialist:
 
     def initial_state(self) -> Any:
         """What it remembers before the first bar; None for a feed-forward policy."""
-        return self._actor.initial_state()
+        return self.actor.initial_state(1)
 
     def act(self, observation: Observation, state: Any) -> tuple[NDArray[np.float64], Any]:
         """Target exposure of the instrument, float64 [1], and the next state."""
@@ -164,7 +167,8 @@ class Specialist:
                 values.shape,
                 "Use the features, window and rules that the specialist was trained with.",
             )
-        action, state = self._actor.decide(values, state)
+        actions, state = self.actor.decide(values[None], state)
+        action = actions[0].astype(np.float64)
         if not np.all(np.isfinite(action)):
             raise PolicyError(
                 f"action of {self.manifest.symbol}",

@@ -236,11 +236,15 @@ class MarketEnv:
                 simulator.draw(e)
         return finished
 
-    def next_returns(self) -> Float32:
+    def next_returns(self, unit: Float | None = None) -> Float32:
         """What the next bar brings each instrument, before it is lived through: the log return of
-        its close at exposure `unit`, in units of the reward scale, cut at +-NEXT_BOUND.
+        its close over `unit`, cut at +-NEXT_BOUND.
 
         The answer to a forecast, which a network may be compared with and must never see.
+
+        Args:
+            unit: Log return that counts as 1, float64 [N]; when None the one that earns an exposure
+                of `unit` one reward scale.
 
         Returns:
             float32 [E, N]; NaN where the next bar is not the instrument's own, or has no return.
@@ -250,7 +254,7 @@ class MarketEnv:
         own = after[:, :, T_TRADABLE] > 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
             change = np.log(after[:, :, T_CLOSE] / before[:, :, T_CLOSE])
-        scaled = change * self.unit / self.reward.scale
+        scaled = change / (self.reward.scale / self.unit if unit is None else unit)
         known = own & np.isfinite(scaled)
         return np.where(known, np.clip(scaled, -NEXT_BOUND, NEXT_BOUND), np.nan).astype(np.float32)
 

@@ -31,7 +31,7 @@ from mtquant.core.trials import State, TrialLedger
 from mtquant.data.instruments import Instrument
 from mtquant.workflows.search_space import Values, candidate_config, check_space
 from mtquant.workflows.search_study import Candidate, Plan, Run, Study
-from mtquant.workflows.training import phase1_trial, replay_specialists
+from mtquant.workflows.training import replay, trial_of
 
 BEST_NAME = "best.yaml"
 WORK_NAME = "work"
@@ -192,8 +192,8 @@ class _Runner:
         except _GivenUp:
             state = "pruned"
         results = {symbol: best.metrics for symbol, best in follower.best.items()}
-        replays = replay_specialists(trainer, results)
-        self.trials.append(phase1_trial(trainer, KIND, results, replays, state))
+        replays = replay(trainer, results)
+        self.trials.append(trial_of(trainer, KIND, results, replays, state))
         value = fmean(own[follower.metric] for own in results.values())
         return Run(number, seed, state, values, value, tuple(follower.curve))
 

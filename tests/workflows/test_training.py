@@ -14,7 +14,7 @@ from mtquant.core.config import config_hash
 from mtquant.core.errors import CheckpointError, DataError, RunError
 from mtquant.core.runs import CARD_NAME, LOG_NAME
 from mtquant.market.ledger import Ledger
-from mtquant.workflows.training import Phase1Result, train_phase1
+from mtquant.workflows.training import PhaseResult, train_phase
 from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
 
 
@@ -22,14 +22,14 @@ from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config,
 class Run:
     market: Path
     folder: Path
-    result: Phase1Result
+    result: PhaseResult
 
 
-def train(market: Path, folder: Path, *overrides: str) -> Phase1Result:
+def train(market: Path, folder: Path, *overrides: str) -> PhaseResult:
     config = tiny_config(market, *overrides)
     models, logs = folder / "models", folder / "logs"
-    return train_phase1(
-        config, INSTRUMENTS, models, logs, timesteps=TINY_STEPS, command=["mtquant", "train"]
+    return train_phase(
+        1, config, INSTRUMENTS, models, logs, timesteps=TINY_STEPS, command=["mtquant", "train"]
     )
 
 

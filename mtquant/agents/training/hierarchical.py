@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from mtquant.agents.actors import ACTOR_CRITIC
 from mtquant.agents.crew import Crew, kept
-from mtquant.agents.hierarchy import META, save_hierarchy
+from mtquant.agents.hierarchy import META, read_hierarchy, save_hierarchy
 from mtquant.agents.scaling import Scaling
 from mtquant.agents.specialist import Specialist, bars_digest
 from mtquant.agents.stack import Weights
 from mtquant.agents.training.job import Best
 from mtquant.agents.training.phase import PhaseTrainer
 from mtquant.agents.training.portfolio import PortfolioWorld
-from mtquant.agents.training.validation import evaluate_parts
+from mtquant.agents.training.validation import evaluate_episodes, evaluate_parts
 from mtquant.core.config import config_hash
 from mtquant.core.errors import CheckpointError
 from mtquant.core.seeding import SeedTree
@@ -38,7 +38,10 @@ class HierarchicalTrainer(PhaseTrainer):
     Attributes:
         world: Bars, features, rules and reward of the portfolio.
         best: The best validation so far.
+        forecast_units: Symbol -> log return that counts as 1 in its specialist's forecasts.
     """
+
+    forecast_units: Mapping[str, float]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -110,19 +113,47 @@ class HierarchicalTrainer(PhaseTrainer):
 
     def validate(self, crew: Crew, meta: Crew) -> dict[str, float]:
         """The ``validation/*`` metrics of the hierarchy without noise in its actions."""
-        return self._measure(crew, meta, "validation")
-
-    def _measure(self, crew: Crew, meta: Crew, part: str) -> dict[str, float]:
-        env = self.world.evaluation_env(SeedTree(0), part)
+        env = self.world.evaluation_env(SeedTree(0), "validation")
         batch = MetaControllerBatch(env, self.speak_with(crew, env))
         (metrics,) = evaluate_parts(meta.act, [batch])
         return metrics
+
+    def evaluate(self, n_episodes: int = 100) -> dict[str, Any]:
+        """Lets the kept hierarchy trade random episodes of the validation rows at the true costs.
+
+        Returns:
+            Means over the episodes, and the standard error of the mean growth.
+        """
+        _, weights = read_hierarchy(self.output_dir)
+        crew = Crew.from_weights([weights[symbol] for symbol in self.bars], self.device)
+        meta = Crew.from_weights([weights[META]], self.device)
+        env = self.world.episode_env(n_episodes, self.seeds.child("evaluation"))
+        batch = MetaControllerBatch(env, self.speak_with(crew, env))
+        return evaluate_episodes(lambda seen: meta.act(seen[None])[0], batch)
 
     def keep_best(self, metrics: Mapping[str, float], step: int, crew: Crew, meta: Crew) -> None:
         """Writes the hierarchy if it is the best so far."""
         if self.best.beaten_by(metrics, step):
             manifest = self.manifest(step)
             save_hierarchy(self.output_dir, self.weights(crew, meta), manifest)
+
+    def result(self, timesteps: int) -> dict[str, Any]:
+        """What `train` returns."""
+        manifest, _ = read_hierarchy(self.output_dir)
+        shown = {name: round(value, 4) for name, value in self.best.metrics.items()}
+        self.logger.info(
+            "phase %d: %d steps, best at %d, validation %s",
+            self.phase,
+            timesteps,
+            self.best.step,
+            shown,
+        )
+        return {
+            "timesteps": timesteps,
+            "best_step": self.best.step,
+            "weights_sha256": manifest.weights_sha256,
+            **self.best.metrics,
+        }
 
     def weights(self, crew: Crew, meta: Crew) -> dict[str, Weights]:
         """All networks with their scalings, by owner."""
@@ -141,6 +172,7 @@ class HierarchicalTrainer(PhaseTrainer):
             "window_bars": env.layout.window_bars,
             "meta_names": Hierarchy.of(env).meta_names(),
             "reward_scale": self.world.reward.scale,
+            "forecast_units": dict(self.forecast_units),
             "rules_hash": self.world.rules.hash(),
             "features_hash": self.world.pipeline.hash(),
             "config_hash": config_hash(self.config),

@@ -111,7 +111,8 @@ class Monitor(BaseCallback):
         weights, inputs = kept_weights(self.model), env.layout.size
         own = self._policy in POLICIES
         policy, arguments = (self._policy, self._arguments) if own else (ACTOR_CRITIC, {})
-        (metrics,) = evaluate_parts(Walk(actor_of(policy, weights, inputs, arguments)), [env])
+        walk = Walk(actor_of(policy, weights, inputs, arguments))
+        (metrics,) = evaluate_parts(lambda seen: walk(seen[0])[None], [env])
         self._telemetry.scalars(metrics, self.num_timesteps)
         if self.best.beaten_by(metrics, self.num_timesteps):
             if own:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.agents.actors import Actor
 from mtquant.core import outcome as oc
 from mtquant.envs.market_env import EpisodeEnd, MarketEnv
 from mtquant.envs.meta import MetaControllerBatch
 from mtquant.evaluation.metrics import max_drawdown, sharpe, win_rate
 
+Act = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Raw observations float32 [E, size] -> actions in [-1, 1], float32 [E, actions]."""
 ActTogether = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Raw observations float32 [K, B, size] -> actions in [-1, 1], float32 [K, B, actions]."""
 
@@ -51,8 +52,8 @@ def _metrics(outcomes: NDArray[np.float64], bars_per_year: float) -> dict[str, f
     }
 
 
-def evaluate_episodes(actor: Actor, env: MarketEnv) -> dict[str, Any]:
-    """One episode in every account of `env`, each with a memory of its own.
+def evaluate_episodes(act: Act, env: MarketEnv | MetaControllerBatch) -> dict[str, Any]:
+    """One episode in every account of `env`, actions by `act`.
 
     Returns:
         ``episodes``; means over them of ``growth`` (log), ``reward``, ``turnover`` and ``cost`` per
@@ -60,12 +61,9 @@ def evaluate_episodes(actor: Actor, env: MarketEnv) -> dict[str, Any]:
         episodes that gained.
     """
     ends: dict[int, EpisodeEnd] = {}
-    observations, states = env.reset(), [actor.initial_state() for _ in range(len(env))]
-    actions = np.zeros((len(env), len(env.unit)), dtype=np.float32)
+    observations = env.reset()
     while len(ends) < len(env):
-        for e, row in enumerate(observations):
-            actions[e], states[e] = actor.decide(row, states[e])
-        for e in env.step(actions).tolist():
+        for e in env.step(act(observations)).tolist():
             ends.setdefault(e, env.episode_end(e))
     growth = np.array([end.totals["growth"] for end in ends.values()])
     length = np.array([end.totals["length"] for end in ends.values()])
