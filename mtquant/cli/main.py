@@ -59,6 +59,14 @@ EpisodesOption = Annotated[
 PhaseTimestepsOption = Annotated[
     int | None, typer.Option(min=1, help="Bars of that phase; left out, the config's.")
 ]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", help="stacked: all at once; sb3: through stable-baselines3."),
+]
+AlgorithmOption = Annotated[
+    str | None,
+    typer.Option("--algorithm", help="Of --engine sb3: ppo, recurrent_ppo, trpo, a2c or sac."),
+]
 CHECKPOINTS, LOGS = Path("models/checkpoints"), Path("logs")
 
 
@@ -79,15 +87,19 @@ def train_phase1(
     device: DeviceOption = None,
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
+    engine: EngineOption = None,
+    algorithm: AlgorithmOption = None,
     overwrite: OverwriteOption = False,
     resume: ResumeOption = False,
     allow_different_numerics: NumericsOption = False,
 ) -> None:
-    """Train one PPO specialist per instrument (TensorBoard: --logdir logs)."""
+    """Train one specialist per instrument (TensorBoard: --logdir logs)."""
+    from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, phase
 
+    flags = flag_overrides({"training.engine": engine, "training.algorithm": algorithm})
     places = Places(output_dir, log_dir, None, overwrite, resume, allow_different_numerics)
-    phase(1, places, config, timesteps, device, instruments, overrides or [])
+    phase(1, places, config, timesteps, device, instruments, [*(overrides or []), *flags])
 
 
 @train_app.command("phase2")
@@ -171,6 +183,49 @@ def train_all(
         overrides or [],
         overwrite,
     )
+
+
+@app.command()
+def search(
+    params: Annotated[
+        list[str],
+        typer.Option(
+            "--param", help="training.gamma=[0.9,0.99], or KEY=log:1e-4:1e-2. Repeatable."
+        ),
+    ],
+    method: Annotated[
+        Literal["grid", "random", "tpe"], typer.Option("--method", help="tpe is Optuna's.")
+    ] = "random",
+    candidates: Annotated[
+        int | None, typer.Option("--candidates", min=1, help="Left out, a whole grid.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs per candidate.")] = 1,
+    metric: Annotated[
+        Literal["sharpe", "win_rate", "drawdown", "turnover"],
+        typer.Option("--metric", help="Mean over specialists and seeds, on the validation rows."),
+    ] = "sharpe",
+    prune: Annotated[
+        bool, typer.Option("--prune/--no-prune", help="Give up runs that lag behind.")
+    ] = True,
+    config: ConfigOption = None,
+    timesteps: TimestepsOption = None,
+    output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "search",
+    device: DeviceOption = None,
+    instruments: InstrumentsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Search for phase 1 settings on the validation rows; run it again to go on."""
+    from mtquant.cli.search import run
+
+    asked = {
+        "method": method,
+        "dimensions": params,
+        "candidates": candidates,
+        "seeds": seeds,
+        "metric": metric,
+        "prune": prune,
+    }
+    run(config, overrides or [], instruments, output_dir, timesteps, device, asked)
 
 
 @data_app.command("download")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.agents.actors import ACTOR_CRITIC
 from mtquant.agents.crew import Crew, kept
 from mtquant.agents.hierarchy import META, read_hierarchy, save_hierarchy
 from mtquant.agents.scaling import Scaling
@@ -52,12 +53,19 @@ class HierarchicalTrainer(PhaseTrainer):
         self.best = Best()
 
     def check_specialist(self, specialist: Specialist, symbol: str, folder: object) -> None:
-        """Refuses a specialist of another instrument, other rules, features or bars.
+        """Refuses a specialist of another network, instrument, other rules, features or bars.
 
         Raises:
             CheckpointError: Which of them.
         """
         manifest = specialist.manifest
+        if manifest.policy != ACTOR_CRITIC:
+            raise CheckpointError(
+                f"policy of {folder}",
+                f"must be an {ACTOR_CRITIC}, which says what the meta-controller listens to",
+                manifest.policy,
+                "Train phase 1 with --engine stacked, or --algorithm ppo, trpo or a2c.",
+            )
         names = without_ages(manifest.feature_names)
         pipeline = TimeframePipeline.from_config(self.config, self.instruments, [symbol], names)
         rules = Rules.from_config(self.config.environment, self.instruments, [symbol])

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mtquant.agents.specialist import ZIP_NAME, load_specialist, save_specialist
 from mtquant.agents.training.phase import Progress
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.core.config import Config, config_hash
+from mtquant.core.records import write_atomically
 from mtquant.core.seeding import SeedTree
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.sb3 import MarketVecEnv
@@ -74,19 +75,36 @@ class Job:
 
     def keep(self, symbol: str, weights: Mapping[str, torch.Tensor], step: int) -> None:
         """Writes a network as the specialist, safetensors and zip."""
-        world, folder = self.worlds[symbol], self.output_dir / symbol
-        save_specialist(
-            folder,
-            dict(weights),
-            {
-                **world.manifest(),
-                "config_hash": config_hash(self.config),
-                "seed": self.config.training.seed,
-                "timesteps": step,
-            },
-        )
-        env = MarketVecEnv(world.evaluation_env(1, SeedTree(0)))
-        sb3_export(weights, env, folder / ZIP_NAME)
+        self._save(symbol, weights, {"timesteps": step})
+        env = MarketVecEnv(self.worlds[symbol].evaluation_env(1, SeedTree(0)))
+        sb3_export(weights, env, self.output_dir / symbol / ZIP_NAME)
+
+    def keep_library(
+        self,
+        symbol: str,
+        weights: Mapping[str, torch.Tensor],
+        step: int,
+        policy: str,
+        arguments: Mapping[str, Any],
+        save: Callable[[Path], None],
+    ) -> None:
+        """Writes a network of `library_policies.POLICIES` as the specialist; `save` writes its
+        algorithm's own zip.
+        """
+        fields = {"timesteps": step, "policy": policy, "policy_arguments": arguments}
+        self._save(symbol, weights, fields)
+        write_atomically(self.output_dir / symbol / ZIP_NAME, save)
+
+    def _save(
+        self, symbol: str, weights: Mapping[str, torch.Tensor], fields: Mapping[str, Any]
+    ) -> None:
+        manifest = {
+            **self.worlds[symbol].manifest(),
+            "config_hash": config_hash(self.config),
+            "seed": self.config.training.seed,
+            **fields,
+        }
+        save_specialist(self.output_dir / symbol, dict(weights), manifest)
 
 
 class Best:
