@@ -62,7 +62,7 @@ class HierarchicalTrainer(PhaseTrainer):
         if manifest.policy != ACTOR_CRITIC:
             raise CheckpointError(
                 f"policy of {folder}",
-                f"must be an {ACTOR_CRITIC}, which says what the meta-controller listens to",
+                "must be an actor-critic, since the meta-controller listens to its messages",
                 manifest.policy,
                 "Train phase 1 with --engine stacked, or --algorithm ppo, trpo or a2c.",
             )
