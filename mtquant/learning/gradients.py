@@ -53,8 +53,7 @@ def _mean(products: Gramian) -> torch.Tensor:
 
 def _pcgrad(products: Gramian) -> torch.Tensor:
     aa, ab, bb = products
-    conflict = ab.clamp(max=0.0)
-    return torch.stack((1.0 - _ratio(conflict, aa), 1.0 - _ratio(conflict, bb)), 1)
+    return 1.0 - _ratio(ab.clamp(max=0.0)[:, None], torch.stack((aa, bb), 1))
 
 
 def _upgrad(products: Gramian) -> torch.Tensor:

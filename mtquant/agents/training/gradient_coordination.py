@@ -19,7 +19,7 @@ import torch
 from mtquant.core.checked import did_you_mean
 from mtquant.core.errors import ConfigError, PolicyError
 from mtquant.learning.adam import clip_rows
-from mtquant.learning.gradients import WEIGHTINGS, Gramian, gramian
+from mtquant.learning.gradients import WEIGHTINGS, gramian
 
 DIAGNOSTICS = (
     "coordination/cosine",
@@ -54,8 +54,9 @@ class GradientCoordinationSystem:
             raise ConfigError("gradient_method", rule, method, remedy)
         self.method, self.target_kl = method, target_kl
         self._weigh = WEIGHTINGS[method]
-        self._sums: torch.Tensor | None = None
-        self._counts: torch.Tensor | None = None
+        # Per minibatch [K] each: the Gramian, both weights, refused. Figures are made of them when
+        # they are asked for, which keeps some forty small operations out of every minibatch.
+        self._noted: list[tuple[torch.Tensor, ...]] = []
 
     @overload
     def coordinate_updates(
@@ -92,7 +93,7 @@ class GradientCoordinationSystem:
             specialist_gradients, torch.Tensor
         ):
             step, noted = self._combine(meta_gradients, specialist_gradients)
-            self._note(noted)
+            self._noted.append(noted)
             return step
         return self._coordinate_named(dict(meta_gradients), dict(specialist_gradients))
 
@@ -166,13 +167,16 @@ class GradientCoordinationSystem:
         Refused minibatches count in ``coordination/refused_rate`` alone; where all were refused,
         the other means are 0.
         """
-        if self._sums is None or self._counts is None:
+        if not self._noted:
             return []
-        sums = self._sums.clone()
-        sums[:, :-1] /= (self._counts - sums[:, -1:]).clamp(min=1.0)
-        sums[:, -1:] /= self._counts
-        self._sums = self._counts = None
-        return [dict(zip(DIAGNOSTICS, own, strict=True)) for own in sums.tolist()]
+        noted = [torch.stack(column) for column in zip(*self._noted, strict=True)]
+        self._noted.clear()
+        refused = noted[-1]
+        figures = torch.where(refused[:, :, None], 0.0, _diagnose(*noted[:-1]))
+        counted = (~refused).sum(0).clamp(min=1)
+        means = [figures.sum(0) / counted[:, None], refused.double().mean(0)[:, None]]
+        rows = torch.cat(means, dim=1).tolist()
+        return [dict(zip(DIAGNOSTICS, row, strict=True)) for row in rows]
 
     def _coordinate_named(
         self, meta: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
@@ -183,62 +187,55 @@ class GradientCoordinationSystem:
             step, noted = self._combine(meta[name].reshape(1, -1), gradient.reshape(1, -1))
             found[name] = step.view_as(gradient)
             notes.append(noted)
-        self._note(torch.cat(notes))
+        self._noted.append(tuple(torch.cat(own) for own in zip(*notes, strict=True)))
         return found
 
-    def _combine(self, meta: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Steps [K, P], and DIAGNOSTICS of each [K, 6]."""
+    def _combine(
+        self, meta: torch.Tensor, own: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Steps [K, P], and what is noted of them."""
         products = gramian(own, meta)
+        if bool((products[0] + products[2]).isfinite().all()):
+            weights = self._weigh(products)
+            refused = torch.zeros(len(own), dtype=torch.bool, device=own.device)
+            return _weighted(own, meta, weights), (*products, *weights.unbind(1), refused)
         no_own, no_meta = ~products[0].isfinite(), ~products[2].isfinite()
         refused = no_own | no_meta
-        if not bool(refused.any()):
-            weights = self._weigh(products)
-            return _weighted(own, meta, weights), _diagnose(products, weights, refused)
         own = torch.where(no_own[:, None], 0.0, own)
         meta = torch.where(no_meta[:, None], 0.0, meta)
         products = gramian(own, meta)
-        # The goal that was set to 0 has any weight, the other one has 1.
+        # The goal that was set to 0 may have any weight, the other one has 1.
         weights = torch.where(refused[:, None], 1.0, self._weigh(products))
         step = _weighted(own, meta, weights)
         step = torch.where((no_own & no_meta)[:, None], torch.nan, step)
-        return step, _diagnose(products, weights, refused)
-
-    def _note(self, noted: torch.Tensor) -> None:
-        """Adds a minibatch to the diagnostics."""
-        if self._sums is None or self._counts is None:
-            self._sums, self._counts = torch.zeros_like(noted), torch.zeros_like(noted[:, :1])
-        self._sums += noted
-        self._counts += 1.0
+        return step, (*products, *weights.unbind(1), refused)
 
 
 def _weighted(own: torch.Tensor, meta: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     w = weights.to(own.dtype)
-    return own * w[:, :1] + meta * w[:, 1:]
+    return (own * w[:, :1]).addcmul_(meta, w[:, 1:])
 
 
-def _diagnose(products: Gramian, weights: torch.Tensor, refused: torch.Tensor) -> torch.Tensor:
-    """DIAGNOSTICS of one minibatch, [K, 6]; all but the last are 0 where one was refused."""
-    aa, ab, bb = products
-    own, meta = weights.unbind(1)
+def _diagnose(
+    aa: torch.Tensor, ab: torch.Tensor, bb: torch.Tensor, own: torch.Tensor, meta: torch.Tensor
+) -> torch.Tensor:
+    """DIAGNOSTICS but the last from Gramians and weights [M, K] each, [M, K, 5]."""
     lengths = torch.sqrt(aa), torch.sqrt(bb)
     with_own, with_meta = own * aa + meta * ab, own * ab + meta * bb
     step = torch.sqrt((own * with_own + meta * with_meta).clamp(min=0.0))
     # What is left of the plain combination of the same total weight.
     plain = 0.5 * (own + meta) * torch.sqrt((aa + 2.0 * ab + bb).clamp(min=0.0))
     projected = 1.0 - _quotient(step.minimum(plain), step.maximum(plain))
-    noted = torch.stack(
+    return torch.stack(
         (
             _quotient(ab, lengths[0] * lengths[1]),
             (ab < 0.0).double(),
             torch.where(aa + bb > 0.0, projected, 0.0),
             _quotient(with_own, lengths[0] * step),
             _quotient(with_meta, lengths[1] * step),
-            refused.double(),
         ),
-        dim=1,
+        dim=2,
     )
-    noted[:, :-1] = torch.where(refused[:, None], 0.0, noted[:, :-1])
-    return noted
 
 
 def _quotient(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
