@@ -5,9 +5,9 @@ python scripts/benchmarks/resume.py            # 20 kills per phase
 python scripts/benchmarks/resume.py --quick    # 1 per phase
 
 Kills fall uniformly into the wall time of the training; every fourth one waits for a checkpoint
-that is just being written. A run is killed, resumed, killed again and so on until its kills are used
-up, and then ends. Weights, ledgers on the validation rows and TensorBoard curves have to be those of
-the run that nobody disturbed.
+that is just being written. A run is killed, resumed, killed again and so on until its kills are
+used up, and then ends. Weights, ledgers on the validation rows and TensorBoard curves have to be
+those of the run that nobody disturbed.
 """
 
 from __future__ import annotations
