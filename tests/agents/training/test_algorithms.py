@@ -166,7 +166,9 @@ def test_a_recurrent_one_remembers(recurrent: Phase1Trainer) -> None:
 
 def test_phase_2_needs_messages(recurrent: Phase1Trainer, tmp_path: Path) -> None:
     config, models = recurrent.config, recurrent.output_dir
-    with pytest.raises(CheckpointError, match=r"policy of .* must be an actor-critic.*--engine stacked"):
+    with pytest.raises(
+        CheckpointError, match=r"policy of .* must be an actor-critic.*--engine stacked"
+    ):
         Phase2Trainer(config, tmp_path / "m", tmp_path / "l", INSTRUMENTS, specialists_dir=models)
 
 
