@@ -34,7 +34,7 @@ from mtquant.workflows.search_study import Candidate, Plan, Run, Study
 from mtquant.workflows.training import replay, trial_of
 
 BEST_NAME = "best.yaml"
-WORK_NAME = "work"
+WORK_NAME = ".unfinished_run"  # removed whole: a name that nobody else uses
 KIND = "search/phase1"
 # What a candidate's values can be at fault for; a full disk, say, is not among it.
 REFUSALS = (ConfigError, DataError, FeatureError, RewardError, RulesError)
