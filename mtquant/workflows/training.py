@@ -17,12 +17,14 @@ from mtquant.agents.training.phase1_trainer import Phase1Trainer
 from mtquant.agents.training.phase2_trainer import Phase2Trainer
 from mtquant.agents.training.phase3_joint_training import Phase3JointTrainer
 from mtquant.agents.training.portfolio import PortfolioWorld
+from mtquant.agents.training.session import FOLDER
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.backtest.runner import run_backtest
 from mtquant.core.config import Config
 from mtquant.core.runs import RunFolder, training_log
 from mtquant.core.trials import Series, State, Trial, TrialLedger
 from mtquant.data.instruments import Instrument
+from mtquant.learning.checkpoints import CheckpointStore
 from mtquant.market.ledger import Ledger
 
 TRAINERS: Mapping[int, type[PhaseTrainer]] = {
@@ -118,6 +120,7 @@ def train_phase(
             ledgers.update(ledger.hash().encode())
             run.stage(f"phase{phase}/{name}", {**found, "ledger_sha256": ledger.hash()})
         TrialLedger.beside(output_dir).append(trial_of(trainer, f"phase{phase}", results, replays))
+        CheckpointStore(output_dir / FOLDER, logger).clear()  # all is kept: nothing to resume
         logger.info("weights %s ledgers %s", weights.hexdigest(), ledgers.hexdigest())
     return PhaseResult(phase, results, weights.hexdigest(), ledgers.hexdigest(), output_dir)
 

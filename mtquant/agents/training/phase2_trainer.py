@@ -77,14 +77,15 @@ class Phase2Trainer(HierarchicalTrainer):
             while not loop.done:
                 (metrics,) = loop.iterate()
                 metrics |= decisions(loop.collector.rollout)
-                if loop.done or loop.steps % every == 0:
+                checked = loop.done or loop.steps % every == 0
+                if checked:
                     found = self.validate(self.crew, meta)
                     self.keep_best(found, loop.steps, self.crew, meta)
                     metrics |= found
-                    session.save(loop, best)
                 board.scalars(metrics, loop.steps)
+                if checked:
+                    session.save(loop, best, [board])
                 self.report(NAME, loop.steps, metrics)
-        session.end()
         return self.result(loop.steps)
 
     def build_loop(self) -> PPOLoop:

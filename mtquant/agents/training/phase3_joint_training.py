@@ -81,16 +81,17 @@ class Phase3JointTrainer(HierarchicalTrainer):
             while not loop.done:
                 metrics, specialists = loop.iterate()
                 metrics |= decisions(loop.collector.rollout.meta)
-                if loop.done or loop.steps % every == 0:
+                checked = loop.done or loop.steps % every == 0
+                if checked:
                     found = self.validate(self.crew, self.meta)
                     self.keep_best(found, loop.steps, self.crew, self.meta)
                     metrics |= found
-                    session.save(loop, best)
                 board.scalars(metrics, loop.steps)
                 for own, values in zip(boards, specialists, strict=False):
                     own.scalars(values, loop.steps)
+                if checked:
+                    session.save(loop, best, [board, *boards])
                 self.report(NAME, loop.steps, metrics)
-        session.end()
         return self.result(loop.steps)
 
     def build_loop(self) -> JointLoop:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from mtquant.agents.training.job import Best
 from mtquant.core.errors import CheckpointError
 from mtquant.core.runs import package_versions
 from mtquant.core.states import Arrays
+from mtquant.core.telemetry import Telemetry
 from mtquant.learning.checkpoints import CheckpointStore
 
 FOLDER = "checkpoints"
@@ -98,14 +99,12 @@ class Session:
         self._logger.info("resumed at step %d", found.step)
         return found.step
 
-    def save(self, loop: Resumable, best: Mapping[str, Best]) -> None:
-        """Writes a checkpoint."""
+    def save(self, loop: Resumable, best: Mapping[str, Best], boards: Iterable[Telemetry]) -> None:
+        """Writes a checkpoint, once the curves up to here are on the disk."""
+        for board in boards:
+            board.flush()
         facts = {**self._facts, "best": {name: own.state() for name, own in best.items()}}
         self._store.save(loop.steps, loop.state(), facts)
-
-    def end(self) -> None:
-        """The phase is over: there is nothing to resume any more."""
-        self._store.clear()
 
     def _require(self, what: str, facts: Mapping[str, Any], remedy: str) -> None:
         expected, found = self._facts[what], facts.get(what)

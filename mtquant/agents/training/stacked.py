@@ -41,14 +41,16 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
         }
         while not loop.done:
             found = loop.iterate()
-            if loop.done or loop.steps % every == 0:
+            checked = loop.done or loop.steps % every == 0
+            if checked:
                 for own, validation in zip(found, watch.validate(), strict=True):
                     own.update(validation)
-                session.save(loop, watch.best)
             for symbol, metrics in zip(job.worlds, found, strict=True):
                 boards[symbol].scalars(metrics, loop.steps)
+            if checked:
+                session.save(loop, watch.best, boards.values())
+            for symbol, metrics in zip(job.worlds, found, strict=True):
                 job.report(symbol, loop.steps, metrics)
-    session.end()
     return {symbol: watch.best[symbol].result(job, symbol, loop.steps) for symbol in job.worlds}
 
 
