@@ -216,7 +216,7 @@ class Study:
         others = [
             _best_until(run.curve, step, sign)
             for run in self.runs
-            if run.seed == seed and run.curve and run.curve[-1][0] >= step
+            if run.seed == seed and run.curve and run.curve[0][0] <= step <= run.curve[-1][0]
         ]
         if len(others) < LEAST_TO_COMPARE:
             return False

@@ -32,7 +32,7 @@ def test_a_grid_from_end_to_end(tmp_path: Path) -> None:
     command += ["--timesteps", "512", "--output-dir", str(out)]
     command += [part for text in texts for part in ("--set", text)]
     said = run(*command)
-    assert "The best of 2 candidates on the validation rows" in said
+    assert re.search(r"The best of 2\s+candidates\s+on\s+the\s+validation\s+rows", said)
     assert "training.gamma" in said
     assert f"best          {out / 'best.yaml'}\n" in said
     assert f"trials        {tmp_path / 'trials'} (2 in all)\n" in said

@@ -117,7 +117,6 @@ class JointUpdater:
             self._meta_goal(spoken, back)
             self._own_goal(flat, rows, spoken, report, final)
             found = self.coordination.coordinate_updates(self._meta_gradients, self._own_gradients)
-            assert isinstance(found, torch.Tensor)
             self.crew.stack.gradients.copy_(found)
             norms = clip_rows(self.crew.stack.gradients, self.settings.max_grad_norm)
             report.failed |= set(torch.nonzero(~norms.isfinite())[:, 0].tolist())
@@ -167,10 +166,9 @@ class JointUpdater:
             figures=final,
         )
         change = Said(loss.mean, loss.value, said.forecast, said.log_deviation)
-        back = stack.backward(observed, change, loss.log_std, stack.gradients, to_inputs=True)
+        back = stack.backward_to_inputs(observed, change, loss.log_std, stack.gradients)
         if loss.figures is not None:
             report.meta_figures += loss.figures[0]
-        assert back is not None
         return back
 
     def _meta_goal(self, spoken: _Spoken, back: torch.Tensor) -> None:
