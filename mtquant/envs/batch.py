@@ -52,8 +52,12 @@ class Batch(Protocol):
     def load_state(self, state: Arrays) -> None:
         """Goes on from an earlier `state`."""
 
-    def step(self, actions: Float32) -> Any:
-        """Steps all by one bar, actions float32 [E, A]; `step_batch` reads the answer."""
+    def step(self, actions: Float32) -> NDArray[np.int64]:
+        """Steps all by one bar, actions float32 [E, A]; the environments whose episode ended."""
+        ...
+
+    def episode_end(self, e: int) -> EpisodeEnd:
+        """What environment e's episode that ended in the last step left behind."""
         ...
 
 
@@ -63,10 +67,7 @@ def step_batch(batch: Batch, actions: Float32) -> list[tuple[int, EpisodeEnd]]:
     Returns:
         For each episode that ended: which environment's, and what it left behind.
     """
-    ended = batch.step(actions)
-    # Batches name the accounts and tell ends one by one, or hand them over with the accounts.
-    tell = getattr(batch, "episode_end", None)
-    return ended if tell is None else [(int(e), tell(int(e))) for e in ended]
+    return [(e, batch.episode_end(e)) for e in batch.step(actions).tolist()]
 
 
 def observation_box(batch: Batch) -> spaces.Box[np.float32]:

@@ -29,6 +29,7 @@ from mtquant.market.account import (
     open_account,
 )
 from mtquant.market.desk import desk_bar
+from mtquant.market.diversification import write_diversification
 from mtquant.market.observation import see_block, write_observation
 from mtquant.market.planning import Limits, plan_block
 from mtquant.market.rules import RULE_COLUMNS
@@ -157,10 +158,11 @@ def _step_all(
     last_books: Float,
     last_outcomes: Float,
     finished: Rows,
+    risk: Float,
 ) -> int:
     """The loop of `step_accounts`: plan, desk, reward, observation, and the next episode where
     one ended. Shapes as in `MarketEnv` and `Simulator`; the last_* arrays keep what an episode
-    left behind.
+    left behind; `risk` has no rows where the reward does not pay for diversification.
     """
     ended = 0
     block = work[BOOK:]
@@ -177,6 +179,9 @@ def _step_all(
         for i in range(live):
             rows[i] += 1
         desk_bar(block, rows, tape, clock, rules, settings, fills, sheet, live)
+        if risk.shape[0] > 0:
+            for i in range(live):
+                write_diversification(block, i, rules, risk[rows[i] - 1])
         reward_block(work, parameters, weights, rewards[first : first + live], live)
         see_block(block, sheet, rules, work[:TRACE], seen)
         write_block(values, first, live, row, tape, features, window, seen)

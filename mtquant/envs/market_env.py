@@ -34,7 +34,7 @@ from mtquant.market.observation import ObservationLayout, new_seen, observable
 from mtquant.market.rules import Rules
 from mtquant.market.simulator import DRAWS, Simulator
 from mtquant.market.tape import SHEET_SIZE, T_CLOSE, T_TRADABLE, Tape
-from mtquant.rewards.compose import STATE_NAMES, Reward, start_reward
+from mtquant.rewards.compose import DIVERSIFICATION, STATE_NAMES, Reward, start_reward
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -130,6 +130,8 @@ class MarketEnv:
         self.reward = reward
         self._parameters = reward.parameter_vector()
         self._weights = reward.weight_vector()
+        paid = n > 1 and self._weights[DIVERSIFICATION] != 0.0
+        self._risk = tape.risk(rules.var_method).rows if paid else np.zeros((0, 2 * n + 2, n))
         self.observations = np.zeros((n_accounts, self.layout.size), dtype=np.float32)
         self.rewards = np.zeros(n_accounts, dtype=np.float32)
         self.done = np.zeros(n_accounts, dtype=np.uint8)
@@ -228,6 +230,7 @@ class MarketEnv:
             self._last_books,
             self._last_outcomes,
             self._finished,
+            self._risk,
         )
         if not ended:
             return NOBODY

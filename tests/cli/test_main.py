@@ -48,6 +48,12 @@ def test_help_loads_nothing_heavy() -> None:
         assert command in done.stdout
 
 
+def test_python_can_run_the_package() -> None:
+    done = python("-m", "mtquant", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "mtquant [OPTIONS] COMMAND" in done.stdout
+
+
 def test_an_unknown_key_is_one_line_with_the_nearest() -> None:
     done = python("-c", COMMAND, "config", "--set", "training.bach_size=3")
     assert done.returncode == 2
