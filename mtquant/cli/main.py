@@ -46,11 +46,26 @@ BAR = typer.Option("--bar", help="Length of a bar: 1h, 15min, 1d.")
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier run in --output-dir.")
 ]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output-dir.")]
+NumericsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-different-numerics", help="Resume under other versions, threads or device."
+    ),
+]
 EpisodesOption = Annotated[
     int, typer.Option("--eval-episodes", min=1, help="Episodes, or samples of the intervals.")
 ]
 PhaseTimestepsOption = Annotated[
     int | None, typer.Option(min=1, help="Bars of that phase; left out, the config's.")
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", help="stacked: all at once; sb3: through stable-baselines3."),
+]
+AlgorithmOption = Annotated[
+    str | None,
+    typer.Option("--algorithm", help="Of --engine sb3: ppo, recurrent_ppo, trpo, a2c or sac."),
 ]
 CHECKPOINTS, LOGS = Path("models/checkpoints"), Path("logs")
 
@@ -72,13 +87,19 @@ def train_phase1(
     device: DeviceOption = None,
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
+    engine: EngineOption = None,
+    algorithm: AlgorithmOption = None,
     overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    allow_different_numerics: NumericsOption = False,
 ) -> None:
-    """Train one PPO specialist per instrument (TensorBoard: --logdir logs)."""
+    """Train one specialist per instrument (TensorBoard: --logdir logs)."""
+    from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, phase
 
-    places = Places(output_dir, log_dir, overwrite=overwrite)
-    phase(1, places, config, timesteps, device, instruments, overrides or [])
+    flags = flag_overrides({"training.engine": engine, "training.algorithm": algorithm})
+    places = Places(output_dir, log_dir, None, overwrite, resume, allow_different_numerics)
+    phase(1, places, config, timesteps, device, instruments, [*(overrides or []), *flags])
 
 
 @train_app.command("phase2")
@@ -95,11 +116,13 @@ def train_phase2(
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    allow_different_numerics: NumericsOption = False,
 ) -> None:
     """Train the meta-controller over the specialists of phase 1, which stay as they are."""
     from mtquant.cli.training import Places, phase
 
-    places = Places(output_dir, log_dir, specialists, overwrite)
+    places = Places(output_dir, log_dir, specialists, overwrite, resume, allow_different_numerics)
     phase(2, places, config, timesteps, device, instruments, overrides or [])
 
 
@@ -118,11 +141,13 @@ def train_phase3(
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    allow_different_numerics: NumericsOption = False,
 ) -> None:
     """Train meta-controller and specialists together, starting from phase 2."""
     from mtquant.cli.training import Places, evaluate_hierarchy, phase
 
-    places = Places(output_dir, log_dir, hierarchy, overwrite)
+    places = Places(output_dir, log_dir, hierarchy, overwrite, resume, allow_different_numerics)
     phase(3, places, config, timesteps, device, instruments, overrides or [])
     evaluate_hierarchy(places, config, device, instruments, overrides or [], eval_episodes)
 
@@ -158,6 +183,49 @@ def train_all(
         overrides or [],
         overwrite,
     )
+
+
+@app.command()
+def search(
+    params: Annotated[
+        list[str],
+        typer.Option(
+            "--param", help="training.gamma=[0.9,0.99], or KEY=log:1e-4:1e-2. Repeatable."
+        ),
+    ],
+    method: Annotated[
+        Literal["grid", "random", "tpe"], typer.Option("--method", help="tpe is Optuna's.")
+    ] = "random",
+    candidates: Annotated[
+        int | None, typer.Option("--candidates", min=1, help="Left out, a whole grid.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs per candidate.")] = 1,
+    metric: Annotated[
+        Literal["sharpe", "win_rate", "drawdown", "turnover"],
+        typer.Option("--metric", help="Mean over specialists and seeds, on the validation rows."),
+    ] = "sharpe",
+    prune: Annotated[
+        bool, typer.Option("--prune/--no-prune", help="Give up runs that lag behind.")
+    ] = True,
+    config: ConfigOption = None,
+    timesteps: TimestepsOption = None,
+    output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "search",
+    device: DeviceOption = None,
+    instruments: InstrumentsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Search for phase 1 settings on the validation rows; run it again to go on."""
+    from mtquant.cli.search import run
+
+    asked = {
+        "method": method,
+        "dimensions": params,
+        "candidates": candidates,
+        "seeds": seeds,
+        "metric": metric,
+        "prune": prune,
+    }
+    run(config, overrides or [], instruments, output_dir, timesteps, device, asked)
 
 
 @data_app.command("download")

@@ -50,7 +50,7 @@ class Pipeline:
         Args:
             console: Where progress goes.
             overwrite: Replace earlier runs.
-            resume: Pass over phases that ended; one that did not begins again.
+            resume: Pass over phases that ended; one that did not goes on from its checkpoint.
 
         Raises:
             RunError: Resuming phases of another configuration.
@@ -61,7 +61,8 @@ class Pipeline:
             if resume and self._ended(number):
                 say(console, f"ended before: {folder}")
                 continue
-            places = Places(folder, self.log_dir / f"phase{number}", overwrite=overwrite or resume)
+            logs = self.log_dir / f"phase{number}"
+            places = Places(folder, logs, overwrite=overwrite, resume=resume)
             steps = self.timesteps.get(number)
             run_phase(number, places, self.config, self.instruments, steps, self.device, console)
 

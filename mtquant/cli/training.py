@@ -36,12 +36,16 @@ class Places:
         output_dir, log_dir: Models and TensorBoard files.
         source: Models of the phase before; beside `output_dir` when None.
         overwrite: Replace an earlier run in `output_dir`.
+        resume: Go on with it from its newest checkpoint.
+        different_numerics: Also where versions, threads or device differ.
     """
 
     output_dir: Path
     log_dir: Path
     source: Path | None = None
     overwrite: bool = False
+    resume: bool = False
+    different_numerics: bool = False
 
 
 def phase(
@@ -58,7 +62,7 @@ def phase(
     instruments = load_instruments(instruments_path)
     console = Console()
     say(console, f"configuration {origin}")
-    with interruptible(f"what was kept so far is in {places.output_dir}"):
+    with interruptible(f"checkpoints are in {places.output_dir}; --resume goes on from there"):
         return run_phase(number, places, config, instruments, timesteps, device, console)
 
 
@@ -99,6 +103,8 @@ def run_phase(
             command=sys.argv,
             progress=advance,
             overwrite=places.overwrite,
+            resume=places.resume,
+            different_numerics=places.different_numerics,
         )
     console.print(results_table(result))
     say(console, f"models        {result.output_dir}")

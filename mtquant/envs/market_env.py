@@ -18,6 +18,7 @@ from mtquant.core.config import EnvironmentConfig
 from mtquant.core.errors import ConfigError, DataError, PolicyError
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
+from mtquant.core.states import Arrays, below, fill, part
 from mtquant.envs.fused import (
     BOOK,
     DONE_TRUNCATED,
@@ -284,6 +285,31 @@ class MarketEnv:
                 "Use smaller batches, or `episode_end`.",
             )
         return account_of(self._block[BOOK + OUTCOME : BOOK + ACCOUNT], e)
+
+    def state(self) -> Arrays:
+        """Copies of everything that a run which goes on has to know."""
+        own = {name: array.copy() for name, array in self._arrays().items()}
+        return {**own, **below("simulator", self.simulator.state())}
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from the `state` of a batch of the same shape, bars, features and rules.
+
+        Raises:
+            CheckpointError: It is of another shape.
+        """
+        fill(self._arrays(), state)
+        self.simulator.load_state(part("simulator", state))
+
+    def _arrays(self) -> Arrays:
+        return {
+            "books": self._books,
+            "observations": self.observations,
+            "rewards": self.rewards,
+            "done": self.done,
+            "last_values": self._last_values,
+            "last_books": self._last_books,
+            "last_outcomes": self._last_outcomes,
+        }
 
     def book(self, e: int) -> Float:
         """What account e has written down, float64 [BOOK // LANES] (a view; STATE_ROWS,
