@@ -49,6 +49,7 @@ class HierarchyManifest:
         window_bars: Bars of features in one observation.
         meta_names: Names of the entries of the meta-controller's observation.
         reward_scale: Return of one bar that counts as 1 in the portfolio's reward.
+        forecast_units: Symbol -> log return that counts as 1 in its specialist's forecasts.
         rules_hash: sha256 of the rules it was trained under.
         features_hash: Identity of the feature catalogue and names.
         config_hash: sha256 of the training configuration.
@@ -65,6 +66,7 @@ class HierarchyManifest:
     window_bars: int
     meta_names: tuple[str, ...]
     reward_scale: float
+    forecast_units: Mapping[str, float]
     rules_hash: str
     features_hash: str
     config_hash: str

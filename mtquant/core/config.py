@@ -256,6 +256,32 @@ def config_from_card(path: Path, overrides: Sequence[str] = ()) -> Config:
     return _configured(values, overrides)
 
 
+def derived_config(config: Config, overrides: Sequence[str]) -> Config:
+    """A configuration with overrides written over it, as `load_config` writes them over a file.
+
+    Raises:
+        ConfigError: An override cannot be used.
+    """
+    return _configured(config.model_dump(mode="json"), overrides)
+
+
+def changed_keys(config: Section, default: Section | None = None) -> dict[str, Any]:
+    """Dotted keys whose values differ from the default's (the section's own when None), in JSON's
+    types.
+    """
+    default = type(config)() if default is None else default
+    own, other = (_flat(each.model_dump(mode="json")) for each in (config, default))
+    return {key: value for key, value in own.items() if key not in other or other[key] != value}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= _flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return found
+
+
 def _configured(raw: Mapping[str, Any], overrides: Sequence[str]) -> Config:
     """The checked configuration of plain values with overrides written over them."""
     # A section whose keys are all commented out reads as null: it means "the defaults".

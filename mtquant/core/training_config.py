@@ -15,12 +15,16 @@ from pydantic import (
 )
 
 from mtquant.core.checked import Section
+from mtquant.core.curriculum_config import CurriculumConfig
 from mtquant.core.errors import ConfigError
 
 Discount = Annotated[float, Field(ge=0.0, le=1.0)]
 Decay = Literal["constant", "linear"]
 Preset = Literal["spec", "recommended"]
 Engine = Literal["stacked", "sb3"]
+GradientMethod = Literal[
+    "upgrad", "pcgrad", "cagrad", "mgda", "nash_mtl", "aligned_mtl", "sum", "mean"
+]
 Algorithm = Literal["ppo", "recurrent_ppo", "trpo", "a2c", "sac"]
 
 
@@ -122,16 +126,19 @@ class TrainingConfig(PPONumbers):
             `recommended`.
         recommended: The overriding values.
         phase_1_timesteps: Bars lived through by each specialist, all its accounts together.
-        phase_2_timesteps: The same for the meta-controller (not used yet).
-        phase_3_timesteps: The same for the joint phase (not used yet).
-        meta_update_freq: The meta-controller learns every this many iterations of phase 3 (not
-            used yet).
-        specialist_update_freq: The specialists learn every this many iterations of phase 3 (not
-            used yet).
+        phase_2_timesteps: Bars lived through by the meta-controller, all portfolios together.
+        phase_3_timesteps: The same for the joint phase.
+        meta_update_freq: The meta-controller learns every this many iterations of phase 3.
+        specialist_update_freq: The specialists learn every this many iterations of phase 3; in
+            between, messages are taken as they are.
+        gradient_method: How phase 3 makes one gradient of a specialist's own goal and the
+            meta-controller's (`learning/gradients.py`).
         checkpoint_every_updates: PPO iterations (rollout and update) between checkpoints.
         engine: ``"stacked"`` trains all specialists at once; ``"sb3"`` one after the other through
             stable-baselines3 and sb3-contrib.
         algorithm: Of engine ``"sb3"``; the stacked engine is PPO.
+        curriculum_learning: Whether training bars become harder step by step (not used yet).
+        curriculum: How (`docs/curriculum.md`).
         device: ``"auto"`` takes the GPU where there is one; ``"cuda"`` without a GPU refuses.
         torch_threads: Threads torch may use; another number gives other roundings.
         seed: Root of the run's seed tree.
@@ -144,9 +151,12 @@ class TrainingConfig(PPONumbers):
     phase_3_timesteps: PositiveInt = 1_000_000
     meta_update_freq: PositiveInt = 1
     specialist_update_freq: PositiveInt = 5
+    gradient_method: GradientMethod = "upgrad"
     checkpoint_every_updates: PositiveInt = 10
     engine: Engine = "stacked"
     algorithm: Algorithm = "ppo"
+    curriculum_learning: bool = False
+    curriculum: CurriculumConfig = CurriculumConfig()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     torch_threads: PositiveInt = 1
     seed: NonNegativeInt = 7

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from mtquant.core.seeding import SeedTree
+from mtquant.core.states import Arrays
 from mtquant.envs.market_env import EpisodeEnd
 
 Float = NDArray[np.float64]
@@ -43,6 +44,13 @@ class Batch(Protocol):
     def reset(self) -> Float32:
         """Starts a new episode everywhere; the observations."""
         ...
+
+    def state(self) -> Arrays:
+        """Copies of everything that a run which goes on has to know."""
+        ...
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from an earlier `state`."""
 
     def step(self, actions: Float32) -> NDArray[np.int64]:
         """Steps all by one bar, actions float32 [E, A]; the environments whose episode ended."""

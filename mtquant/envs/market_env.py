@@ -18,6 +18,7 @@ from mtquant.core.config import EnvironmentConfig
 from mtquant.core.errors import ConfigError, DataError, PolicyError
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
+from mtquant.core.states import Arrays, below, fill, part
 from mtquant.envs.fused import (
     BOOK,
     DONE_TRUNCATED,
@@ -239,11 +240,15 @@ class MarketEnv:
                 simulator.draw(e)
         return finished
 
-    def next_returns(self) -> Float32:
+    def next_returns(self, unit: Float | None = None) -> Float32:
         """What the next bar brings each instrument, before it is lived through: the log return of
-        its close at exposure `unit`, in units of the reward scale, cut at +-NEXT_BOUND.
+        its close over `unit`, cut at +-NEXT_BOUND.
 
         The answer to a forecast, which a network may be compared with and must never see.
+
+        Args:
+            unit: Log return that counts as 1, float64 [N]; when None the one that earns an exposure
+                of `unit` one reward scale.
 
         Returns:
             float32 [E, N]; NaN where the next bar is not the instrument's own, or has no return.
@@ -253,7 +258,7 @@ class MarketEnv:
         own = after[:, :, T_TRADABLE] > 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
             change = np.log(after[:, :, T_CLOSE] / before[:, :, T_CLOSE])
-        scaled = change * self.unit / self.reward.scale
+        scaled = change / (self.reward.scale / self.unit if unit is None else unit)
         known = own & np.isfinite(scaled)
         return np.where(known, np.clip(scaled, -NEXT_BOUND, NEXT_BOUND), np.nan).astype(np.float32)
 
@@ -283,6 +288,31 @@ class MarketEnv:
                 "Use smaller batches, or `episode_end`.",
             )
         return account_of(self._block[BOOK + OUTCOME : BOOK + ACCOUNT], e)
+
+    def state(self) -> Arrays:
+        """Copies of everything that a run which goes on has to know."""
+        own = {name: array.copy() for name, array in self._arrays().items()}
+        return {**own, **below("simulator", self.simulator.state())}
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from the `state` of a batch of the same shape, bars, features and rules.
+
+        Raises:
+            CheckpointError: It is of another shape.
+        """
+        fill(self._arrays(), state)
+        self.simulator.load_state(part("simulator", state))
+
+    def _arrays(self) -> Arrays:
+        return {
+            "books": self._books,
+            "observations": self.observations,
+            "rewards": self.rewards,
+            "done": self.done,
+            "last_values": self._last_values,
+            "last_books": self._last_books,
+            "last_outcomes": self._last_outcomes,
+        }
 
     def book(self, e: int) -> Float:
         """What account e has written down, float64 [BOOK // LANES] (a view; STATE_ROWS,

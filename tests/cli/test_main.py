@@ -115,9 +115,9 @@ def test_our_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     ("workflow", "arguments", "said"),
     [
         (
-            "training.train_phase1",
+            "training.train_phase",
             ["train", "phase1", "--output-dir", "some/models"],
-            "interrupted; checkpoints kept so far are in some/models\n",
+            "interrupted; checkpoints are in some/models; --resume goes on from there\n",
         ),
         (
             "backtesting.backtest",
@@ -223,8 +223,8 @@ def test_train_and_backtest_from_end_to_end(
     train = ["train", "phase1", "--timesteps", "512", "--log-dir", str(logs), *settings]
     trained = run(*train, "--output-dir", str(models))
     assert trained.startswith("configuration config/agents.yaml and --set data.source=parquet ")
-    assert f"specialists   {models}\n" in trained
-    assert "Phase 1: kept checkpoints on the validation rows" in trained
+    assert f"models        {models}\n" in trained
+    assert "Phase 1: kept specialists on the validation rows" in trained
     assert len(re.findall(r"(weights|ledger) hash\s+[0-9a-f]{64}", trained)) == 2
     assert (logs / "training.log").exists()
     with pytest.raises(RunError, match=r"models must not hold an earlier run"):

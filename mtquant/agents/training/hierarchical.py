@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.agents.actors import ACTOR_CRITIC
 from mtquant.agents.crew import Crew, kept
-from mtquant.agents.hierarchy import META, save_hierarchy
+from mtquant.agents.hierarchy import META, read_hierarchy, save_hierarchy
 from mtquant.agents.scaling import Scaling
 from mtquant.agents.specialist import Specialist, bars_digest
 from mtquant.agents.stack import Weights
 from mtquant.agents.training.job import Best
 from mtquant.agents.training.phase import PhaseTrainer
 from mtquant.agents.training.portfolio import PortfolioWorld
-from mtquant.agents.training.validation import evaluate_parts
+from mtquant.agents.training.session import Session, weights_digest
+from mtquant.agents.training.validation import evaluate_episodes, evaluate_parts
 from mtquant.core.config import config_hash
 from mtquant.core.errors import CheckpointError
 from mtquant.core.seeding import SeedTree
@@ -37,7 +39,10 @@ class HierarchicalTrainer(PhaseTrainer):
     Attributes:
         world: Bars, features, rules and reward of the portfolio.
         best: The best validation so far.
+        forecast_units: Symbol -> log return that counts as 1 in its specialist's forecasts.
     """
+
+    forecast_units: Mapping[str, float]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -48,12 +53,19 @@ class HierarchicalTrainer(PhaseTrainer):
         self.best = Best()
 
     def check_specialist(self, specialist: Specialist, symbol: str, folder: object) -> None:
-        """Refuses a specialist of another instrument, other rules, features or bars.
+        """Refuses a specialist of another network, instrument, other rules, features or bars.
 
         Raises:
             CheckpointError: Which of them.
         """
         manifest = specialist.manifest
+        if manifest.policy != ACTOR_CRITIC:
+            raise CheckpointError(
+                f"policy of {folder}",
+                "must be an actor-critic, since the meta-controller listens to its messages",
+                manifest.policy,
+                "Train phase 1 with --engine stacked, or --algorithm ppo, trpo or a2c.",
+            )
         names = without_ages(manifest.feature_names)
         pipeline = TimeframePipeline.from_config(self.config, self.instruments, [symbol], names)
         rules = Rules.from_config(self.config.environment, self.instruments, [symbol])
@@ -102,19 +114,65 @@ class HierarchicalTrainer(PhaseTrainer):
 
     def validate(self, crew: Crew, meta: Crew) -> dict[str, float]:
         """The ``validation/*`` metrics of the hierarchy without noise in its actions."""
-        return self._measure(crew, meta, "validation")
-
-    def _measure(self, crew: Crew, meta: Crew, part: str) -> dict[str, float]:
-        env = self.world.evaluation_env(SeedTree(0), part)
+        env = self.world.evaluation_env(SeedTree(0), "validation")
         batch = MetaControllerBatch(env, self.speak_with(crew, env))
         (metrics,) = evaluate_parts(meta.act, [batch])
         return metrics
+
+    def evaluate(self, n_episodes: int = 100) -> dict[str, Any]:
+        """Lets the kept hierarchy trade random episodes of the validation rows at the true costs.
+
+        Returns:
+            Means over the episodes, and the standard error of the mean growth.
+        """
+        _, weights = read_hierarchy(self.output_dir)
+        crew = Crew.from_weights([weights[symbol] for symbol in self.bars], self.device)
+        meta = Crew.from_weights([weights[META]], self.device)
+        env = self.world.episode_env(n_episodes, self.seeds.child("evaluation"))
+        batch = MetaControllerBatch(env, self.speak_with(crew, env))
+        return evaluate_episodes(lambda seen: meta.act(seen[None])[0], batch)
 
     def keep_best(self, metrics: Mapping[str, float], step: int, crew: Crew, meta: Crew) -> None:
         """Writes the hierarchy if it is the best so far."""
         if self.best.beaten_by(metrics, step):
             manifest = self.manifest(step)
             save_hierarchy(self.output_dir, self.weights(crew, meta), manifest)
+
+    def result(self, timesteps: int) -> dict[str, Any]:
+        """What `train` returns."""
+        manifest, _ = read_hierarchy(self.output_dir)
+        shown = {name: round(value, 4) for name, value in self.best.metrics.items()}
+        self.logger.info(
+            "phase %d: %d steps, best at %d, validation %s",
+            self.phase,
+            timesteps,
+            self.best.step,
+            shown,
+        )
+        return {
+            "timesteps": timesteps,
+            "best_step": self.best.step,
+            "weights_sha256": manifest.weights_sha256,
+            **self.best.metrics,
+        }
+
+    def session(self, *first: Crew) -> Session:
+        """Checkpoints of this phase, which begins with the networks `first`."""
+        manifest = self.manifest(0)
+        identity = {
+            "phase": self.phase,
+            "config_hash": manifest["config_hash"],
+            "timesteps": self.timesteps,
+            "bars": manifest["bars_sha256"],
+            "begins_with": [weights_digest(crew.stack.parameters) for crew in first],
+        }
+        return Session(
+            self.output_dir,
+            identity,
+            self.device,
+            self.logger,
+            different_numerics=self.different_numerics,
+        )
 
     def weights(self, crew: Crew, meta: Crew) -> dict[str, Weights]:
         """All networks with their scalings, by owner."""
@@ -133,6 +191,7 @@ class HierarchicalTrainer(PhaseTrainer):
             "window_bars": env.layout.window_bars,
             "meta_names": Hierarchy.of(env).meta_names(),
             "reward_scale": self.world.reward.scale,
+            "forecast_units": dict(self.forecast_units),
             "rules_hash": self.world.rules.hash(),
             "features_hash": self.world.pipeline.hash(),
             "config_hash": config_hash(self.config),

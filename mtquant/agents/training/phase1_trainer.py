@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mtquant.agents.actors import Walk
 from mtquant.agents.specialist import load_specialist
 from mtquant.agents.training.job import Job
 from mtquant.agents.training.phase import PhaseTrainer
@@ -71,8 +72,8 @@ class Phase1Trainer(PhaseTrainer):
         """
         world = self._world(specialist_name)
         specialist = load_specialist(self.output_dir / specialist_name)
-        seeds = self.seeds.child(specialist_name, "evaluation")
-        return evaluate_episodes(specialist.action, world.evaluation_env(n_episodes, seeds))
+        env = world.evaluation_env(n_episodes, self.seeds.child(specialist_name, "evaluation"))
+        return evaluate_episodes(Walk(specialist.actor, n_episodes), env)
 
     def _world(self, name: str) -> SpecialistWorld:
         if name not in self.worlds:
@@ -93,6 +94,8 @@ class Phase1Trainer(PhaseTrainer):
             self.device,
             self.logger,
             self.progress,
+            self.resume,
+            self.different_numerics,
         )
         if self.config.training.engine == "sb3":
             from mtquant.agents.training.library import train_with_library

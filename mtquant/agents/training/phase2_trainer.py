@@ -13,13 +13,11 @@ import numpy as np
 import torch
 
 from mtquant.agents.crew import Crew
-from mtquant.agents.hierarchy import read_hierarchy
 from mtquant.agents.specialist import load_specialist
 from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.agents.training.hierarchical import HierarchicalTrainer, scaling_of
 from mtquant.agents.training.loop import PPOLoop
 from mtquant.agents.training.rollout import Rollout
-from mtquant.core.errors import CheckpointError
 from mtquant.core.telemetry import Telemetry
 from mtquant.envs import allocation
 from mtquant.envs.meta import MetaControllerTrainingEnv
@@ -48,13 +46,15 @@ class Phase2Trainer(HierarchicalTrainer):
 
     def load_pretrained_specialists(self) -> None:
         """Loads the phase 1 specialists of all configured instruments, and checks them."""
-        rows = []
+        rows, units = [], {}
         for symbol in self.bars:
             folder = self.specialists_dir / symbol
             specialist = load_specialist(folder)
             self.check_specialist(specialist, symbol, folder)
             rows.append(specialist.weights)
+            units[symbol] = specialist.manifest.reward_scale / specialist.manifest.unit
         self.crew = Crew.from_weights(rows, self.device)
+        self.forecast_units = units
 
     def create_portfolio_environment(self) -> MetaControllerTrainingEnv:
         """One portfolio on the training rows as a Gymnasium environment."""
@@ -70,17 +70,21 @@ class Phase2Trainer(HierarchicalTrainer):
         torch.set_num_threads(self.config.training.torch_threads)
         loop = self.build_loop()
         meta = Crew(loop.stack, loop.scaling)
-        every, updates = self.config.training.checkpoint_every_updates, 0
-        with Telemetry(self.log_dir, self.logger) as board:
+        session, best = self.session(self.crew), {NAME: self.best}
+        begun = session.begin(loop, best, resume=self.resume)
+        every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
+        with Telemetry(self.log_dir, self.logger, begun) as board:
             while not loop.done:
                 (metrics,) = loop.iterate()
                 metrics |= decisions(loop.collector.rollout)
-                updates += 1
-                if loop.done or updates % every == 0:
+                checked = loop.done or loop.steps % every == 0
+                if checked:
                     found = self.validate(self.crew, meta)
                     self.keep_best(found, loop.steps, self.crew, meta)
                     metrics |= found
                 board.scalars(metrics, loop.steps)
+                if checked:
+                    session.save(loop, best, [board])
                 self.report(NAME, loop.steps, metrics)
         return self.result(loop.steps)
 
@@ -94,24 +98,6 @@ class Phase2Trainer(HierarchicalTrainer):
         scaling = scaling_of(self.meta_scaling(self.crew), self.crew)
         return PPOLoop([batch], stack, scaling, settings, self.timesteps, [self.seeds])
 
-    def result(self, timesteps: int) -> dict[str, Any]:
-        """What `train` returns."""
-        manifest, _ = read_hierarchy(self.output_dir)
-        shown = {name: round(value, 4) for name, value in self.best.metrics.items()}
-        self.logger.info(
-            "phase %d: %d steps, best at %d, validation %s",
-            self.phase,
-            timesteps,
-            self.best.step,
-            shown,
-        )
-        return {
-            "timesteps": timesteps,
-            "best_step": self.best.step,
-            "weights_sha256": manifest.weights_sha256,
-            **self.best.metrics,
-        }
-
 
 def decisions(rollout: Rollout) -> dict[str, float]:
     """How the meta-controller shared out capital in a rollout (``meta/*`` of `docs/metrics.md`)."""
@@ -124,15 +110,3 @@ def decisions(rollout: Rollout) -> dict[str, float]:
         "meta/cash": float(weights[:, -1].mean()),
         "meta/specialists_used": float((1.0 / (shares**2).sum(axis=1)).mean()),
     }
-
-
-def require_phase(found: int, expected: int, folder: Path) -> None:
-    """Refuses the result of another phase.
-
-    Raises:
-        CheckpointError: It is one.
-    """
-    if found != expected:
-        raise CheckpointError(
-            str(folder), f"must hold the result of phase {expected}", found, "Name its folder."
-        )

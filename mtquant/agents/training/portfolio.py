@@ -96,6 +96,14 @@ class PortfolioWorld:
         changes = {"cost_draw_range": (1.0, 1.0), "episode_length": rows.stop - rows.start}
         return self._env(part, 1, seeds, self.environment.model_copy(update=changes))
 
+    def episode_env(self, n_accounts: int, seeds: SeedTree, part: str = "validation") -> MarketEnv:
+        """Portfolios that live random episodes of another part at the true costs."""
+        rows = self.rows[part]
+        # At most half of the part, so that random starts differ.
+        length = min(self.environment.episode_length, (rows.stop - rows.start) // 2)
+        changes = {"cost_draw_range": (1.0, 1.0), "episode_length": length}
+        return self._env(part, n_accounts, seeds, self.environment.model_copy(update=changes))
+
     def _env(
         self, part: str, n_accounts: int, seeds: SeedTree, environment: EnvironmentConfig
     ) -> MarketEnv:

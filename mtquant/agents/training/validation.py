@@ -14,8 +14,8 @@ from mtquant.envs.market_env import EpisodeEnd, MarketEnv
 from mtquant.envs.meta import MetaControllerBatch
 from mtquant.evaluation.metrics import max_drawdown, sharpe, win_rate
 
-Act = Callable[[NDArray[np.float32]], NDArray[np.float64]]
-"""Raw observation float32 [size] -> action in [-1, 1], float64 [actions]."""
+Act = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Raw observations float32 [E, size] -> actions in [-1, 1], float32 [E, actions]."""
 ActTogether = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Raw observations float32 [K, B, size] -> actions in [-1, 1], float32 [K, B, actions]."""
 
@@ -52,7 +52,7 @@ def _metrics(outcomes: NDArray[np.float64], bars_per_year: float) -> dict[str, f
     }
 
 
-def evaluate_episodes(act: Act, env: MarketEnv) -> dict[str, Any]:
+def evaluate_episodes(act: Act, env: MarketEnv | MetaControllerBatch) -> dict[str, Any]:
     """One episode in every account of `env`, actions by `act`.
 
     Returns:
@@ -63,8 +63,7 @@ def evaluate_episodes(act: Act, env: MarketEnv) -> dict[str, Any]:
     ends: dict[int, EpisodeEnd] = {}
     observations = env.reset()
     while len(ends) < len(env):
-        actions = np.array([act(row) for row in observations], dtype=np.float32)
-        for e in env.step(actions).tolist():
+        for e in env.step(act(observations)).tolist():
             ends.setdefault(e, env.episode_end(e))
     growth = np.array([end.totals["growth"] for end in ends.values()])
     length = np.array([end.totals["length"] for end in ends.values()])

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Living through bars as a hierarchy: specialists speak, the meta-controller acts, all are paid.
+
+In every bar of E portfolios: each specialist draws an action from what it sees, its messages reach
+the meta-controller, whose drawn decision scales the actions into exposures. That is the order of
+`JointTrainingEnv`, and for one portfolio the ledgers are equal (a test).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mtquant.agents.crew import Crew, messages
+from mtquant.agents.stack import Said
+from mtquant.agents.training.rollout import Episodes, Rollout
+from mtquant.core.states import Arrays, below, fill, generator_state, part, set_generator
+from mtquant.envs import allocation
+from mtquant.envs.hierarchy import MESSAGE, Hierarchy, heard
+from mtquant.envs.market_env import EpisodeEnd, MarketEnv
+from mtquant.envs.shadow import Shadows
+from mtquant.learning.losses import HALF_LOG_TWO_PI
+
+Float32 = NDArray[np.float32]
+
+
+class JointRollout:
+    """What a hierarchy lived through.
+
+    Attributes:
+        own: The specialists' part, K networks.
+        meta: The meta-controller's part, one network.
+        noise: [K, T, E, A], deviations of the specialists' actions, in units of `log_std`.
+        awake: bool [K, T, E, A], the instrument's market was open, so that what was said counted.
+    """
+
+    def __init__(self, crew: Crew, meta: Crew, n_steps: int, n_accounts: int) -> None:
+        self.own = Rollout(crew.stack, n_steps, n_accounts)
+        self.meta = Rollout(meta.stack, n_steps, n_accounts)
+        self.noise = torch.zeros_like(self.own.actions)
+        self.awake = torch.zeros(self.own.actions.shape, dtype=torch.bool)
+
+
+class JointCollector:
+    """Lets a hierarchy act in E portfolios.
+
+    Args:
+        env: The portfolios; their actions are exposures.
+        domains: Specialist -> symbols; all trade equally many.
+        crew: The specialists.
+        meta: The meta-controller.
+        n_steps: Bars of one rollout.
+        generators: One per specialist, then the meta-controller's: noise in actions.
+        forecast_units: float64 [N], the log return that counts as 1 in forecasts.
+
+    Attributes:
+        hierarchy: Who trades what.
+        rollout: The latest; every call of `collect` writes into the same arrays.
+        episodes: The latest finished episodes.
+    """
+
+    def __init__(
+        self,
+        env: MarketEnv,
+        domains: Mapping[str, Sequence[str]],
+        crew: Crew,
+        meta: Crew,
+        n_steps: int,
+        generators: Sequence[np.random.Generator],
+        forecast_units: NDArray[np.float64],
+    ) -> None:
+        self.env, self.crew, self.meta = env, crew, meta
+        self.hierarchy = Hierarchy.of(env, domains)
+        self.generators = list(generators)
+        self.rollout = JointRollout(crew, meta, n_steps, len(env))
+        self.episodes = Episodes()
+        n = len(env.unit)
+        self.messages = np.zeros((len(env), n, MESSAGE), dtype=np.float32)
+        self.scales = np.zeros((len(env), n))
+        self._shadows = Shadows(env, self.hierarchy.owner)
+        self._units = forecast_units
+        self._actions = crew.stack.shape.actions
+        # Where each specialist's instruments stand in the panel, [K, A].
+        self._own = np.array(self.hierarchy.instruments)
+        env.reset()
+
+    @torch.no_grad()
+    def collect(self, gamma: float, lam: float) -> JointRollout:
+        """One rollout, with advantages and returns on both levels."""
+        rollout, n_steps = self.rollout, self.rollout.meta.actions.shape[1]
+        noise = self._noise()
+        rollout.noise.copy_(noise[0])
+        for t in range(n_steps):
+            targets = self._decide(t, noise)
+            self._move(t, targets, gamma)
+        for level, drawn, crew in (
+            (rollout.own, noise[0], self.crew),
+            (rollout.meta, noise[1], self.meta),
+        ):
+            constant = crew.stack.log_std.sum(1) + HALF_LOG_TWO_PI * crew.stack.shape.actions
+            density = drawn.square().sum(3).mul_(-0.5)
+            torch.sub(density, constant[:, None, None], out=level.log_probs)
+        own, meta = self.values(self.env.observations, self.scales, self.messages)
+        rollout.own.estimate(own, gamma, lam)
+        rollout.meta.estimate(meta, gamma, lam)
+        return rollout
+
+    def state(self) -> Arrays:
+        """Where portfolios, messages, noise and episodes stand."""
+        return {
+            "messages": self.messages.copy(),
+            "scales": self.scales.copy(),
+            "noise": np.array([generator_state(own) for own in self.generators]),
+            **below("env", self.env.state()),
+            **below("episodes", self.episodes.state()),
+        }
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from the `state` of a collector of the same portfolios."""
+        fill({"messages": self.messages, "scales": self.scales}, state)
+        for own, place in zip(self.generators, state["noise"], strict=True):
+            set_generator(own, place)
+        self.env.load_state(part("env", state))
+        self.episodes.load_state(part("episodes", state))
+
+    def values(
+        self, seen: Float32, scales: NDArray[np.float64], standing: Float32
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What all expect from here, [K, B] and [1, B], given observations float32 [B, size]."""
+        said = self._speak(seen, scales)
+        own = said.value.clone()
+        told = self._told(seen, messages(said), standing)
+        observed = self._scaled(self.meta, self.hierarchy.observe(seen, told)[None])
+        return own, self.meta.stack.forward(observed).value
+
+    def _decide(self, t: int, noise: tuple[torch.Tensor, torch.Tensor]) -> Float32:
+        """Everybody draws an action about the bar just closed; target exposures float32 [E, N]."""
+        rollout, seen, hierarchy = self.rollout, self.env.observations, self.hierarchy
+        own, meta = rollout.own, rollout.meta
+        said = self._speak(seen, self.scales, own.observations[:, t])
+        own.values[:, t] = said.value
+        spread = torch.exp(self.crew.stack.log_std)[:, None]
+        torch.addcmul(said.mean, spread, noise[0][:, t], out=own.actions[:, t])
+        self.messages[:] = self._told(seen, messages(said, own.actions[:, t]), self.messages)
+        rollout.awake[:, t] = torch.from_numpy(
+            hierarchy.tradable(seen)[:, self._own].transpose(1, 0, 2)
+        )
+        observed = hierarchy.observe(seen, self.messages)
+        decided = self.meta.stack.forward(
+            self._scaled(self.meta, observed[None], meta.observations[:, t])
+        )
+        meta.values[:, t] = decided.value
+        spread = torch.exp(self.meta.stack.log_std)[:, None]
+        torch.addcmul(decided.mean, spread, noise[1][:, t], out=meta.actions[:, t])
+        action = meta.actions[0, t].clamp(-1.0, 1.0).float().cpu().numpy()
+        weights, budgets = allocation.weights_and_budget(action)
+        self.scales[:] = allocation.instrument_scales(
+            weights, budgets, hierarchy.owner, hierarchy.gross_cap
+        )
+        return allocation.exposures(self.scales, self.messages[:, :, 0])
+
+    def _move(self, t: int, targets: Float32, gamma: float) -> None:
+        """All portfolios live through one bar, and all are paid for it."""
+        own, meta, env = self.rollout.own, self.rollout.meta, self.env
+        own.rewards[:, t] = torch.from_numpy(self._shadows.differences(targets).T)
+        if self.crew.stack.shape.forecasts:
+            came = env.next_returns(self._units)[:, self._own]
+            own.forecasts[:, t] = torch.from_numpy(came.transpose(1, 0, 2))
+        ended = env.step(targets)
+        meta.rewards[0, t] = torch.from_numpy(env.rewards)
+        last = torch.from_numpy(env.done)
+        own.last[:, t], meta.last[:, t] = last, last
+        for e in ended.tolist():
+            end = env.episode_end(e)
+            self.episodes.add(end.totals, end.drawdown)
+            if end.truncated:
+                self._go_on_behind_time(t, e, end, gamma)
+        self.messages[ended], self.scales[ended] = 0.0, 0.0
+
+    def _go_on_behind_time(self, t: int, e: int, end: EpisodeEnd, gamma: float) -> None:
+        """Adds gamma x value of what came next, since time alone ended the episode."""
+        one = slice(e, e + 1)
+        own, meta = self.values(
+            end.terminal_observation[None], self.scales[one], self.messages[one]
+        )
+        self.rollout.own.rewards[:, t, e] += gamma * own[:, 0]
+        self.rollout.meta.rewards[:, t, e] += gamma * meta[:, 0]
+
+    def _speak(
+        self, seen: Float32, scales: NDArray[np.float64], out: torch.Tensor | None = None
+    ) -> Said:
+        """What specialists say about portfolios' observations; their scaled views go into `out`."""
+        views = np.stack(self.hierarchy.views(seen, scales))
+        return self.crew.stack.forward(self._scaled(self.crew, views, out))
+
+    def _told(self, seen: Float32, said: torch.Tensor, standing: Float32) -> Float32:
+        """Messages that reach the meta-controller: where a market is closed the standing ones."""
+        new = said.flatten(1, 2).float().cpu().numpy()[:, self.hierarchy.spoken]
+        told = heard(new, standing.shape)
+        messages: Float32 = np.where(self.hierarchy.tradable(seen)[:, :, None], told, standing)
+        return messages
+
+    @staticmethod
+    def _scaled(crew: Crew, raw: Float32, out: torch.Tensor | None = None) -> torch.Tensor:
+        own = torch.from_numpy(np.ascontiguousarray(raw)).to(crew.stack.parameters)
+        return crew.scaling.apply(own, out)
+
+    def _noise(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """For specialists [K, T, E, A] and for the meta-controller [1, T, E, K + 2]."""
+        *specialists, meta = self.generators
+        _, n_steps, n_accounts, actions = self.rollout.meta.actions.shape
+        size = (n_steps, n_accounts)
+        drawn = [
+            generator.standard_normal((*size, self._actions), dtype=np.float32)
+            for generator in specialists
+        ]
+        own = meta.standard_normal((*size, actions), dtype=np.float32)[None]
+        like = self.crew.stack.parameters
+        return torch.from_numpy(np.stack(drawn)).to(like), torch.from_numpy(own).to(like)
