@@ -7,7 +7,7 @@
     python scripts/benchmarks/learning.py --tasks strong,weak
     python scripts/benchmarks/learning.py --quick           # a few thousand steps: does it run?
 
-One configuration, `training.recommended`, for all markets of `mtquant/data/planted.py`. Each seed
+One configuration, `training.recommended`, for all markets of `mtquant/data/planted`. Each seed
 draws its own training bars, its own held-out bars and its own network. A score is the policy's
 growth over the optimum's on the same held-out episodes (`planted_tasks.py`). docs/learning.md holds
 the results.
