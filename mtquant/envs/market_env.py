@@ -131,7 +131,9 @@ class MarketEnv:
         self._parameters = reward.parameter_vector()
         self._weights = reward.weight_vector()
         paid = n > 1 and self._weights[DIVERSIFICATION] != 0.0
-        self._risk = tape.risk(rules.var_method).rows if paid else np.zeros((0, 2 * n + 2, n))
+        nothing = np.zeros((0, 2 * n + 2, n))
+        nothing.setflags(write=False)  # as a tape's rows are: one type, one compilation
+        self._risk = tape.risk(rules.var_method).rows if paid else nothing
         self.observations = np.zeros((n_accounts, self.layout.size), dtype=np.float32)
         self.rewards = np.zeros(n_accounts, dtype=np.float32)
         self.done = np.zeros(n_accounts, dtype=np.uint8)

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -170,3 +172,18 @@ def test_refusals() -> None:
 def test_configurations_that_do_not_fit(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(None, [f"training.curriculum.{override}"])
+
+
+def test_the_page_says_what_is_shipped() -> None:
+    """Every key, and both ends of every dial."""
+    page = Path(__file__).resolve().parents[3] / "docs" / "curriculum.md"
+    text, config = page.read_text(encoding="utf-8"), CurriculumConfig()
+    assert [key for key in CurriculumConfig.model_fields if f"`{key}`" not in text] == []
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) to ([\d.]+) \|", text, flags=re.MULTILINE)
+    assert {name for name, *_ in rows} == set(FROM_EASY_TO_HARD)
+    for name, easy, hard in rows:
+        assert getattr(config, name) == (float(easy), float(hard))
+    for key in ("levels", "patience", "promote_above", "demote_below", "mean_block_bars"):
+        assert f"`{key}` ({getattr(config, key):g})" in text
+    for key in ("min_steps_per_level", "max_steps_per_level"):
+        assert f"`{key}` ({getattr(config, key):,})" in text

@@ -2,9 +2,9 @@
 """Faults at file operations of any Python program; `tests.support.kills` puts this file's folder on
 the program's path, and Python imports it first thing, in every process that the program starts.
 
-The operations are Python's own audit events (open, os.mkdir, os.rename, os.remove, ...), which come
-before the operation takes place, and ``os.fsync``, which has none and is wrapped. Those that concern
-a path of interest are numbered from 1, over all processes together.
+The operations are Python's own audit events (open, os.mkdir, os.rename, os.remove, ...), which
+come before the operation takes place, and ``os.fsync``, which has none and is wrapped. Those that
+concern a path of interest are numbered from 1, over all processes together.
 """
 
 from __future__ import annotations
