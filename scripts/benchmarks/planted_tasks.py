@@ -184,7 +184,9 @@ def build_loop(schools: Sequence[School], settings: PPOSettings, steps: int) -> 
         env.layout.size, settings.hidden_units, actions, actions if settings.forecast_coef else 0
     )
     seeds = [school.seeds for school in schools]
-    stack = ActorCriticStack.fresh(shape, [node.child("torch").integer() for node in seeds])
+    stack = ActorCriticStack.fresh(
+        shape, [node.child("torch").integer() for node in seeds], std=settings.action_std
+    )
     scaling = Scaling.of([school.scaling for school in schools], stack.parameters)
     return PPOLoop([school.env for school in schools], stack, scaling, settings, steps, seeds)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,10 @@ def build_ppo(
         vf_coef=settings.vf_coef,
         max_grad_norm=settings.max_grad_norm,
         target_kl=settings.target_kl,
-        policy_kwargs=policy_arguments(settings.hidden_units, *scaling, forecasts),
+        policy_kwargs={
+            **policy_arguments(settings.hidden_units, *scaling, forecasts),
+            "log_std_init": math.log(settings.action_std),
+        },
         device=device,
     )
 
