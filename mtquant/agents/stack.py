@@ -106,22 +106,12 @@ class ActorCriticStack:
         shape: PolicyShape,
         seeds: Sequence[int],
         *,
-        std: float = 1.0,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
     ) -> ActorCriticStack:
-        """Untrained networks, one per seed; a network's first weights depend on its seed alone.
-
-        Args:
-            shape: Of each.
-            seeds: One per network.
-            std: Standard deviation of their actions.
-            dtype, device: Of the parameters.
-        """
+        """Untrained networks, one per seed; a network's first weights depend on its seed alone."""
         rows = [_fresh_row(shape, torch.Generator().manual_seed(seed)) for seed in seeds]
-        stack = cls(shape, torch.stack(rows).to(device, dtype))
-        stack.log_std.fill_(math.log(std))
-        return stack
+        return cls(shape, torch.stack(rows).to(device, dtype))
 
     def forward(self, observations: torch.Tensor) -> Said:
         """What the networks say about scaled observations [K, B, inputs]; valid until the next call

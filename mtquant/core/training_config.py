@@ -50,8 +50,6 @@ class PPONumbers(Section):
         target_kl: An update ends once the policy is 1.5 times this far from the one that collected
             the rollout (KL divergence, nats); null: never.
         forecast_coef: Weight of the message head's loss: forecasting what the instrument does next.
-        action_std: Standard deviation of a specialist's actions before training, in which 1 is
-            the way from no position to the largest; training moves it.
         n_envs: Accounts stepped side by side, per specialist.
         n_steps: Rollout length per account, bars.
         hidden_units: Width of each hidden layer of the actor, and of the critic.
@@ -69,7 +67,6 @@ class PPONumbers(Section):
     max_grad_norm: PositiveFloat = 0.5
     target_kl: PositiveFloat | None = None
     forecast_coef: NonNegativeFloat = 0.5
-    action_std: PositiveFloat = 1.0
     n_envs: PositiveInt = 8
     n_steps: PositiveInt = 2048
     hidden_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)

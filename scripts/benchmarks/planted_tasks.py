@@ -184,9 +184,7 @@ def build_loop(schools: Sequence[School], settings: PPOSettings, steps: int) -> 
         env.layout.size, settings.hidden_units, actions, actions if settings.forecast_coef else 0
     )
     seeds = [school.seeds for school in schools]
-    stack = ActorCriticStack.fresh(
-        shape, [node.child("torch").integer() for node in seeds], std=settings.action_std
-    )
+    stack = ActorCriticStack.fresh(shape, [node.child("torch").integer() for node in seeds])
     scaling = Scaling.of([school.scaling for school in schools], stack.parameters)
     return PPOLoop([school.env for school in schools], stack, scaling, settings, steps, seeds)
 

@@ -43,8 +43,7 @@ def make_loop(count: int = 2, dtype: torch.dtype = torch.float32, **changes: Any
     envs = [WORLD.training_env(ACCOUNTS, node.child("episodes")) for node in seeds]
     layout = envs[0].layout
     shape = PolicyShape(layout.size, (8, 8), 1, 1 if settings.forecast_coef else 0)
-    firsts = [node.integer() for node in seeds]
-    stack = ActorCriticStack.fresh(shape, firsts, std=settings.action_std, dtype=dtype)
+    stack = ActorCriticStack.fresh(shape, [node.integer() for node in seeds], dtype=dtype)
     pairs = [observation_scaling(layout, WORLD.scaler, 0.1)] * count
     scaling = Scaling.of(pairs, stack.parameters)
     return PPOLoop(envs, stack, scaling, settings, 10 * settings.rollout_steps, seeds)

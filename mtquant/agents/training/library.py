@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -78,10 +77,7 @@ def build_ppo(
         vf_coef=settings.vf_coef,
         max_grad_norm=settings.max_grad_norm,
         target_kl=settings.target_kl,
-        policy_kwargs={
-            **policy_arguments(settings.hidden_units, *scaling, forecasts),
-            "log_std_init": math.log(settings.action_std),
-        },
+        policy_kwargs=policy_arguments(settings.hidden_units, *scaling, forecasts),
         device=device,
     )
 

@@ -54,10 +54,7 @@ def build_loop(job: Job) -> PPOLoop:
     forecasts = actions if settings.forecast_coef else 0
     shape = PolicyShape(layout.size, settings.hidden_units, actions, forecasts)
     networks = ActorCriticStack.fresh(
-        shape,
-        [node.child("torch").integer() for node in seeds],
-        std=settings.action_std,
-        device=job.device,
+        shape, [node.child("torch").integer() for node in seeds], device=job.device
     )
     pairs = [
         observation_scaling(layout, world.scaler, world.environment.max_position_size)

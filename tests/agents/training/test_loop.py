@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtquant.agents.scaling import observation_scaling
-from mtquant.agents.training.library import build_ppo
-from mtquant.core.seeding import SeedTree
-from mtquant.envs.sb3 import MarketVecEnv
-from tests.support.parity import ACCOUNTS, WORLD, after_an_update, make_loop
+from tests.support.parity import after_an_update, make_loop
 
 
 @pytest.mark.parametrize(
@@ -25,15 +21,6 @@ def test_an_iteration_is_stable_baselines3s(
     apart, moved = after_an_update(dtype, epochs)
     assert apart <= tolerance
     assert moved > 0.01
-
-
-def test_both_engines_begin_with_the_configured_deviation_of_actions() -> None:
-    loop = make_loop(2, action_std=2.0)
-    torch.testing.assert_close(torch.exp(loop.stack.log_std), torch.full((2, 1), 2.0))
-    env = MarketVecEnv(WORLD.training_env(ACCOUNTS, SeedTree(0)))
-    scaling = observation_scaling(env.env.layout, WORLD.scaler, 0.1)
-    model = build_ppo(env, loop.settings, scaling, 0, "cpu")
-    torch.testing.assert_close(torch.exp(model.policy.log_std.detach()), torch.tensor([2.0]))
 
 
 def test_rewards_go_on_behind_the_end_of_time() -> None:
