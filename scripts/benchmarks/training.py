@@ -314,7 +314,10 @@ class Looks(BaseCallback):
     def __init__(self, judge: Judge, scale: Scale) -> None:
         super().__init__()
         self.judge, self.scale, self.race = judge, scale, Race()
-        self._looked, self._started = 0.0, time.process_time()
+        self._looked, self._started = 0.0, 0.0
+
+    def _on_training_start(self) -> None:
+        self._started = time.process_time()
 
     def _on_step(self) -> bool:
         return True
@@ -329,8 +332,7 @@ class Looks(BaseCallback):
         """How good it is now."""
         now = time.process_time()
         self.race.seconds.append(now - self._started - self._looked)
-        act = self._act
-        self.race.fractions.append(self.judge.fraction(act))
+        self.race.fractions.append(self.judge.fraction(self._act))
         self._looked += time.process_time() - now
 
     def _act(self, observations: Any) -> Any:

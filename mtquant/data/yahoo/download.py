@@ -22,8 +22,8 @@ from mtquant.core.errors import DataError
 from mtquant.core.lengths import length_seconds
 from mtquant.data.actions import adjusted
 from mtquant.data.bars import NANOSECONDS, Bars
-from mtquant.data.stamps import session_stamps
 from mtquant.data.instruments import Instrument
+from mtquant.data.stamps import session_stamps
 from mtquant.data.yahoo.cache import Entry, read_entry, write_entry
 from mtquant.data.yahoo.frames import (
     DAY_SECONDS,

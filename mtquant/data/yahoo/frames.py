@@ -18,8 +18,8 @@ from mtquant.core.errors import DataError
 from mtquant.core.lengths import length_seconds
 from mtquant.data.actions import Actions, as_traded, check_actions, ex_day
 from mtquant.data.bars import NANOSECONDS, PRICE_COLUMNS, Bars, check_bars
-from mtquant.data.stamps import utc_nanoseconds
 from mtquant.data.instruments import Instrument, Session
+from mtquant.data.stamps import utc_nanoseconds
 from mtquant.data.yahoo.transport import short
 
 DAY_SECONDS = 86_400
