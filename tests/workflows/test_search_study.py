@@ -161,6 +161,9 @@ def test_a_laggard_is_given_up(tmp_path: Path) -> None:
     for n, (own, expected) in enumerate(cases):
         assert lags(tmp_path / str(n), others, own) is expected
     assert not lags(tmp_path / "few", others[:3], curve(-9.0))
+    late = [((150, 1.0), (300, 1.0))] * 9  # validated less often: at 100 they had said nothing
+    assert not lags(tmp_path / "late", late, curve(-9.0))
+    assert not lags(tmp_path / "late2", [*late, *others[:3]], curve(-9.0))
     assert not lags(tmp_path / "off", others, curve(-9.0), prune=False)
     # Less is better: 0.4 and 0.3 are the worse half.
     assert lags(tmp_path / "less", others, curve(0.35), metric="drawdown")
