@@ -18,12 +18,14 @@ from mtquant.core.config import Config, EnvironmentConfig
 from mtquant.core.errors import CheckpointError, DataError
 from mtquant.core.protocols import Policy
 from mtquant.core.runs import RunFolder
+from mtquant.core.trials import TrialLedger
 from mtquant.data.bars import Bars
 from mtquant.data.instruments import Instrument
 from mtquant.data.panel import Panel
 from mtquant.data.sources import load_bars, split_bars
-from mtquant.evaluation.metrics import summarize
 from mtquant.evaluation.report import report_markdown, write_report
+from mtquant.evaluation.significance.tried import Tried
+from mtquant.evaluation.summary import summarize
 from mtquant.features.timeframes import TimeframePipeline, warmup_rows, without_ages
 from mtquant.market.ledger import Ledger
 from mtquant.market.rules import Rules
@@ -138,12 +140,14 @@ def backtest(
         each.save(output / "ledgers" / each.name.replace(" ", "_"))
     found = audit(ledger, market.rules)
     run.stage(f"backtest/{part}", {**summarize(ledger, config.training.seed)})
+    tried = Tried.of(TrialLedger.beside(models))
     title = f"{trained.policy.name.capitalize()} out of sample: {part} period"
     report = write_report(
         output / "report.html",
         ledgers,
         title=title,
         seed=config.training.seed,
+        tried=tried,
         figures=vectorbt_figures(found, ledger, market.tape.bars_per_year),
         tables=vectorbt_tables(found, ledger, market.tape.bars_per_year),
         card={**_short(run.card), "weights": trained.weights, "warnings": trained.warnings},
@@ -153,7 +157,7 @@ def backtest(
             "fills replayed": found.fills,
         },
     )
-    markdown = report_markdown(ledgers, title=title, seed=config.training.seed)
+    markdown = report_markdown(ledgers, title=title, seed=config.training.seed, tried=tried)
     return BacktestResult(
         report, ledgers, found, markdown, ledger.hash(), trained.weights, trained.warnings
     )
