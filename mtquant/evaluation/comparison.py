@@ -70,7 +70,7 @@ def _as_traded(name: str, mine: Float, theirs: Float, years: float, seed: int) -
     gained = alpha(mine, theirs, years)
     found = sharpe_estimate(mine - theirs, years, seed)
     return (
-        f"As traded: beta to {name} {beta(mine, theirs):z.2f}, alpha {gained:+.1%} a year,"
+        f"As traded: beta to {name} {beta(mine, theirs):z.2f}, alpha {gained:+z.1%} a year,"
         f" information ratio {_with_interval(found)}."
     )
 

@@ -61,7 +61,8 @@ def mean_block_bars(returns: Float) -> float:
         return 1.0
     from arch.bootstrap import optimal_block_length
 
-    estimated = float(optimal_block_length(returns)["stationary"].iloc[0])
+    with np.errstate(divide="ignore", invalid="ignore"):  # a stretch of zeros has no correlation
+        estimated = float(optimal_block_length(returns)["stationary"].iloc[0])
     return float(np.clip(np.nan_to_num(estimated, nan=1.0), 1.0, len(returns)))
 
 
