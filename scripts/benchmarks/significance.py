@@ -31,7 +31,7 @@ from mtquant.evaluation.verdict import Grade, assess
 Float = NDArray[np.float64]
 
 YEAR, YEARS = 252, 5
-SETS, QUICK_SETS, BATCH = 500, 12, 25
+SETS, QUICK_SETS, BATCH = 500, 8, 25
 CORRELATIONS = (0.0, 0.25, 0.5, 0.75)
 COUNTS = (20, 100)
 PLANTED_SHARPE = 2.0
@@ -163,7 +163,7 @@ def main() -> None:
     sets = QUICK_SETS if options.quick else SETS
     tree = SeedTree(options.seed).child("benchmarks", "significance")
     noise = [Case(f"noise, {count} tries", count) for count in COUNTS]
-    noise.append(Case("noise with momentum, 20 tries", 20, momentum=MOMENTUM))
+    noise += [Case(f"noise with momentum, {n} tries", n, momentum=MOMENTUM) for n in COUNTS]
     planted = [
         Case(f"Sharpe 2 among {count} tries", count, edge=PLANTED_SHARPE) for count in COUNTS
     ]
