@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.agents.baselines import baselines
+from mtquant.agents.baselines import Chance, baselines
 from mtquant.backtest.runner import run_backtest
 from mtquant.backtest.vectorbt_audit import Audit, audit
 from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
-from mtquant.core.config import Config, EnvironmentConfig
+from mtquant.core.config import Config
 from mtquant.core.errors import CheckpointError, DataError
 from mtquant.core.protocols import Policy
 from mtquant.core.runs import RunFolder
@@ -134,7 +134,7 @@ def backtest(
         output, config=config, seed=config.training.seed, command=command, overwrite=True
     )
     ledger = trade(trained, market, progress)
-    others = _baselines(config.environment, market, progress)
+    others = _baselines(config, market, ledger, progress)
     ledgers = (ledger, *others)
     for each in ledgers:  # before the audit: a ledger that fails it is what one wants to look at
         each.save(output / "ledgers" / each.name.replace(" ", "_"))
@@ -189,16 +189,21 @@ def _check_unseen(trained: Trained, market: Market, part: str, models: Path) -> 
 
 
 def _baselines(
-    environment: EnvironmentConfig, market: Market, progress: Progress | None
+    config: Config, market: Market, ledger: Ledger, progress: Progress | None
 ) -> list[Ledger]:
-    """Cash, buy and hold, inverse volatility and momentum in the same world, without stops."""
+    """What is to be beaten, in the same world without stops; chance trades as much as `ledger`."""
     # Windows count an instrument's own bars: the panel has more rows where hours differ.
     per_year = float(np.median([bars.bars_per_year for bars in market.bars]))
     per_day = max(1, round(per_year / TRADING_DAYS_PER_YEAR))
-    policies = baselines(per_day, environment.max_position_size, environment.max_gross_exposure)
+    caps = (config.environment.max_position_size, config.environment.max_gross_exposure)
+    turnover, seed = float(np.mean(ledger.column("turnover"))), config.training.seed
+    chance = Chance.matching(turnover, len(ledger.symbols), *caps, seed)
     reward = Reward({"growth": 1.0}, 1.0)  # baselines do not look at its state
     rules = market.rules.without_stops()
-    return [_trade(policy, market, rules, reward, progress) for policy in policies]
+    return [
+        _trade(policy, market, rules, reward, progress)
+        for policy in (*baselines(per_day, *caps), chance)
+    ]
 
 
 def _trade(
