@@ -67,6 +67,10 @@ AlgorithmOption = Annotated[
     str | None,
     typer.Option("--algorithm", help="Of --engine sb3: ppo, recurrent_ppo, trpo, a2c or sac."),
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes that phase 1 splits its specialists over."),
+]
 CHECKPOINTS, LOGS = Path("models/checkpoints"), Path("logs")
 
 
@@ -89,6 +93,7 @@ def train_phase1(
     overrides: SetOption = None,
     engine: EngineOption = None,
     algorithm: AlgorithmOption = None,
+    workers: WorkersOption = None,
     overwrite: OverwriteOption = False,
     resume: ResumeOption = False,
     allow_different_numerics: NumericsOption = False,
@@ -97,7 +102,13 @@ def train_phase1(
     from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, phase
 
-    flags = flag_overrides({"training.engine": engine, "training.algorithm": algorithm})
+    flags = flag_overrides(
+        {
+            "training.engine": engine,
+            "training.algorithm": algorithm,
+            "training.workers": workers,
+        }
+    )
     places = Places(output_dir, log_dir, None, overwrite, resume, allow_different_numerics)
     phase(1, places, config, timesteps, device, instruments, [*(overrides or []), *flags])
 
@@ -165,12 +176,15 @@ def train_all(
     phase1_timesteps: PhaseTimestepsOption = None,
     phase2_timesteps: PhaseTimestepsOption = None,
     phase3_timesteps: PhaseTimestepsOption = None,
+    workers: WorkersOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """All three phases in a row; --mode eval prints their targets on the test period."""
     from mtquant.cli.pipeline import run
+    from mtquant.cli.settings import flag_overrides
 
+    flags = flag_overrides({"training.workers": workers})
     steps = {1: phase1_timesteps, 2: phase2_timesteps, 3: phase3_timesteps}
     run(
         mode.value,
@@ -180,7 +194,7 @@ def train_all(
         steps,
         device,
         eval_episodes,
-        overrides or [],
+        [*(overrides or []), *flags],
         overwrite,
     )
 

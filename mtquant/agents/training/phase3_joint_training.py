@@ -103,7 +103,14 @@ class Phase3JointTrainer(HierarchicalTrainer):
         units = np.array([self.forecast_units[symbol] for symbol in self.bars])
         domains = {symbol: (symbol,) for symbol in self.bars}
         collector = JointCollector(
-            env, domains, self.crew, self.meta, settings.n_steps, noise, units
+            env,
+            domains,
+            self.crew,
+            self.meta,
+            settings.n_steps,
+            noise,
+            units,
+            training.specialist_reward,
         )
         coordination = GradientCoordinationSystem(training.gradient_method)
         frequencies = (training.meta_update_freq, training.specialist_update_freq)
