@@ -12,6 +12,7 @@ import torch
 from mtquant.agents.crew import Crew, kept
 from mtquant.agents.scaling import Scaling, observation_scaling
 from mtquant.agents.stack import ActorCriticStack, PolicyShape
+from mtquant.agents.training.curriculum_env import move_on, training_env
 from mtquant.agents.training.job import Best, Job
 from mtquant.agents.training.loop import PPOLoop
 from mtquant.agents.training.session import Session
@@ -45,6 +46,9 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
             if checked:
                 for own, validation in zip(found, watch.validate(), strict=True):
                     own.update(validation)
+            for own, batch in zip(found, loop.collector.batches, strict=True):
+                validation = own if checked else None
+                own.update(move_on(batch, loop.steps, validation, batch.reset))
             for symbol, metrics in zip(job.worlds, found, strict=True):
                 boards[symbol].scalars(metrics, loop.steps)
             if checked:
@@ -59,8 +63,17 @@ def build_loop(job: Job) -> PPOLoop:
     settings = job.settings
     seeds = [job.seeds.child(symbol) for symbol in job.worlds]
     batches = [
-        world.training_env(settings.n_envs, node.child("episodes"))
-        for world, node in zip(job.worlds.values(), seeds, strict=True)
+        training_env(
+            world,
+            job.config.training,
+            {symbol: world.bars},
+            world.split,
+            settings.n_envs,
+            node.child("episodes"),
+            name=symbol,
+            logger=job.logger,
+        )
+        for (symbol, world), node in zip(job.worlds.items(), seeds, strict=True)
     ]
     layout, actions = batches[0].layout, len(batches[0].unit)
     forecasts = actions if settings.forecast_coef else 0
