@@ -140,7 +140,7 @@ class TrainingConfig(PPONumbers):
         engine: ``"stacked"`` trains all specialists at once; ``"sb3"`` one after the other through
             stable-baselines3 and sb3-contrib.
         algorithm: Of engine ``"sb3"``; the stacked engine is PPO.
-        curriculum_learning: Whether training bars become harder step by step (not used yet).
+        curriculum_learning: Whether training bars become harder step by step.
         curriculum: How (`docs/curriculum.md`).
         device: ``"auto"`` takes the GPU where there is one; ``"cuda"`` without a GPU refuses.
         torch_threads: Threads torch may use; another number gives other roundings.
@@ -193,6 +193,17 @@ class TrainingConfig(PPONumbers):
                 "must be 1 for engine sb3, which trains one specialist after the other",
                 self.workers,
                 "Use --engine stacked, or --workers 1.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_engine_has_the_curriculum(self) -> Self:
+        if self.engine == "sb3" and self.curriculum_learning:
+            raise ConfigError(
+                "training.curriculum_learning",
+                "must be false for the engine sb3, which cannot change its bars while it learns",
+                True,
+                "Use --engine stacked, or leave the curriculum out.",
             )
         return self
 

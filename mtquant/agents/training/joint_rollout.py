@@ -91,7 +91,12 @@ class JointCollector:
         self._actions = crew.stack.shape.actions
         # Where each specialist's instruments stand in the panel, [K, A].
         self._own = np.array(self.hierarchy.instruments)
-        env.reset()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begins a new episode everywhere; nobody has said or asked for anything."""
+        self.messages[:], self.scales[:] = 0.0, 0.0
+        self.env.reset()
 
     @torch.no_grad()
     def collect(self, gamma: float, lam: float) -> JointRollout:

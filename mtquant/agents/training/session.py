@@ -20,10 +20,10 @@ import torch
 from mtquant.agents.training.job import Best
 from mtquant.core.config import Config, config_hash
 from mtquant.core.errors import CheckpointError
-from mtquant.core.runs import package_versions
+from mtquant.core.runs import LEAST_FREE_BYTES, check_writable, package_versions
 from mtquant.core.states import Arrays
 from mtquant.core.telemetry import Telemetry
-from mtquant.learning.checkpoints import CheckpointStore
+from mtquant.learning.checkpoints import KEEP, CheckpointStore
 
 FOLDER = "checkpoints"
 NUMERICS = ("torch", "numpy", "numba", "mtquant")
@@ -86,18 +86,20 @@ class Session:
         """Puts a loop where the newest checkpoint was written; deletes them all if not to resume.
 
         Returns:
-            The step it goes on from; None where it begins.
+            The step it goes on from: 0 where there is no checkpoint to resume; None if not to.
 
         Raises:
             CheckpointError: It was made under something else, or all are damaged.
+            RunError: Checkpoints cannot be written, or have no room on the disk.
         """
+        self._require_room(loop)
         if not resume:
             self._store.clear()
             return None
         found = self._store.newest()
         if found is None:
             self._logger.info("nothing to resume: the phase begins")
-            return None
+            return 0
         self._require("identity", found.facts, "Resume with the --config and --set it began with.")
         if not self._lenient:
             remedy = "Use the same machine set-up, or --allow-different-numerics."
@@ -114,6 +116,12 @@ class Session:
             board.flush()
         facts = {**self._facts, "best": {name: own.state() for name, own in best.items()}}
         self._store.save(loop.steps, loop.state(), facts)
+
+    def _require_room(self, loop: Resumable) -> None:
+        """Refuses a disk that checkpoints would fill, before any training."""
+        size = sum(array.nbytes for array in loop.state().values())
+        # Those that are kept, and the one being written.
+        check_writable(self._store.folder, LEAST_FREE_BYTES + (KEEP + 1) * size)
 
     def _require(self, what: str, facts: Mapping[str, Any], remedy: str) -> None:
         expected, found = self._facts[what], facts.get(what)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -14,6 +14,7 @@ import torch
 from mtquant.agents.crew import Crew, kept
 from mtquant.agents.scaling import Scaling, observation_scaling
 from mtquant.agents.stack import ActorCriticStack, PolicyShape
+from mtquant.agents.training.curriculum_env import move_on, training_env
 from mtquant.agents.training.job import Best, Job
 from mtquant.agents.training.loop import PPOLoop, network
 from mtquant.agents.training.session import Session, trained_under
@@ -52,10 +53,11 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
             found = team.iterate()
             steps = team.steps
             checked = steps >= job.timesteps or steps % every == 0
-            if checked:
-                validated = team.validate()
+            validated = team.validate() if checked else None
+            if validated is not None:
                 team.keep([s for s in best if best[s].beaten_by(validated[s], steps)])
-                for symbol, metrics in validated.items():
+            for metrics_of in (validated or {}, team.move_on(validated)):
+                for symbol, metrics in metrics_of.items():
                     found[symbol] |= metrics
             for symbol, metrics in found.items():
                 boards[symbol].scalars(metrics, steps)
@@ -94,6 +96,10 @@ class Team(Protocol):
 
     def keep(self, symbols: Sequence[str]) -> None:
         """Writes these as they are now."""
+
+    def move_on(self, validated: Mapping[str, Metrics] | None) -> dict[str, Metrics]:
+        """Lets the curriculum go on (`curriculum_env.move_on`); its metrics by symbol."""
+        ...
 
     def state(self) -> Arrays:
         """Everything that goes on, by symbol: the same whatever process it is in."""
@@ -157,6 +163,14 @@ class Shift:
             if symbol in symbols:
                 self._job.keep(symbol, kept(self._crew, k), self._loop.steps)
 
+    def move_on(self, validated: Mapping[str, Metrics] | None) -> dict[str, Metrics]:
+        """See `Team`."""
+        found = {}
+        for symbol, batch in zip(self._job.worlds, self._loop.collector.batches, strict=True):
+            validation = None if validated is None else validated[symbol]
+            found[symbol] = move_on(batch, self.steps, validation, batch.reset)
+        return found
+
     def state(self) -> Arrays:
         """See `Team`."""
         state = self._loop.state()
@@ -200,6 +214,10 @@ class Shifts:
         """See `Team`."""
         self._workers.ask("keep", list(symbols))
 
+    def move_on(self, validated: Mapping[str, Metrics] | None) -> dict[str, Metrics]:
+        """See `Team`."""
+        return self._merged("move_on", validated)
+
     def state(self) -> Arrays:
         """See `Team`."""
         found: Arrays = {}
@@ -211,9 +229,9 @@ class Shifts:
         """See `Team`."""
         self._workers.ask("load_state", state)
 
-    def _merged(self, method: str) -> dict[str, Metrics]:
+    def _merged(self, method: str, *arguments: Any) -> dict[str, Metrics]:
         found: dict[str, Metrics] = {}
-        for own in self._workers.ask(method):
+        for own in self._workers.ask(method, *arguments):
             found |= own
         return found
 
@@ -223,8 +241,17 @@ def build_loop(job: Job) -> PPOLoop:
     settings = job.settings
     seeds = [job.seeds.child(symbol) for symbol in job.worlds]
     batches = [
-        world.training_env(settings.n_envs, node.child("episodes"))
-        for world, node in zip(job.worlds.values(), seeds, strict=True)
+        training_env(
+            world,
+            job.config.training,
+            {symbol: world.bars},
+            world.split,
+            settings.n_envs,
+            node.child("episodes"),
+            name=symbol,
+            logger=job.logger,
+        )
+        for (symbol, world), node in zip(job.worlds.items(), seeds, strict=True)
     ]
     layout, actions = batches[0].layout, len(batches[0].unit)
     forecasts = actions if settings.forecast_coef else 0
