@@ -71,6 +71,10 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Processes that phase 1 splits its specialists over."),
 ]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option("--precision", help="float32, or bf16 for matrix products on a GPU."),
+]
 CHECKPOINTS, LOGS = Path("models/checkpoints"), Path("logs")
 
 
@@ -89,6 +93,7 @@ def train_phase1(
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase1",
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase1",
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
     engine: EngineOption = None,
@@ -107,6 +112,7 @@ def train_phase1(
             "training.engine": engine,
             "training.algorithm": algorithm,
             "training.workers": workers,
+            "training.precision": precision,
         }
     )
     places = Places(output_dir, log_dir, None, overwrite, resume, allow_different_numerics)
@@ -120,6 +126,7 @@ def train_phase2(
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase2",
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase2",
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
     specialists: Annotated[
         Path | None,
         typer.Option("--specialists", help="Folder of phase 1; beside --output-dir if left out."),
@@ -131,10 +138,12 @@ def train_phase2(
     allow_different_numerics: NumericsOption = False,
 ) -> None:
     """Train the meta-controller over the specialists of phase 1, which stay as they are."""
+    from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, phase
 
     places = Places(output_dir, log_dir, specialists, overwrite, resume, allow_different_numerics)
-    phase(2, places, config, timesteps, device, instruments, overrides or [])
+    overrides = [*(overrides or []), *flag_overrides({"training.precision": precision})]
+    phase(2, places, config, timesteps, device, instruments, overrides)
 
 
 @train_app.command("phase3")
@@ -144,6 +153,7 @@ def train_phase3(
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase3",
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase3",
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
     eval_episodes: EpisodesOption = 100,
     hierarchy: Annotated[
         Path | None,
@@ -156,11 +166,13 @@ def train_phase3(
     allow_different_numerics: NumericsOption = False,
 ) -> None:
     """Train meta-controller and specialists together, starting from phase 2."""
+    from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, evaluate_hierarchy, phase
 
     places = Places(output_dir, log_dir, hierarchy, overwrite, resume, allow_different_numerics)
-    phase(3, places, config, timesteps, device, instruments, overrides or [])
-    evaluate_hierarchy(places, config, device, instruments, overrides or [], eval_episodes)
+    overrides = [*(overrides or []), *flag_overrides({"training.precision": precision})]
+    phase(3, places, config, timesteps, device, instruments, overrides)
+    evaluate_hierarchy(places, config, device, instruments, overrides, eval_episodes)
 
 
 @train_app.command("all")
@@ -172,6 +184,7 @@ def train_all(
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS,
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS,
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
     eval_episodes: EpisodesOption = 100,
     phase1_timesteps: PhaseTimestepsOption = None,
     phase2_timesteps: PhaseTimestepsOption = None,
@@ -184,7 +197,7 @@ def train_all(
     from mtquant.cli.pipeline import run
     from mtquant.cli.settings import flag_overrides
 
-    flags = flag_overrides({"training.workers": workers})
+    flags = flag_overrides({"training.workers": workers, "training.precision": precision})
     steps = {1: phase1_timesteps, 2: phase2_timesteps, 3: phase3_timesteps}
     run(
         mode.value,

@@ -26,6 +26,7 @@ GradientMethod = Literal[
     "upgrad", "pcgrad", "cagrad", "mgda", "nash_mtl", "aligned_mtl", "sum", "mean"
 ]
 SpecialistReward = Literal["difference", "portfolio"]
+Precision = Literal["float32", "bf16"]
 Algorithm = Literal["ppo", "recurrent_ppo", "trpo", "a2c", "sac"]
 
 
@@ -143,6 +144,9 @@ class TrainingConfig(PPONumbers):
         curriculum_learning: Whether training bars become harder step by step.
         curriculum: How (`docs/curriculum.md`).
         device: ``"auto"`` takes the GPU where there is one; ``"cuda"`` without a GPU refuses.
+        precision: What the factors of matrix products are rounded to while training; ``"bf16"`` is
+            for a GPU, a processor without bfloat16 arithmetic is slower with it. Weights stay
+            float32.
         torch_threads: Threads torch may use; another number gives other roundings.
         workers: Processes that phase 1 splits its specialists over; another number gives other
             roundings. Phases 2 and 3, whose networks hear each other, take one.
@@ -164,6 +168,7 @@ class TrainingConfig(PPONumbers):
     curriculum_learning: bool = False
     curriculum: CurriculumConfig = CurriculumConfig()
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "float32"
     torch_threads: PositiveInt = 1
     workers: PositiveInt = 1
     seed: NonNegativeInt = 7
@@ -186,6 +191,13 @@ class TrainingConfig(PPONumbers):
                 "must be ppo for the stacked engine",
                 self.algorithm,
                 "Use --engine sb3 for the others.",
+            )
+        if self.engine == "sb3" and self.precision != "float32":
+            raise ConfigError(
+                "training.precision",
+                "must be float32 for engine sb3",
+                self.precision,
+                "Use --engine stacked, or leave --precision out.",
             )
         if self.engine == "sb3" and self.workers > 1:
             raise ConfigError(

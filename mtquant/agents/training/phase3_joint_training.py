@@ -100,6 +100,8 @@ class Phase3JointTrainer(HierarchicalTrainer):
         """The engine, ready to begin."""
         training, settings = self.config.training, self.settings
         env = self.open_env()
+        for crew in (self.crew, self.meta):
+            crew.stack.compute_in(training.precision)
         names = [*self.bars, NAME]
         noise = [self.seeds.child("noise", name).generator() for name in names]
         units = np.array([self.forecast_units[symbol] for symbol in self.bars])

@@ -258,7 +258,7 @@ def build_loop(job: Job) -> PPOLoop:
     shape = PolicyShape(layout.size, settings.hidden_units, actions, forecasts)
     networks = ActorCriticStack.fresh(
         shape, [node.child("torch").integer() for node in seeds], device=job.device
-    )
+    ).compute_in(job.config.training.precision)
     pairs = [
         observation_scaling(layout, world.scaler, world.environment.max_position_size)
         for world in job.worlds.values()
