@@ -93,9 +93,9 @@ def test_room_that_a_run_needs_is_asked_for(tmp_path, monkeypatch):
 def test_a_folder_without_write_permission_is_refused(tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir()
-    with read_only(closed), pytest.raises(RunError, match="must be a writable folder.*denied"):
+    with read_only(closed), pytest.raises(RunError, match=r"must be a writable folder.*denied"):
         check_writable(closed)
-    with read_only(closed), pytest.raises(RunError, match="must be a writable folder.*denied"):
+    with read_only(closed), pytest.raises(RunError, match=r"must be a writable folder.*denied"):
         check_writable(closed / "run")
     check_writable(closed)
 

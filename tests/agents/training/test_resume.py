@@ -19,7 +19,8 @@ from mtquant.agents.training.phase2_trainer import Phase2Trainer
 from mtquant.agents.training.phase3_joint_training import Phase3JointTrainer
 from mtquant.agents.training.session import FOLDER
 from mtquant.core.errors import CheckpointError
-from mtquant.learning.checkpoints import STATE_NAME
+from mtquant.learning.checkpoints import MANIFEST_NAME as MANIFEST
+from mtquant.learning.checkpoints import STATE_NAME, sealed
 from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
 
 KINDS: dict[int, type[PhaseTrainer]] = {1: Phase1Trainer, 2: Phase2Trainer, 3: Phase3JointTrainer}
@@ -170,9 +171,9 @@ def test_other_numerics_are_refused_unless_allowed(
 ) -> None:
     interrupted(1, market, tmp_path, whole, 3)
     (checkpoint,) = (tmp_path / "phase1" / FOLDER).iterdir()
-    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest = json.loads((checkpoint / MANIFEST).read_text())
     manifest["facts"]["numerics"]["torch"] = "1.0"
-    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    (checkpoint / MANIFEST).write_bytes(sealed(manifest))
     with pytest.raises(CheckpointError, match=r"checkpoint's torch must be.*different-numerics"):
         trainer(1, market, tmp_path, whole, resume=True).train()
     trainer(1, market, tmp_path, whole, resume=True, different_numerics=True).train()
