@@ -47,8 +47,7 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
                 for own, validation in zip(found, watch.validate(), strict=True):
                     own.update(validation)
             for own, batch in zip(found, loop.collector.batches, strict=True):
-                validation = own if checked else None
-                own.update(move_on(batch, loop.steps, validation, batch.reset))
+                own.update(move_on(batch, loop.steps, own if checked else None, batch.reset))
             for symbol, metrics in zip(job.worlds, found, strict=True):
                 boards[symbol].scalars(metrics, loop.steps)
             if checked:
