@@ -48,6 +48,9 @@ def test_the_newest_comes_back_to_the_byte(tmp_path: Path) -> None:
     assert steps(store) == [512, 1_024]
 
 
+SCORE = st.sampled_from([0.0, 0.5, 1.0, float("nan")])
+
+
 @given(scores=st.lists(st.tuples(SCORE, SCORE), max_size=9))
 @settings(max_examples=40, deadline=None)
 def test_the_best_stay_beside_the_newest(

@@ -19,7 +19,7 @@ from mtquant.agents.training.curriculum_env import training_env
 from mtquant.agents.training.job import Best
 from mtquant.agents.training.phase import PhaseTrainer
 from mtquant.agents.training.portfolio import PortfolioWorld
-from mtquant.agents.training.session import Session, weights_digest
+from mtquant.agents.training.session import Session, trained_under, weights_digest
 from mtquant.agents.training.validation import evaluate_episodes, evaluate_parts
 from mtquant.core.config import config_hash
 from mtquant.core.errors import CheckpointError
@@ -179,7 +179,7 @@ class HierarchicalTrainer(PhaseTrainer):
         manifest = self.manifest(0)
         identity = {
             "phase": self.phase,
-            "config_hash": manifest["config_hash"],
+            "config_hash": trained_under(self.config),
             "timesteps": self.timesteps,
             "bars": manifest["bars_sha256"],
             "begins_with": [weights_digest(crew.stack.parameters) for crew in first],
@@ -189,6 +189,7 @@ class HierarchicalTrainer(PhaseTrainer):
             identity,
             self.device,
             self.logger,
+            threads=self.config.training.torch_threads,
             different_numerics=self.different_numerics,
         )
 

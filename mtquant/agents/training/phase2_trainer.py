@@ -98,6 +98,8 @@ class Phase2Trainer(HierarchicalTrainer):
         shape = PolicyShape(batch.observations.shape[1], settings.hidden_units, len(batch.unit))
         seed = self.seeds.child("torch").integer()
         stack = ActorCriticStack.fresh(shape, [seed], device=self.device)
+        for own in (stack, self.crew.stack):
+            own.compute_in(self.config.training.precision)
         scaling = scaling_of(self.meta_scaling(self.crew), self.crew)
         return PPOLoop([batch], stack, scaling, settings, self.timesteps, [self.seeds])
 

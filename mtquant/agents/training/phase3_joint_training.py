@@ -100,12 +100,21 @@ class Phase3JointTrainer(HierarchicalTrainer):
         """The engine, ready to begin."""
         training, settings = self.config.training, self.settings
         env = self.open_env()
+        for crew in (self.crew, self.meta):
+            crew.stack.compute_in(training.precision)
         names = [*self.bars, NAME]
         noise = [self.seeds.child("noise", name).generator() for name in names]
         units = np.array([self.forecast_units[symbol] for symbol in self.bars])
         domains = {symbol: (symbol,) for symbol in self.bars}
         collector = JointCollector(
-            env, domains, self.crew, self.meta, settings.n_steps, noise, units
+            env,
+            domains,
+            self.crew,
+            self.meta,
+            settings.n_steps,
+            noise,
+            units,
+            training.specialist_reward,
         )
         coordination = GradientCoordinationSystem(training.gradient_method)
         frequencies = (training.meta_update_freq, training.specialist_update_freq)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from mtquant.agents.training.job import Best
+from mtquant.core.config import Config, config_hash
 from mtquant.core.errors import CheckpointError
 from mtquant.core.runs import LEAST_FREE_BYTES, check_writable, package_versions
 from mtquant.core.states import Arrays
@@ -31,7 +32,10 @@ NUMERICS = ("torch", "numpy", "numba", "mtquant")
 class Resumable(Protocol):
     """A training loop."""
 
-    steps: int
+    @property
+    def steps(self) -> int:
+        """Bars lived through."""
+        ...
 
     def state(self) -> Arrays:
         """Everything that goes on."""
@@ -49,6 +53,8 @@ class Session:
         identity: What a checkpoint must have been made under: configuration, bars, first models.
         device: Where the networks run.
         logger: Who hears of damaged checkpoints and of resuming.
+        threads: Of torch.
+        workers: Processes that the networks are split over.
         different_numerics: Allow other versions, threads and devices.
     """
 
@@ -59,6 +65,8 @@ class Session:
         device: str,
         logger: logging.Logger,
         *,
+        threads: int,
+        workers: int = 1,
         different_numerics: bool = False,
     ) -> None:
         self._store = CheckpointStore(output_dir / FOLDER, logger)
@@ -68,7 +76,8 @@ class Session:
             "identity": dict(identity),
             "numerics": {
                 "device": device,
-                "torch_threads": torch.get_num_threads(),
+                "torch_threads": threads,
+                "workers": workers,
                 **{name: versions.get(name) for name in NUMERICS},
             },
         }
@@ -125,6 +134,15 @@ class Session:
                 [(found or {}).get(name) for name in differ],
                 remedy,
             )
+
+
+def trained_under(config: Config) -> str:
+    """Hash of a configuration, whatever it says about how the numbers are computed: that is
+    compared apart, since `--allow-different-numerics` allows it.
+    """
+    same = {"workers": 1, "torch_threads": 1, "device": "auto"}
+    training = config.training.model_copy(update=same)
+    return config_hash(config.model_copy(update={"training": training}))
 
 
 def weights_digest(parameters: torch.Tensor) -> str:

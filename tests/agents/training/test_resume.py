@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mtquant.agents.hierarchy import FILE_NAME
@@ -184,3 +186,45 @@ def test_without_resume_a_run_begins_anew(market: Path, whole: Path, tmp_path: P
     interrupted(1, market, tmp_path, whole, 3)
     trainer(1, market, tmp_path, whole).train()
     assert models(tmp_path, 1) == models(whole, 1)
+
+
+@pytest.fixture(scope="module")
+def shared_out(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phase 1 in two processes, without interruption."""
+    root = tmp_path_factory.mktemp("shared_out")
+    trainer(1, market, root, root, "training.workers=2").train()
+    return root
+
+
+def test_resumed_in_two_processes(market: Path, shared_out: Path, tmp_path: Path) -> None:
+    def progress(name: str, step: int, metrics: Mapping[str, float]) -> None:
+        if step == 3 * ROLLOUT:
+            raise Killed
+
+    two = "training.workers=2"
+    with pytest.raises(Killed):
+        trainer(1, market, tmp_path, tmp_path, two, progress=progress).train()
+    trainer(1, market, tmp_path, tmp_path, two, resume=True).train()
+    assert models(tmp_path, 1) == models(shared_out, 1)
+    assert curves(tmp_path, 1) == curves(shared_out, 1)
+
+
+def test_another_number_of_processes(
+    market: Path, whole: Path, shared_out: Path, tmp_path: Path
+) -> None:
+    """Refused, since the last bits differ; where that is allowed the run goes on all the same."""
+    interrupted(1, market, tmp_path, whole, 3)
+    with pytest.raises(CheckpointError, match=r"checkpoint's workers must be.*different-numerics"):
+        trainer(1, market, tmp_path, whole, "training.workers=2", resume=True).train()
+    own = trainer(
+        1, market, tmp_path, whole, "training.workers=2", resume=True, different_numerics=True
+    ).train()
+    for symbol in SYMBOLS:
+        one, two, mixed = (
+            load_file(folder / "phase1" / symbol / WEIGHTS_NAME)
+            for folder in (whole, shared_out, tmp_path)
+        )
+        for name, weights in one.items():
+            torch.testing.assert_close(two[name], weights, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(mixed[name], weights, rtol=1e-3, atol=1e-4)
+    assert set(own) == set(SYMBOLS)
