@@ -19,7 +19,7 @@ def read_only(folder: Path) -> Iterator[Path]:
     modes = {path: path.stat().st_mode for path in [folder, *parents]}
     folder.chmod(0o555)
     for path in parents:  # nobody must be able to get there
-        path.chmod(modes[path] | 0o005)
+        path.chmod(modes[path] | 0o055)
     if root:
         os.seteuid(NOBODY)
     try:

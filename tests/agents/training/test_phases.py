@@ -228,7 +228,7 @@ def test_an_instrument_that_phase_1_has_not_trained_is_named(
     folders = tmp_path / "out", tmp_path / "logs"
     with pytest.raises(CheckpointError, match=r"XAUUSD.*Train phase 1 first"):
         Phase2Trainer(config, *folders, INSTRUMENTS, specialists_dir=trained.root / "phase1")
-    with pytest.raises(CheckpointError, match="instruments of .*must be those of phase 3"):
+    with pytest.raises(CheckpointError, match=r"instruments of .*must be those of phase 3"):
         Phase3JointTrainer(config, *folders, INSTRUMENTS, hierarchy_dir=trained.root / "phase2")
 
 

@@ -211,6 +211,7 @@ def test_a_closed_folder_is_refused_before_training(
         named[SOURCES[phase]] = whole / f"phase{phase - 1}"
     for name in ("models", "logs"):
         (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
     with read_only(tmp_path / closed), pytest.raises(RunError, match=f"{closed}.* must be a writ"):
         KINDS[phase](config, tmp_path / "models", tmp_path / "logs", INSTRUMENTS, **named)
 
