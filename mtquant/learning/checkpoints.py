@@ -101,13 +101,13 @@ class CheckpointStore:
             aside.rename(place)
             _sync(self.folder)
             shutil.rmtree(replaced, ignore_errors=True)
+            self._prune()
         except OSError as error:
             shutil.rmtree(aside, ignore_errors=True)
             remedy = "Free space or choose another --output-dir; earlier checkpoints are kept."
             raise CheckpointError(
                 str(self.folder), "must have room for a checkpoint", str(error), remedy
             ) from error
-        self._prune()
         return place
 
     def newest(self) -> Checkpoint | None:
@@ -206,7 +206,9 @@ class CheckpointStore:
 
 def sealed(manifest: Mapping[str, Any]) -> bytes:
     """A manifest as it is written: with a sha256 of its own, so that damage to it shows too."""
-    own = {name: value for name, value in manifest.items() if name != "seal"}
+    # As it will be read: JSON knows texts alone as keys, and sorts them otherwise than numbers.
+    own = json.loads(json.dumps(dict(manifest)))
+    own.pop("seal", None)
     return json.dumps({**own, "seal": _seal(own)}, indent=2).encode()
 
 

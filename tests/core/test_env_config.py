@@ -30,6 +30,13 @@ def test_keys_go_where_they_belong() -> None:
     assert config.environment.stop_loss_pct == 0.02
 
 
+def test_files_of_other_instruments_are_left_out() -> None:
+    files = "data.files={WTIUSD: BRENT.csv, US30: DOW.csv}"
+    settings = ["data.source=csv", "data.folder=bars", "data.instruments=[WTIUSD, US30]", files]
+    config = with_env_config(load_config(None, settings), {"instrument": "US30"})
+    assert dict(config.data.files) == {"US30": "DOW.csv"}
+
+
 def test_nothing_asked_for_changes_nothing() -> None:
     config = load_config(None, ["training.seed=3"])
     assert with_env_config(config, None) is config

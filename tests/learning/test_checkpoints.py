@@ -38,13 +38,15 @@ def test_the_newest_comes_back_to_the_byte(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path / "run")
     assert store.newest() is None
     for step in (256, 512, 1_024):
-        store.save(step, arrays(step), {"name": "EURUSD", "score": float("nan")})
+        facts = {"name": "EURUSD", "score": float("nan"), "by_phase": {2: "b", 10: "a"}}
+        store.save(step, arrays(step), facts)
     found = store.newest()
     assert found is not None
     assert found.step == 1_024
     assert found.arrays["weights"].dtype == np.float32
     assert found.arrays["weights"].tobytes() == arrays(1_024)["weights"].tobytes()
     assert found.facts["name"] == "EURUSD"
+    assert found.facts["by_phase"] == {"2": "b", "10": "a"}
     assert steps(store) == [512, 1_024]
 
 

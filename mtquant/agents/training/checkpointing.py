@@ -100,7 +100,9 @@ class ModelCheckpointingSystem:
             if "/" in name:
                 raise CheckpointError("models", "must have names without /", name, "Rename it.")
             weights = model.state_dict() if isinstance(model, torch.nn.Module) else model
-            arrays |= below(name, {key: held.cpu().numpy() for key, held in weights.items()})
+            arrays |= below(
+                name, {key: held.detach().cpu().numpy() for key, held in weights.items()}
+            )
         return self._store.save(step, arrays, {"metrics": named, "models": list(models)})
 
     def load_checkpoint(self, checkpoint_path: Path | str) -> ModelCheckpoint:
