@@ -48,13 +48,21 @@ Float = NDArray[np.float64]
     W_BENCHMARK,
     W_BEFORE,  # equity when the decision was made
     W_SUM,  # over instruments, of whatever an event adds up
-    W_RATIO,  # floored equity / equity before
     W_MARGIN,  # used margin
     W_NET,
     W_TOGETHER,  # risk of the book if all instruments moved together
-) = range(0, 14 * LANES, LANES)
+    W_DOUBT,  # what the limits have to look at again (`planning.py`)
+    W_CUT,  # 1 where the gross cap cuts the book, else 0; to W_SEARCHING: `budget.py`
+    W_THRESHOLD,
+    W_LOW,
+    W_HIGH,
+    W_FREE,
+    W_OVER,
+    W_UNDER,
+    W_SEARCHING,
+) = range(0, 22 * LANES, LANES)
 
-OUTCOME = 14 * LANES
+OUTCOME = 22 * LANES
 ACCOUNT = OUTCOME + len(oc.OUTCOME_COLUMNS) * LANES
 (
     O_EQUITY_BEFORE,

@@ -207,6 +207,32 @@ def portfolio_deviation(risk: Float, exposures: Float) -> float:
 
 
 @kernel
+def holds_risk(exposures: Float, bounds: Float, risk: Float, scratch: Float) -> bool:
+    """Whether a book holds the limits on correlation, VaR and volatility.
+
+    Args:
+        exposures: float64 [N].
+        bounds, risk: The limits, see the module.
+        scratch: Row X_SIZE is overwritten.
+    """
+    cap, lowest = bounds[BOUND_CORRELATION], min(bounds[BOUND_VAR], bounds[BOUND_VOLATILITY])
+    if cap < math.inf and not correlation_exposure(risk, exposures) <= cap:
+        return False
+    if lowest == math.inf:
+        return True
+    signed = scratch[X_SIZE]
+    variance = 0.0
+    for n in range(exposures.shape[0]):
+        signed[n] = _deviation(risk, exposures, n)
+    for n in range(exposures.shape[0]):
+        row = 0.0
+        for m in range(exposures.shape[0]):
+            row += risk[RISK_CORRELATION + n, m] * signed[m]
+        variance += signed[n] * row
+    return math.sqrt(max(variance, 0.0)) <= lowest and variance == variance
+
+
+@kernel
 def _deviation(risk: Float, exposures: Float, n: int) -> float:
     """Signed one-day deviation of one position; no position has none, even where it is unknown."""
     return risk[RISK_DEVIATION, n] * exposures[n] if exposures[n] != 0.0 else 0.0
