@@ -74,7 +74,8 @@ class Asked:
         """What is still asked for.
 
         An order is answered by the next bar of its own instrument; one that could not be placed,
-        for want of a price, has left no position.
+        for want of a price or because the limits allow none while a risk is unknown, has left no
+        position.
         """
         here = observed(observation, "tradable") > 0.0
         booked = (observed(observation, "exposure") != 0.0) | (self.targets == 0.0)

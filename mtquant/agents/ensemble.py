@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,18 @@ from mtquant.agents.specialist import Specialist
 from mtquant.core.errors import PolicyError
 from mtquant.core.protocols import Observation
 from mtquant.market.observation import INSTRUMENT_EXTRAS, specialist_view
+
+
+class EnsembleMemory(NamedTuple):
+    """What an ensemble remembers from bar to bar.
+
+    Attributes:
+        targets: The latest target of every instrument, float64 [N].
+        states: What each specialist remembers itself.
+    """
+
+    targets: NDArray[np.float64]
+    states: tuple[Any, ...]
 
 
 class SpecialistEnsemble:
@@ -69,17 +82,19 @@ class SpecialistEnsemble:
         """Bars of features in one observation."""
         return self._window
 
-    def initial_state(self) -> NDArray[np.float64]:
-        """The latest target of every instrument, float64 [N]."""
-        return np.zeros(len(self.specialists))
+    def initial_state(self) -> EnsembleMemory:
+        """Nothing asked for, and every specialist at its beginning."""
+        states = tuple(specialist.initial_state() for specialist in self.specialists.values())
+        return EnsembleMemory(np.zeros(len(states)), states)
 
     def act(
-        self, observation: Observation, state: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        self, observation: Observation, state: EnsembleMemory
+    ) -> tuple[NDArray[np.float64], EnsembleMemory]:
         """Target exposures, float64 [N]; 0 where the volatility is not known yet.
 
         A specialist decides on its instrument's own bars, as it did in training. While a market is
-        closed its latest target stands, so that it is asked for again at the reopening.
+        closed its latest target stands, so that it is asked for again at the reopening, and what
+        the specialist remembers stands with it.
         """
         if observation.symbols != tuple(self.specialists):
             raise PolicyError(
@@ -93,7 +108,7 @@ class SpecialistEnsemble:
         n_instruments = len(weights)
         block = self._window * len(self._features) + INSTRUMENT_EXTRAS
         tradable = observed(observation, "tradable") > 0.0
-        targets = state.copy()
+        targets, states = state.targets.copy(), list(state.states)
         for n, specialist in enumerate(self.specialists.values()):
             if not tradable[n]:
                 continue
@@ -102,5 +117,6 @@ class SpecialistEnsemble:
                 view = specialist_view(observation.values, block, n, n_instruments)
                 # The specialist knows its position as a share of what an action of 1 buys.
                 view[block - INSTRUMENT_EXTRAS] *= specialist.manifest.unit / weights[n]
-                targets[n] = weights[n] * specialist.action(view)[0]
-        return targets, targets
+                action, states[n] = specialist.decide(view, states[n])
+                targets[n] = weights[n] * action[0]
+        return targets, EnsembleMemory(targets, tuple(states))

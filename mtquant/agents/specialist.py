@@ -5,15 +5,17 @@ A specialist's folder holds
 
     specialist.safetensors   all weights, the scaler among them
     specialist.json          manifest: what it was trained on, and the sha256 of the weights
-    specialist.zip           the same model for `stable_baselines3.PPO.load` (mtquant never loads
-                             it: a zip runs pickle, so load only your own)
+    specialist.zip           the same model for `stable_baselines3.PPO.load`, or for the algorithm
+                             that the manifest names as its policy (mtquant never loads it: a zip
+                             runs pickle, so load only your own)
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from mtquant.agents.crew import Crew
+from mtquant.agents.actors import ACTOR_CRITIC, actor_of
 from mtquant.core.errors import CheckpointError, PolicyError
 from mtquant.core.protocols import Observation
 from mtquant.core.records import write_atomically
@@ -53,6 +55,8 @@ class SpecialistManifest:
         seed: Root of the run's seed tree.
         timesteps: Bars lived through in training.
         weights_sha256: sha256 of `specialist.safetensors`.
+        policy: Which network it is: ``"actor_critic"``, or a name of `library_policies.POLICIES`.
+        policy_arguments: What else that network is built from; plain numbers.
     """
 
     symbol: str
@@ -69,6 +73,8 @@ class SpecialistManifest:
     seed: int
     timesteps: int
     weights_sha256: str
+    policy: str = ACTOR_CRITIC
+    policy_arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def bars_digest(bars: Bars, until_ns: int) -> str:
@@ -90,13 +96,20 @@ class Specialist:
     Args:
         weights: State of the trained policy.
         manifest: Its manifest.
+
+    Attributes:
+        actor: The network itself, which decides for many accounts at a time.
+
+    Raises:
+        ValueError, TypeError, LookupError, RuntimeError: They do not fit each other.
     """
 
     def __init__(self, weights: dict[str, torch.Tensor], manifest: SpecialistManifest) -> None:
         self.manifest = manifest
         self.weights = weights
         self.name = f"specialist {manifest.symbol}"
-        self._crew = Crew.from_weights([weights])
+        inputs = len(manifest.observation_names)
+        self.actor = actor_of(manifest.policy, weights, inputs, manifest.policy_arguments)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -108,12 +121,12 @@ class Specialist:
         """Bars of features in one observation."""
         return self.manifest.window_bars
 
-    def initial_state(self) -> None:
-        """A feed-forward policy has no memory."""
-        return None
+    def initial_state(self) -> Any:
+        """What it remembers before the first bar; None for a feed-forward policy."""
+        return self.actor.initial_state(1)
 
-    def act(self, observation: Observation, state: None) -> tuple[NDArray[np.float64], None]:
-        """Target exposure of the instrument, float64 [1]."""
+    def act(self, observation: Observation, state: Any) -> tuple[NDArray[np.float64], Any]:
+        """Target exposure of the instrument, float64 [1], and the next state."""
         if observation.symbols != (self.manifest.symbol,):
             raise PolicyError(
                 "observation",
@@ -121,10 +134,27 @@ class Specialist:
                 observation.symbols,
                 "Put several specialists into one SpecialistEnsemble.",
             )
-        return self.action(observation.values) * self.manifest.unit, None
+        action, state = self.decide(observation.values, state)
+        return action * self.manifest.unit, state
 
     def action(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Action in [-1, 1] for one raw observation float32 [size].
+        """`decide` for a policy without memory.
+
+        Raises:
+            PolicyError: It has a memory; and as `decide`.
+        """
+        state = self.initial_state()
+        if state is not None:
+            raise PolicyError(
+                f"action of {self.manifest.symbol}",
+                "must be asked for with what the policy remembers",
+                self.manifest.policy,
+                "Call decide(values, state), beginning with initial_state().",
+            )
+        return self.decide(values, state)[0]
+
+    def decide(self, values: NDArray[np.float32], state: Any) -> tuple[NDArray[np.float64], Any]:
+        """Action in [-1, 1] for one raw observation float32 [size], and the next state.
 
         Raises:
             PolicyError: The observation has another size, or the action is not finite.
@@ -137,7 +167,8 @@ class Specialist:
                 values.shape,
                 "Use the features, window and rules that the specialist was trained with.",
             )
-        action = self._crew.act(values[None, None])[0, 0].astype(np.float64)
+        actions, state = self.actor.decide(values[None], state)
+        action = actions[0].astype(np.float64)
         if not np.all(np.isfinite(action)):
             raise PolicyError(
                 f"action of {self.manifest.symbol}",
@@ -145,7 +176,7 @@ class Specialist:
                 action.tolist(),
                 "The weights or the observation hold NaN: load an earlier checkpoint.",
             )
-        return action
+        return action, state
 
 
 def save_specialist(
@@ -156,7 +187,8 @@ def save_specialist(
     Args:
         folder: Made if need be.
         weights: State of the trained policy.
-        manifest: Fields of `SpecialistManifest` but `weights_sha256`.
+        manifest: Fields of `SpecialistManifest` but `weights_sha256`; those with a default may be
+            left out.
 
     Returns:
         The manifest as written.
@@ -188,6 +220,12 @@ def load_specialist(folder: Path) -> Specialist:
     digest = hashlib.sha256(content).hexdigest()
     if digest != manifest.weights_sha256:
         remedy = "The file was damaged or exchanged: train again or restore a backup."
-        field = str(folder / WEIGHTS_NAME)
-        raise CheckpointError(field, "must match the manifest's sha256", digest, remedy)
-    return Specialist(load_tensors(content), manifest)
+        place = str(folder / WEIGHTS_NAME)
+        raise CheckpointError(place, "must match the manifest's sha256", digest, remedy)
+    try:
+        return Specialist(load_tensors(content), manifest)
+    except (ValueError, TypeError, LookupError, RuntimeError) as error:
+        remedy = "Weights and manifest are of different networks: train again."
+        place = str(folder / WEIGHTS_NAME)
+        rule = f"must be the weights of a {manifest.policy} policy"
+        raise CheckpointError(place, rule, str(error), remedy) from error

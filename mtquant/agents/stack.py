@@ -129,14 +129,8 @@ class ActorCriticStack:
         )
 
     def backward(
-        self,
-        observations: torch.Tensor,
-        said: Said,
-        log_std: torch.Tensor,
-        out: torch.Tensor,
-        *,
-        to_inputs: bool = False,
-    ) -> torch.Tensor | None:
+        self, observations: torch.Tensor, said: Said, log_std: torch.Tensor, out: torch.Tensor
+    ) -> None:
         """Gradient by the parameters.
 
         Args:
@@ -144,17 +138,25 @@ class ActorCriticStack:
             said: Gradients by what it returned.
             log_std: Gradient by `log_std`, [K, A].
             out: Receives the gradient, [K, shape.size].
-            to_inputs: Also return the gradient by the observations, [K, B, inputs].
         """
         actor, critic, std = self._parts
-        change = said.mean
-        if self.shape.forecasts:
-            change = torch.cat((said.mean, said.forecast, said.log_deviation), 2)
-        value = said.value[:, :, None]
-        acted = self.actor.backward(observations, change, out[:, actor], to_inputs=to_inputs)
-        valued = self.critic.backward(observations, value, out[:, critic], to_inputs=to_inputs)
+        self.actor.backward(observations, self._acted(said), out[:, actor])
+        self.critic.backward(observations, said.value[:, :, None], out[:, critic])
         out[:, std] = log_std
-        return acted if acted is None or valued is None else acted + valued
+
+    def backward_to_inputs(
+        self, observations: torch.Tensor, said: Said, log_std: torch.Tensor, out: torch.Tensor
+    ) -> torch.Tensor:
+        """`backward`, and the gradient by the observations, [K, B, inputs]."""
+        self.backward(observations, said, log_std, out)
+        acted = self.actor.to_inputs(observations)
+        return acted + self.critic.to_inputs(observations)
+
+    def _acted(self, said: Said) -> torch.Tensor:
+        """Gradient by all outputs of the actor tower."""
+        if not self.shape.forecasts:
+            return said.mean
+        return torch.cat((said.mean, said.forecast, said.log_deviation), 2)
 
     def weights(self, k: int) -> Weights:
         """Network k under the names of a stable-baselines3 policy (`sb3_export`), copies."""

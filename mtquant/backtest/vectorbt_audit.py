@@ -33,6 +33,7 @@ from mtquant.market.rules import Rules
 Float = NDArray[np.float64]
 
 TOLERANCE = 1e-9
+LOAN = " loan"  # ends the name of the column that holds an instrument's loan
 # Below this share of the deposit a difference is measured against the deposit: a ruined account has
 # no scale of its own.
 LEAST_EQUITY_FRAC = 0.01
@@ -89,7 +90,7 @@ def audit(ledger: Ledger, rules: Rules) -> Audit:
     foreign = [n for n, item in enumerate(rules.instruments) if _is_foreign(item.quote, rules)]
     replay = _lay_out(ledger, rules, foreign)
     offset = 10.0 * (ledger.initial_equity + _largest_book(replay))
-    columns = (*ledger.symbols, *(f"{ledger.symbols[n]} loan" for n in foreign), "financing")
+    columns = (*ledger.symbols, *(f"{ledger.symbols[n]}{LOAN}" for n in foreign), "financing")
     index = pd.DatetimeIndex(replay.stamps.astype("datetime64[ns]"))
 
     def frame(values: Float) -> pd.DataFrame:

@@ -12,19 +12,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mtquant.backtest.vectorbt_audit import Audit
+from mtquant.backtest.vectorbt_audit import LOAN, Audit
 from mtquant.market.ledger import Ledger
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+READING = "How to read it"
+FROM_FIRST_CLOSE = """\
+Max Drawdown is measured from the first close on, so a loss in the first bar is not in it.
+The drawdown at the head of this report is measured from the deposit."""
+LOANS = """\
+What pays in another currency has two columns: the instrument, and the loan in that currency that
+bought it. Its profit is the sum of both; where the instrument is itself the rate to the account
+currency, all of it stands under the loan: {columns}."""
+
+
 def vectorbt_tables(audit: Audit, ledger: Ledger, periods_per_year: float) -> dict[str, Any]:
-    """Statistics by heading: returns, drawdowns, trades (pandas objects)."""
+    """What to know when reading (text), then statistics by heading (pandas objects): returns,
+    drawdowns, trades.
+    """
     import vectorbt  # noqa: F401 - registers the accessor
 
     equity = _equity(audit, ledger)
-    tables = {
+    tables: dict[str, Any] = {
         "Returns": _returns(equity, ledger, periods_per_year).stats(silence_warnings=True),
         "Drawdowns": equity.vbt(freq=_bar(ledger)).drawdowns.stats(),
     }
@@ -34,7 +46,7 @@ def vectorbt_tables(audit: Audit, ledger: Ledger, periods_per_year: float) -> di
         stats = trades.stats(group_by=True)
         timed = ("Start", "End", "Period", "Coverage", "Overlap Coverage")
         tables["Trades"] = stats[[n for n in stats.index if n not in timed and "Dur" not in n]]
-    return {name: _readable(table) for name, table in tables.items()}
+    return {READING: _reading(audit)} | {name: _readable(each) for name, each in tables.items()}
 
 
 def vectorbt_figures(audit: Audit, ledger: Ledger, periods_per_year: float) -> dict[str, Figure]:
@@ -51,6 +63,13 @@ def vectorbt_figures(audit: Audit, ledger: Ledger, periods_per_year: float) -> d
         if len(trades.records) and (trades.records["col"] == audit.columns.index(column)).any():
             figures[f"Trades in {column}"] = trades.plot_pnl(column=column)
     return figures
+
+
+def _reading(audit: Audit) -> str:
+    """Where vectorbt's figures mean something else than ours."""
+    loans = [column for column in audit.columns if column.endswith(LOAN)]
+    notes = [FROM_FIRST_CLOSE, LOANS.format(columns=", ".join(loans))]
+    return "\n".join(notes[: 1 + bool(loans)])
 
 
 def _trades(audit: Audit) -> Any:

@@ -15,7 +15,7 @@ from mtquant.cli.settings import training_settings
 from mtquant.core.checked import did_you_mean, validated
 from mtquant.core.errors import ConfigError, DataError, RunError
 from mtquant.core.lengths import length_seconds, length_text
-from mtquant.data.instruments import Instrument, instrument_of, load_instruments
+from mtquant.data.instruments import Instrument, Session, instrument_of, load_instruments
 
 if TYPE_CHECKING:
     from mtquant.data.importing.policy import ImportPolicy
@@ -59,8 +59,10 @@ def import_files(
         raise ConfigError("--symbol", "must be left out for several files", len(files), remedy)
     for file in files:
         try:
-            source = _source(file, facts, instruments)
-            _import(console, file, source, policy, output / source.bar, overwrite)
+            instrument = _instrument(file, facts["symbol"], instruments)
+            source = _source(facts, instrument)
+            session = instrument.session if source.stamped == "session" else None
+            _import(console, file, source, session, policy, output / source.bar, overwrite)
         except DataError as error:
             if len(files) == 1:
                 raise
@@ -131,6 +133,7 @@ def _import(
     console: Console,
     file: Path,
     source: ImportSource,
+    session: Session | None,
     policy: ImportPolicy,
     folder: Path,
     overwrite: bool,
@@ -147,22 +150,19 @@ def _import(
     imported = import_file(file, source, policy)
     say(console, imported.report.to_text())
     report, picture = place.with_suffix(".import.json"), place.with_suffix(".png")
-    _write(place, lambda: write_parquet(imported.bars, place))
+    _write(place, lambda: write_parquet(imported.bars, place, session))
     _write(report, lambda: imported.report.write(report))
     _write(picture, lambda: draw_bars(imported.bars, picture, imported.marks))
     say(console, f"  written   {place}, {report.name}, {picture.name}")
 
 
-def _source(
-    file: Path, facts: Mapping[str, Any], instruments: Mapping[str, Instrument]
-) -> ImportSource:
+def _source(facts: Mapping[str, Any], instrument: Instrument) -> ImportSource:
     """What is known of one file: what was typed, and what the instrument says."""
     from mtquant.data.importing.clocks import read_clock
     from mtquant.data.importing.source import ImportSource
 
     values = {name: value for name, value in facts.items() if value is not None}
     values["rename"] = _pairs(values.pop("rename", []), "--rename")
-    instrument = _instrument(file, facts["symbol"], instruments)
     values["symbol"], values["quote"] = instrument.symbol, instrument.quote
     if values.get("stamped") == "session":
         values["session_timezone"] = instrument.session.timezone

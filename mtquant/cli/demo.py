@@ -10,24 +10,31 @@ from rich.console import Console
 
 from mtquant.cli.backtesting import run_backtest
 from mtquant.cli.console import interruptible, say
-from mtquant.cli.training import run_phase1
+from mtquant.cli.pipeline import Pipeline
 from mtquant.core.config import load_config
 from mtquant.data.instruments import load_instruments
 
 SETTINGS = ("training.preset=recommended",)
-TIMESTEPS = 300_000  # per specialist: enough to see it learn, short enough to wait for
+TIMESTEPS = {1: 300_000, 2: 150_000, 3: 200_000}  # enough to see it learn
 
 
 def run(output: Path, timesteps: int | None, overrides: Sequence[str]) -> None:
-    """Trains on the bundled bars with the recommended settings and reports on the test years."""
+    """Trains all phases on the bundled bars with the recommended settings and reports on the test
+    years.
+
+    Args:
+        output: Receives everything.
+        timesteps: Bars of every phase; `TIMESTEPS` when None.
+        overrides: ``section.key=value`` texts.
+    """
     console = Console()
     config = load_config(None, [*SETTINGS, *overrides])
     instruments = load_instruments(None)
-    models, logs = output / "phase1", output / "logs" / "phase1"
-    steps = timesteps or TIMESTEPS
+    steps = TIMESTEPS if timesteps is None else dict.fromkeys(TIMESTEPS, timesteps)
     say(console, f"configuration built-in defaults and --set {' '.join([*SETTINGS, *overrides])}")
-    with interruptible(f"checkpoints kept so far are in {models}"):
-        console.rule("phase 1: one specialist per instrument, on real daily bars")
-        run_phase1(config, instruments, models, logs, steps, None, console, overwrite=True)
-        console.rule("out of sample: the specialists as one portfolio")
+    with interruptible(f"what was kept so far is in {output}"):
+        pipeline = Pipeline(config, instruments, output, output / "logs", steps, None)
+        pipeline.train(console, overwrite=True)
+        console.rule("out of sample: the hierarchy")
+        models = output / "phase3"
         run_backtest(config, instruments, models, output / "backtest", "test", console)

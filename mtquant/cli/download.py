@@ -70,7 +70,8 @@ def run(
     if output is not None:
         for update in updates:
             if update.entry is not None:
-                _write(update.entry, output, first, until, console)
+                instrument = known[update.symbol]
+                _write(update.entry, instrument, output, first, until, console)
     for update in failed:
         kept = " (what is cached is kept)" if update.entry is not None else ""
         typer.secho(f"error: {update.error}{kept}", fg=typer.colors.RED, err=True)
@@ -150,17 +151,24 @@ def _facts(update: Update) -> list[str]:
 
 
 def _write(
-    entry: Entry, output: Path, start: date | None, end: date | None, console: Console
+    entry: Entry,
+    instrument: Instrument,
+    output: Path,
+    start: date | None,
+    end: date | None,
+    console: Console,
 ) -> None:
     """Adjusted bars as SYMBOL.parquet, which `data.source: parquet` reads."""
     from mtquant.data.files import write_parquet
+    from mtquant.data.yahoo.frames import DAY_SECONDS, yahoo_session
 
     bars = _wanted(entry, start, end)
     path = output / f"{bars.symbol}.parquet"
     if len(bars) < 2:
         say(console, f"{bars.symbol}: no bars in that span, {path} is not written", style="yellow")
         return
-    write_parquet(bars, path)
+    daily = bars.bar_seconds >= DAY_SECONDS
+    write_parquet(bars, path, yahoo_session(instrument) if daily else None)
     say(console, f"wrote {path} ({len(bars):,} bars)")
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -42,27 +43,189 @@ SymbolOption = Annotated[
 ]
 STAMPED = typer.Option("--stamped", help="What a row's time is: bar start, end, session date.")
 BAR = typer.Option("--bar", help="Length of a bar: 1h, 15min, 1d.")
-PHASE1_MODELS = Path("models/checkpoints/phase1")
-PHASE1_LOGS = Path("logs/phase1")
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier run in --output-dir.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --output-dir.")]
+NumericsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-different-numerics", help="Resume under other versions, threads or device."
+    ),
+]
+EpisodesOption = Annotated[
+    int, typer.Option("--eval-episodes", min=1, help="Episodes, or samples of the intervals.")
+]
+PhaseTimestepsOption = Annotated[
+    int | None, typer.Option(min=1, help="Bars of that phase; left out, the config's.")
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", help="stacked: all at once; sb3: through stable-baselines3."),
+]
+AlgorithmOption = Annotated[
+    str | None,
+    typer.Option("--algorithm", help="Of --engine sb3: ppo, recurrent_ppo, trpo, a2c or sac."),
+]
+CHECKPOINTS, LOGS = Path("models/checkpoints"), Path("logs")
+
+
+class Mode(StrEnum):
+    """What `mtquant train all` is to do."""
+
+    train = "train"
+    resume = "resume"
+    eval = "eval"
 
 
 @train_app.command("phase1")
 def train_phase1(
     config: ConfigOption = None,
     timesteps: TimestepsOption = None,
-    output_dir: Annotated[Path, typer.Option("--output-dir")] = PHASE1_MODELS,
-    log_dir: Annotated[Path, typer.Option("--log-dir")] = PHASE1_LOGS,
+    output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase1",
+    log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase1",
     device: DeviceOption = None,
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier run in --output-dir.")
-    ] = False,
+    engine: EngineOption = None,
+    algorithm: AlgorithmOption = None,
+    overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    allow_different_numerics: NumericsOption = False,
 ) -> None:
-    """Train one PPO specialist per instrument (TensorBoard: --logdir logs)."""
-    from mtquant.cli.training import phase1
+    """Train one specialist per instrument (TensorBoard: --logdir logs)."""
+    from mtquant.cli.settings import flag_overrides
+    from mtquant.cli.training import Places, phase
 
-    phase1(config, timesteps, output_dir, log_dir, device, instruments, overrides or [], overwrite)
+    flags = flag_overrides({"training.engine": engine, "training.algorithm": algorithm})
+    places = Places(output_dir, log_dir, None, overwrite, resume, allow_different_numerics)
+    phase(1, places, config, timesteps, device, instruments, [*(overrides or []), *flags])
+
+
+@train_app.command("phase2")
+def train_phase2(
+    config: ConfigOption = None,
+    timesteps: TimestepsOption = None,
+    output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase2",
+    log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase2",
+    device: DeviceOption = None,
+    specialists: Annotated[
+        Path | None,
+        typer.Option("--specialists", help="Folder of phase 1; beside --output-dir if left out."),
+    ] = None,
+    instruments: InstrumentsOption = None,
+    overrides: SetOption = None,
+    overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    allow_different_numerics: NumericsOption = False,
+) -> None:
+    """Train the meta-controller over the specialists of phase 1, which stay as they are."""
+    from mtquant.cli.training import Places, phase
+
+    places = Places(output_dir, log_dir, specialists, overwrite, resume, allow_different_numerics)
+    phase(2, places, config, timesteps, device, instruments, overrides or [])
+
+
+@train_app.command("phase3")
+def train_phase3(
+    config: ConfigOption = None,
+    timesteps: TimestepsOption = None,
+    output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase3",
+    log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase3",
+    device: DeviceOption = None,
+    eval_episodes: EpisodesOption = 100,
+    hierarchy: Annotated[
+        Path | None,
+        typer.Option("--hierarchy", help="Folder of phase 2; beside --output-dir if left out."),
+    ] = None,
+    instruments: InstrumentsOption = None,
+    overrides: SetOption = None,
+    overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    allow_different_numerics: NumericsOption = False,
+) -> None:
+    """Train meta-controller and specialists together, starting from phase 2."""
+    from mtquant.cli.training import Places, evaluate_hierarchy, phase
+
+    places = Places(output_dir, log_dir, hierarchy, overwrite, resume, allow_different_numerics)
+    phase(3, places, config, timesteps, device, instruments, overrides or [])
+    evaluate_hierarchy(places, config, device, instruments, overrides or [], eval_episodes)
+
+
+@train_app.command("all")
+def train_all(
+    mode: Annotated[
+        Mode, typer.Option("--mode", help="train; resume after the last phase that ended; eval.")
+    ] = Mode.train,
+    config: ConfigOption = None,
+    output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS,
+    log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS,
+    device: DeviceOption = None,
+    eval_episodes: EpisodesOption = 100,
+    phase1_timesteps: PhaseTimestepsOption = None,
+    phase2_timesteps: PhaseTimestepsOption = None,
+    phase3_timesteps: PhaseTimestepsOption = None,
+    overrides: SetOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """All three phases in a row; --mode eval prints their targets on the test period."""
+    from mtquant.cli.pipeline import run
+
+    steps = {1: phase1_timesteps, 2: phase2_timesteps, 3: phase3_timesteps}
+    run(
+        mode.value,
+        config,
+        output_dir,
+        log_dir,
+        steps,
+        device,
+        eval_episodes,
+        overrides or [],
+        overwrite,
+    )
+
+
+@app.command()
+def search(
+    params: Annotated[
+        list[str],
+        typer.Option(
+            "--param", help="training.gamma=[0.9,0.99], or KEY=log:1e-4:1e-2. Repeatable."
+        ),
+    ],
+    method: Annotated[
+        Literal["grid", "random", "tpe"], typer.Option("--method", help="tpe is Optuna's.")
+    ] = "random",
+    candidates: Annotated[
+        int | None, typer.Option("--candidates", min=1, help="Left out, a whole grid.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs per candidate.")] = 1,
+    metric: Annotated[
+        Literal["sharpe", "win_rate", "drawdown", "turnover"],
+        typer.Option("--metric", help="Mean over specialists and seeds, on the validation rows."),
+    ] = "sharpe",
+    prune: Annotated[
+        bool, typer.Option("--prune/--no-prune", help="Give up runs that lag behind.")
+    ] = True,
+    config: ConfigOption = None,
+    timesteps: TimestepsOption = None,
+    output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "search",
+    device: DeviceOption = None,
+    instruments: InstrumentsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Search for phase 1 settings on the validation rows; run it again to go on."""
+    from mtquant.cli.search import run
+
+    asked = {
+        "method": method,
+        "dimensions": params,
+        "candidates": candidates,
+        "seeds": seeds,
+        "metric": metric,
+        "prune": prune,
+    }
+    run(config, overrides or [], instruments, output_dir, timesteps, device, asked)
 
 
 @data_app.command("download")
@@ -100,7 +263,8 @@ def backtest(
         Path | None,
         typer.Option("--config", help="YAML file; left out, what the models were trained under."),
     ] = None,
-    models: Annotated[Path, typer.Option("--models", help="Folder of phase 1.")] = PHASE1_MODELS,
+    models: Annotated[Path, typer.Option("--models", help="Folder of phase 1.")] = CHECKPOINTS
+    / "phase1",
     output: Annotated[Path, typer.Option("--output")] = Path("models/backtests/latest"),
     part: Annotated[Literal["test", "validation"], typer.Option("--part")] = "test",
     instruments: InstrumentsOption = None,

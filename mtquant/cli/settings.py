@@ -6,7 +6,7 @@ Everything is checked here, before a command imports what takes seconds to load.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mtquant.core.config import Config, config_from_card, load_config
@@ -30,6 +30,11 @@ def backtest_settings(
         card = models / CARD_NAME
         return config_from_card(card, overrides), _origin(card, overrides)
     return load_config(path, overrides), _origin(path, overrides)
+
+
+def flag_overrides(flags: Mapping[str, str | None]) -> list[str]:
+    """What flags mean as ``--set`` texts: key -> value, None for a flag that was left out."""
+    return [f"{key}={value}" for key, value in flags.items() if value is not None]
 
 
 def _origin(place: Path | str, overrides: Sequence[str]) -> str:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mtquant train phase1` and `scripts/run_phase1_training.py`: progress, table, hashes."""
+"""`mtquant train` and the training scripts: progress, tables, hashes."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,44 +19,66 @@ from mtquant.core.config import Config
 from mtquant.data.instruments import Instrument, load_instruments
 
 if TYPE_CHECKING:
-    from mtquant.workflows.training import Phase1Result
+    from mtquant.workflows.training import PhaseResult
+
+TITLES = {
+    1: "Phase 1: kept specialists on the validation rows",
+    2: "Phase 2: kept hierarchy on the validation rows",
+    3: "Phase 3: kept hierarchy on the validation rows",
+}
 
 
-def phase1(
+@dataclass(frozen=True)
+class Places:
+    """Where a phase reads and writes.
+
+    Attributes:
+        output_dir, log_dir: Models and TensorBoard files.
+        source: Models of the phase before; beside `output_dir` when None.
+        overwrite: Replace an earlier run in `output_dir`.
+        resume: Go on with it from its newest checkpoint.
+        different_numerics: Also where versions, threads or device differ.
+    """
+
+    output_dir: Path
+    log_dir: Path
+    source: Path | None = None
+    overwrite: bool = False
+    resume: bool = False
+    different_numerics: bool = False
+
+
+def phase(
+    number: int,
+    places: Places,
     config_path: Path | None,
     timesteps: int | None,
-    output_dir: Path,
-    log_dir: Path,
     device: str | None,
     instruments_path: Path | None,
     overrides: Sequence[str],
-    overwrite: bool,
-) -> Phase1Result:
-    """Runs phase 1 as the flags say and prints what came out."""
+) -> PhaseResult:
+    """Runs a phase as the flags say and prints what came out."""
     config, origin = training_settings(config_path, overrides)
     instruments = load_instruments(instruments_path)
     console = Console()
     say(console, f"configuration {origin}")
-    with interruptible(f"checkpoints kept so far are in {output_dir}"):
-        return run_phase1(
-            config, instruments, output_dir, log_dir, timesteps, device, console, overwrite
-        )
+    with interruptible(f"checkpoints are in {places.output_dir}; --resume goes on from there"):
+        return run_phase(number, places, config, instruments, timesteps, device, console)
 
 
-def run_phase1(
+def run_phase(
+    number: int,
+    places: Places,
     config: Config,
     instruments: Mapping[str, Instrument],
-    output_dir: Path,
-    log_dir: Path,
     timesteps: int | None,
     device: str | None,
     console: Console,
-    overwrite: bool,
-) -> Phase1Result:
-    """Phase 1 with a progress bar per specialist."""
-    from mtquant.workflows.training import train_phase1  # slow to import
+) -> PhaseResult:
+    """One phase with a progress bar per network that trains."""
+    from mtquant.workflows.training import train_phase  # slow to import
 
-    steps = timesteps or config.training.phase_1_timesteps
+    steps = timesteps or getattr(config.training, f"phase_{number}_timesteps")
     with progress_bars(console) as bars:
         tasks: dict[str, Any] = {}
         started: dict[str, float] = {}
@@ -68,33 +91,37 @@ def run_phase1(
             rate = f"{step / elapsed:,.0f} steps/s" if elapsed > 0.5 else ""
             bars.update(tasks[name], completed=min(step, steps), rate=rate)
 
-        result = train_phase1(
+        result = train_phase(
+            number,
             config,
             instruments,
-            output_dir,
-            log_dir,
+            places.output_dir,
+            places.log_dir,
+            source=places.source,
             timesteps=timesteps,
             device=device,
             command=sys.argv,
             progress=advance,
-            overwrite=overwrite,
+            overwrite=places.overwrite,
+            resume=places.resume,
+            different_numerics=places.different_numerics,
         )
     console.print(results_table(result))
-    say(console, f"specialists   {result.output_dir}")
-    say(console, f"curves        tensorboard --logdir {log_dir}")
+    say(console, f"models        {result.output_dir}")
+    say(console, f"curves        tensorboard --logdir {places.log_dir}")
     say(console, f"weights hash  {result.weights_hash}")
     say(console, f"ledger hash   {result.ledger_hash}")
     return result
 
 
-def results_table(result: Phase1Result) -> Table:
+def results_table(result: PhaseResult) -> Table:
     """Validation figures of the kept checkpoints."""
-    table = Table(title="Phase 1: kept checkpoints on the validation rows", title_justify="left")
-    for heading in ("specialist", "best step", "Sharpe", "max drawdown", "turnover a bar"):
-        table.add_column(heading, justify="left" if heading == "specialist" else "right")
-    for symbol, metrics in result.results.items():
+    table = Table(title=TITLES[result.phase], title_justify="left")
+    for heading in ("trained", "best step", "Sharpe", "max drawdown", "turnover a bar"):
+        table.add_column(heading, justify="left" if heading == "trained" else "right")
+    for name, metrics in result.results.items():
         table.add_row(
-            symbol,
+            name,
             f"{metrics['best_step']:,}",
             f"{metrics['validation/sharpe']:.2f}",
             f"{metrics['validation/drawdown']:.1%}",
@@ -102,3 +129,32 @@ def results_table(result: Phase1Result) -> Table:
         )
     table.caption = "chosen on these rows, so no evidence: the test period decides (backtest)"
     return table
+
+
+def evaluate_hierarchy(
+    places: Places,
+    config_path: Path | None,
+    device: str | None,
+    instruments_path: Path | None,
+    overrides: Sequence[str],
+    episodes: int,
+) -> None:
+    """Prints how the kept hierarchy of phase 3 fares in random episodes of the validation rows."""
+    from mtquant.agents.training.phase3_joint_training import Phase3JointTrainer
+
+    config, _ = training_settings(config_path, overrides)
+    trainer = Phase3JointTrainer(
+        config,
+        places.output_dir,
+        places.log_dir,
+        load_instruments(instruments_path),
+        device=device,
+        hierarchy_dir=places.source,
+    )
+    found = trainer.evaluate(episodes)
+    error = found["growth_standard_error"]
+    say(
+        Console(),
+        f"{found['episodes']} validation episodes: growth {found['growth']:+.4f} +- {error:.4f}, "
+        f"{found['win_rate']:.0%} of them gained, drawdown at the end {found['drawdown']:.1%}",
+    )

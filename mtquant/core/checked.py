@@ -63,6 +63,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content or {}
 
 
+def read_value(text: str) -> Any:
+    """The value of a YAML text, by the same rules as in a file.
+
+    Raises:
+        yaml.YAMLError: It is not YAML.
+    """
+    return yaml.load(text, Loader=_StrictLoader)
+
+
 def validated(
     model: type[Model],
     values: Mapping[str, Any],
@@ -135,7 +144,7 @@ def apply_override(values: dict[str, Any], override: str, defaults: Section) -> 
             "--set", "must read section.key=value", override, "Example: --set training.seed=3"
         )
     try:
-        value = yaml.load(text, Loader=_StrictLoader)
+        value = read_value(text)
     except yaml.YAMLError as error:
         raise ConfigError(
             f"--set {path}", "must be valid YAML", text, "Quote the value."

@@ -28,30 +28,12 @@ from pydantic import (
     model_validator,
 )
 
-from mtquant.core.checked import (
-    Section,
-    ZoneName,
-    apply_override,
-    did_you_mean,
-    read_yaml,
-    validated,
-)
+from mtquant.core.checked import Section, apply_override, read_yaml, validated
+from mtquant.core.data_config import DataConfig, FeaturesConfig
 from mtquant.core.errors import CheckpointError, ConfigError
-from mtquant.core.lengths import length_seconds
-from mtquant.core.synthetic_config import SyntheticConfig
 from mtquant.core.training_config import RecommendedConfig, TrainingConfig
 
-BUNDLED_INSTRUMENTS = ("SPX500", "NAS100", "WTIUSD")
-CURRENCIES = ("EURUSD", "GBPUSD", "USDJPY")
-SPEC_INSTRUMENTS = (*CURRENCIES, "XAUUSD", "WTIUSD", "SPX500", "NAS100", "US30")
-
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
-
-
-def _refuse_repeats(field: str, names: Sequence[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ConfigError(field, "must not repeat a name", repeated, "Delete the repetition.")
 
 
 class EnvironmentConfig(Section):
@@ -215,143 +197,6 @@ class RewardConfig(Section):
     risk_free_rate: Annotated[float, Field(gt=-1.0)] = 0.02
 
 
-def _default_instruments(values: dict[str, Any]) -> tuple[str, ...]:
-    return BUNDLED_INSTRUMENTS if values.get("source") == "bundled" else SPEC_INSTRUMENTS
-
-
-class DataConfig(Section):
-    """Which bars, and how they are split in time.
-
-    Attributes:
-        source: ``"bundled"`` takes the daily series that the `arch` package carries, ``"yahoo"``
-            what ``mtquant data download`` cached, downloading once what is not, ``"synthetic"``
-            makes bars up; the others read files.
-        folder: Where the files are; for ``"yahoo"`` the cache, left out ``data/yahoo``.
-        instruments: Symbols of `config/instruments.yaml`; left out, all that the bundled source
-            has, else the spec's eight.
-        files: File name per symbol where it is not ``SYMBOL.parquet`` (or ``.csv``).
-        stamped: What a row's stamp is: the bar's ``"open"``, its ``"close"``, or the
-            ``"session"``'s calendar date, which becomes the session's close. Parquet files that
-            mtquant wrote know it themselves.
-        timezone: IANA name of the clock that stamps without an offset from UTC were written by;
-            null where the stamps have offsets. Session dates need none.
-        bar: Length of a bar: ``"1d"``, ``"1h"``, ``"15min"``.
-        train_frac: Oldest share of the rows, for learning.
-        validation_frac: The share after it, for choosing; the rest is the test.
-        purge_bars: Rows dropped at the end of a split because what follows them reaches into the
-            next one.
-        embargo_bars: Rows dropped at the start of a split because features still remember the one
-            before.
-        synthetic: What is made up, for ``source: synthetic``.
-    """
-
-    source: Literal["bundled", "synthetic", "yahoo", "parquet", "csv"] = "bundled"
-    folder: str | None = None
-    instruments: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        default_factory=_default_instruments
-    )
-    files: Mapping[str, str] = Field(default_factory=dict)
-    stamped: Literal["open", "close", "session"] = "session"
-    timezone: ZoneName | None = None
-    bar: Annotated[str, Field(pattern=r"^[1-9][0-9]*(min|h|d)$")] = "1d"
-    train_frac: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.6
-    validation_frac: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
-    purge_bars: NonNegativeInt = 5
-    embargo_bars: NonNegativeInt = 5
-    synthetic: SyntheticConfig = SyntheticConfig()
-
-    @property
-    def bar_seconds(self) -> int:
-        """Length of a bar, seconds."""
-        return length_seconds(self.bar, "data.bar", ConfigError)
-
-    @model_validator(mode="after")
-    def _source_and_files_fit(self) -> Self:
-        # Symbols of `files` are checked first: a misspelt one has the better message.
-        for symbol in self.files:
-            if symbol not in self.instruments:
-                raise ConfigError(
-                    f"data.files.{symbol}",
-                    "must name a symbol of data.instruments",
-                    list(self.instruments),
-                    did_you_mean(symbol, self.instruments),
-                )
-        idle = {
-            "bundled": ("folder", "files", "stamped", "timezone", "bar"),
-            "synthetic": ("folder", "files", "stamped", "timezone"),
-            "yahoo": ("files", "stamped", "timezone"),
-        }
-        for name in idle.get(self.source, ()):
-            default = DataConfig.model_fields[name].get_default(call_default_factory=True)
-            if getattr(self, name) != default:
-                raise ConfigError(
-                    f"data.{name}",
-                    f"is not read by source: {self.source}",
-                    getattr(self, name),
-                    f"Set data.source to parquet or csv, or leave data.{name} out.",
-                )
-        if self.folder is None and self.source in ("parquet", "csv"):
-            raise ConfigError(
-                "data.folder",
-                f"is required for source: {self.source}",
-                None,
-                "Set data.folder to the folder of the files.",
-            )
-        if self.timezone is not None and self.stamped == "session":
-            raise ConfigError(
-                "data.timezone",
-                "has no effect on session dates",
-                self.timezone,
-                "Leave it out, or set data.stamped to open or close.",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _splits_and_symbols_hold(self) -> Self:
-        if self.train_frac + self.validation_frac >= 1.0:
-            raise ConfigError(
-                "data.validation_frac",
-                "must leave rows for the test: train_frac + validation_frac < 1",
-                [self.train_frac, self.validation_frac],
-                "Lower data.train_frac or data.validation_frac.",
-            )
-        _refuse_repeats("data.instruments", self.instruments)
-        return self
-
-
-class FeaturesConfig(Section):
-    """What a policy sees of the bars.
-
-    Attributes:
-        catalog: Feature names, in the order of the observation; ``"rsi_14@1d"`` is computed on
-            daily bars made of the shorter ones.
-        user: ``"package.module:object"``, a `FeatureRegistry` of your own features, which `catalog`
-            may then name; None for none. Importing the module runs its code, with your rights.
-    """
-
-    catalog: Annotated[tuple[str, ...], Field(min_length=1)] = (
-        "log_return_1",
-        "log_return_5",
-        "log_return_20",
-        "volatility_20",
-        "volatility_60",
-        "rsi_14",
-        "macd_12_26_9",
-        "bollinger_20",
-        "atr_14",
-        "stochastic_14",
-        "zscore_50",
-        "drawdown_60",
-        "range_position_20",
-    )
-    user: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
-
-    @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        _refuse_repeats("features.catalog", self.catalog)
-        return self
-
-
 class Config(Section):
     """The whole configuration, one section per part of the system."""
 
@@ -409,6 +254,32 @@ def config_from_card(path: Path, overrides: Sequence[str] = ()) -> Config:
         field = f"{path}: {error.field}"
         raise ConfigError(field, error.rule, error.found, error.remedy) from error
     return _configured(values, overrides)
+
+
+def derived_config(config: Config, overrides: Sequence[str]) -> Config:
+    """A configuration with overrides written over it, as `load_config` writes them over a file.
+
+    Raises:
+        ConfigError: An override cannot be used.
+    """
+    return _configured(config.model_dump(mode="json"), overrides)
+
+
+def changed_keys(config: Section, default: Section | None = None) -> dict[str, Any]:
+    """Dotted keys whose values differ from the default's (the section's own when None), in JSON's
+    types.
+    """
+    default = type(config)() if default is None else default
+    own, other = (_flat(each.model_dump(mode="json")) for each in (config, default))
+    return {key: value for key, value in own.items() if key not in other or other[key] != value}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= _flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return found
 
 
 def _configured(raw: Mapping[str, Any], overrides: Sequence[str]) -> Config:

@@ -10,6 +10,7 @@
     |-- RewardError        a reward term or its weight
     |-- CheckpointError    a model folder that is missing, damaged or of other rules
     |-- RunError           an output folder, the disk, an interrupted run
+    |   `-- WorkerError    a worker process failed or died
     `-- AuditError         two judges of the same fills disagree
 
 Each one says the same four things, and keeps them as attributes so that a program can read them
@@ -74,6 +75,10 @@ class CheckpointError(MtquantError):
 
 class RunError(MtquantError):
     """An output folder, the disk or an interrupted run stands in the way."""
+
+
+class WorkerError(RunError):
+    """A worker process failed, its traceback being the remedy's text, or died."""
 
 
 class AuditError(MtquantError):

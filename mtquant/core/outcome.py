@@ -19,12 +19,15 @@ Outcome, float64 ``[len(OUTCOME_COLUMNS)]``, money in the account currency:
     turnover        traded notional / equity_before
     drawdown        1 - equity / peak
     tail_loss       max(0, -simple_return - 1.645 sigma), sigma the EWMA volatility known before the
-    bar gross, net      sum of |exposure| and of exposure at the close, in units of equity
+                    bar
+    gross, net      sum of |exposure| and of exposure at the close, in units of equity
     margin_use      used margin / equity
     binding         bit mask of the limits that bound in the plan (LIMIT_*)
     status          STATUS_*
-    diversification 1 - (sigma / sum of |exposure| sigma_i)^2 of the book held during the bar, sigma
-                    its volatility and sigma_i its instruments'; 0 for a flat book or one instrument
+    diversification 1 - (sigma / sum of |exposure| sigma_i)^2 of the book at the close, sigma its
+                    volatility and sigma_i its instruments' as known when the decision was made; 0
+                    for a flat book, one instrument, a risk that is unknown, and where neither a
+                    limit (ledgers) nor the reward (training) asks for risks
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,20 +40,31 @@ METRICS = {
     "market/gross": "mean sum of absolute exposures",
     "market/stop_rate": "stop-losses, take-profits and liquidations per bar",
     "market/limit_bind_rate": "share of decisions in which a limit bound",
+    "meta/risk_budget": "mean share of the gross cap that the meta-controller asks for",
+    "meta/cash": "mean weight of cash",
+    "meta/specialists_used": "effective number of specialists that get capital",
     "train/difference_reward": "mean of what the portfolio gains through the specialist",
     "coordination/cosine": "cosine between a specialist's two goals",
     "coordination/conflict_rate": "share of minibatches in which the goals conflict",
     "coordination/projected_frac": "share of the plain combination's length that coordination took",
     "coordination/cosine_own": "cosine of the final gradient with the specialist's own goal",
     "coordination/cosine_meta": "cosine of the final gradient with the meta-controller's goal",
-    "meta/risk_budget": "mean share of the gross cap that the meta-controller asks for",
-    "meta/cash": "mean weight of cash",
-    "meta/specialists_used": "effective number of specialists that get capital",
+    "coordination/refused_rate": "share of minibatches in which a goal was not finite",
+    "curriculum/difficulty": "how hard the training bars are, from 0 to 1",
+    "curriculum/promotions": "levels gone up since the start",
+    "curriculum/demotions": "levels gone down since the start",
+    "curriculum/synthetic_share": "share of the training bars that are made up",
+    "curriculum/volatility_factor": "volatility of made-up calm bars over the instrument's own",
+    "curriculum/cost_factor": "what the range of training costs is multiplied by",
+    "curriculum/episode_factor": "what the length of training episodes is multiplied by",
     "validation/sharpe": "yearly Sharpe ratio on the validation rows",
     "validation/drawdown": "largest drawdown on the validation rows",
     "validation/turnover": "mean traded notional over equity per bar on the validation rows",
     "validation/win_rate": "share of the validation bars with a position that gained",
 }
+
+
+EVENT_FILES = "events.out.tfevents.*"
 
 
 class Telemetry:
@@ -65,14 +76,25 @@ class Telemetry:
     Args:
         log_dir: Folder of the event file; made if need be.
         logger: Who hears of numbers that are not finite.
+        resumed_at: Forget what an earlier run wrote there behind this step: a run that goes on
+            from there writes it again. When None the files of earlier runs stay as they are.
     """
 
-    def __init__(self, log_dir: Path, logger: logging.Logger | None = None) -> None:
+    def __init__(
+        self, log_dir: Path, logger: logging.Logger | None = None, resumed_at: int | None = None
+    ) -> None:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self._logger = logger or logging.getLogger(__name__)
         self._flagged: set[str] = set()
+        old = list(log_dir.glob(EVENT_FILES))
         self._writer = EventFileWriter(str(log_dir))
+        if resumed_at is not None:
+            for event in _events_until(old, resumed_at):
+                self._writer.add_event(event)
+            self._writer.flush()
+            for file in old:
+                file.unlink()
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """One number under a name of `METRICS`, at a step (bars lived through)."""
@@ -129,3 +151,14 @@ class Telemetry:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _events_until(files: Iterable[Path], step: int) -> list[Any]:
+    """All events up to a step, in the order of their steps; torn ends of files are passed over."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    kept = []
+    for file in files:
+        events = LegacyEventFileLoader(str(file)).Load()
+        kept += [event for event in events if event.HasField("summary") and event.step <= step]
+    return sorted(kept, key=lambda event: event.step)

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from mtquant.core.checked import Section
+from mtquant.core.curriculum_config import CurriculumConfig
 from mtquant.core.errors import ConfigError
 
 Discount = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -136,6 +137,8 @@ class TrainingConfig(PPONumbers):
         engine: ``"stacked"`` trains all specialists at once; ``"sb3"`` one after the other through
             stable-baselines3 and sb3-contrib.
         algorithm: Of engine ``"sb3"``; the stacked engine is PPO.
+        curriculum_learning: Whether training bars become harder step by step (not used yet).
+        curriculum: How (`docs/curriculum.md`).
         device: ``"auto"`` takes the GPU where there is one; ``"cuda"`` without a GPU refuses.
         torch_threads: Threads torch may use; another number gives other roundings.
         seed: Root of the run's seed tree.
@@ -152,6 +155,8 @@ class TrainingConfig(PPONumbers):
     checkpoint_every_updates: PositiveInt = 10
     engine: Engine = "stacked"
     algorithm: Algorithm = "ppo"
+    curriculum_learning: bool = False
+    curriculum: CurriculumConfig = CurriculumConfig()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     torch_threads: PositiveInt = 1
     seed: NonNegativeInt = 7

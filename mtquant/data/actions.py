@@ -183,12 +183,20 @@ def as_traded(bars: Bars, actions: Actions) -> tuple[Bars, Actions]:
     Returns:
         Prices, volumes and dividends as traded.
     """
-    bar_shares = _later_shares(bars.stamps, actions)
+    bar_shares = later_shares(bars.stamps, actions)
     # A dividend is paid on the shares after the same day's split.
-    dividend = actions.dividend * _later_shares(actions.ex_stamps + 1, actions)
+    dividend = actions.dividend * later_shares(actions.ex_stamps + 1, actions)
     prices = {name: getattr(bars, name) * bar_shares for name in PRICE_COLUMNS}
     traded = replace(bars, **prices, volume=bars.volume / bar_shares)
     return traded, replace(actions, dividend=dividend)
+
+
+def later_shares(stamps: Stamps, actions: Actions) -> Float:
+    """Today's shares for one share before each stamp: the product of the ratios of the splits that
+    go ex at or after it, float64.
+    """
+    later = np.append(np.cumprod(actions.split_ratio[::-1])[::-1], 1.0)
+    return np.asarray(later[np.searchsorted(actions.ex_stamps, stamps, side="left")])
 
 
 def write_actions(actions: Actions, path: Path) -> None:
@@ -229,9 +237,3 @@ def _per_row(first_ex: NDArray[np.intp], actions: Actions) -> dict[int, tuple[fl
         shares *= float(ratio)
         became[int(row)] = (shares, cash + shares * float(dividend))
     return became
-
-
-def _later_shares(stamps: Stamps, actions: Actions) -> Float:
-    """Product of the ratios of the splits that go ex at or after each stamp, float64."""
-    later = np.append(np.cumprod(actions.split_ratio[::-1])[::-1], 1.0)
-    return np.asarray(later[np.searchsorted(actions.ex_stamps, stamps, side="left")])

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from mtquant.core.errors import DataError
-from mtquant.data.bars import NANOSECONDS, Bars, Stamps, session_stamps, stamp_text
+from mtquant.data.bars import NANOSECONDS, Bars, Stamps, stamp_text
+from mtquant.data.stamps import session_stamps
 
 DecideAt = Literal["close", "open"]
 DAY = 86_400

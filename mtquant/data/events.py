@@ -23,15 +23,9 @@ from numpy.typing import NDArray
 
 from mtquant.core.checked import did_you_mean
 from mtquant.core.errors import DataError
-from mtquant.data.bars import (
-    NANOSECONDS,
-    Float,
-    Stamps,
-    session_stamps,
-    stamp_text,
-    utc_nanoseconds,
-)
+from mtquant.data.bars import NANOSECONDS, Float, Stamps, stamp_text
 from mtquant.data.files import naming, parse_times
+from mtquant.data.stamps import session_stamps, utc_nanoseconds
 
 Texts = NDArray[np.object_]
 

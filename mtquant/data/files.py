@@ -16,9 +16,11 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
+from mtquant.core.checked import validated
 from mtquant.core.errors import DataError
 from mtquant.core.records import write_atomically
 from mtquant.data.bars import Bars, Stamped
+from mtquant.data.instruments import Session
 
 TIME_COLUMNS = ("timestamp", "time", "date", "datetime")
 ATTRIBUTE = "mtquant.bars"
@@ -27,8 +29,14 @@ PANDAS_ATTRIBUTES = b"PANDAS_ATTRS"  # where pandas keeps `frame.attrs` in a par
 OFFSET_PATTERN = r"(?:Z|[+-]\d\d:?\d\d)$"
 
 
-def write_parquet(bars: Bars, path: Path) -> None:
-    """Writes bars, atomically, with everything `read_parquet` needs to return the same bars."""
+def write_parquet(bars: Bars, path: Path, session: Session | None = None) -> None:
+    """Writes bars, atomically, with everything `read_parquet` needs to return the same bars.
+
+    Args:
+        bars: The bars.
+        path: The file; its folder is made.
+        session: When the days of daily bars end, for `file_session`; None where that is not known.
+    """
     frame = bars.to_frame()
     frame.attrs[ATTRIBUTE] = {
         "symbol": bars.symbol,
@@ -37,6 +45,8 @@ def write_parquet(bars: Bars, path: Path) -> None:
         "bar_seconds": bars.bar_seconds,
         "notes": list(bars.notes),
     }
+    if session is not None:
+        frame.attrs[ATTRIBUTE]["session"] = session.model_dump(mode="json")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, frame.to_parquet)
 
@@ -87,11 +97,19 @@ def read_parquet(
 
 def describes_itself(path: Path) -> bool:
     """Whether `write_parquet` wrote the file; False too for one that cannot be read."""
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-        return ATTRIBUTE in json.loads(metadata.get(PANDAS_ATTRIBUTES, b"{}"))
-    except (OSError, ValueError):
-        return False
+    return bool(_described(path))
+
+
+def file_session(path: Path) -> Session | None:
+    """When the days of a file's bars end, if `write_parquet` was told.
+
+    Raises:
+        DataError: What the file says is no session.
+    """
+    session = _described(path).get("session")
+    if session is None:
+        return None
+    return validated(Session, session, prefix=f"{path}: session.", error_class=DataError)
 
 
 def read_csv(
@@ -143,6 +161,16 @@ def naming(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: {error.field}", error.rule, error.found, error.remedy) from error
 
 
+def _described(path: Path) -> dict[str, Any]:
+    """What a file says about itself; nothing where mtquant did not write it."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        described = json.loads(metadata.get(PANDAS_ATTRIBUTES, b"{}")).get(ATTRIBUTE, {})
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return described if isinstance(described, dict) else {}
+
+
 def _own_options(described: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """What a file says about itself, after a check that the caller does not say otherwise."""
     for name, value in given.items():
@@ -153,7 +181,7 @@ def _own_options(described: dict[str, Any], given: dict[str, Any]) -> dict[str, 
                 value,
                 "Leave the option out.",
             )
-    return described
+    return {name: value for name, value in described.items() if name != "session"}
 
 
 def _require_options(options: dict[str, Any]) -> None:

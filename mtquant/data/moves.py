@@ -98,16 +98,12 @@ class Moves:
         return made
 
 
-def moves_from_bars(bars: Mapping[str, Bars]) -> Moves:
-    """The moves of real bars in the rows whose stamps all instruments share.
-
-    Returns:
-        One row per shared stamp but the first, close to close between shared stamps.
+def shared_stamps(series: Sequence[Bars]) -> NDArray[np.int64]:
+    """Close stamps that all instruments have, int64 [T].
 
     Raises:
-        DataError: They share too few stamps.
+        DataError: They share too few.
     """
-    series = list(bars.values())
     shared = series[0].stamps
     for own in series[1:]:
         shared = np.intersect1d(shared, own.stamps, assume_unique=True)
@@ -118,6 +114,20 @@ def moves_from_bars(bars: Mapping[str, Bars]) -> Moves:
             len(shared),
             "Resample instruments that trade together, with one session close.",
         )
+    return shared
+
+
+def moves_from_bars(bars: Mapping[str, Bars]) -> Moves:
+    """The moves of real bars in the rows whose stamps all instruments share.
+
+    Returns:
+        One row per shared stamp but the first, close to close between shared stamps.
+
+    Raises:
+        DataError: They share too few stamps.
+    """
+    series = list(bars.values())
+    shared = shared_stamps(series)
     rows = [np.searchsorted(own.stamps, shared) for own in series]
     prices = {
         name: np.column_stack(

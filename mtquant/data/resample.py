@@ -24,8 +24,9 @@ import pandas as pd
 
 from mtquant.core.errors import DataError
 from mtquant.core.lengths import length_seconds
-from mtquant.data.bars import NANOSECONDS, Bars, Float, Stamps, session_stamps
+from mtquant.data.bars import NANOSECONDS, Bars, Float, Stamps
 from mtquant.data.instruments import Session
+from mtquant.data.stamps import session_stamps
 
 DAY = 86_400
 WEEK = 7 * DAY

@@ -14,7 +14,7 @@ from mtquant.core.errors import DataError
 from mtquant.core.seeding import SeedTree
 from mtquant.data.bars import Bars
 from mtquant.data.bundled import BUNDLED, BUNDLED_SESSION, DAY_SECONDS, load_bundled
-from mtquant.data.files import describes_itself, read_csv, read_parquet
+from mtquant.data.files import describes_itself, file_session, read_csv, read_parquet
 from mtquant.data.instruments import Instrument, Session, instrument_of
 from mtquant.data.splits import Split, split_by_time
 from mtquant.data.synthetic import FROM_REAL_BARS, Dials, generate
@@ -67,13 +67,21 @@ def session_of(
 ) -> Session | None:
     """When an instrument's days and weeks end, for bars made of shorter ones; None: midnight UTC.
 
-    The bundled series and Yahoo's daily bars close at hours of their own. Bars of a day that are
-    not stamped with session dates are days of UTC.
+    The bundled series and Yahoo's daily bars close at hours of their own, and daily bars that
+    mtquant wrote say theirs. Other bars of a day that are not stamped with session dates are days
+    of UTC.
+
+    Raises:
+        DataError: What a file says of its session cannot be used.
     """
     if config.source == "bundled":
         return BUNDLED_SESSION
     if config.source == "yahoo" and config.bar_seconds >= DAY_SECONDS:
         return yahoo_session(instrument_of(instruments, symbol))
+    if config.source == "parquet" and config.bar_seconds >= DAY_SECONDS:
+        session = file_session(_path(symbol, config))
+        if session is not None:
+            return session
     days_of_utc = config.source == "synthetic" or config.stamped != "session"
     if config.bar_seconds >= DAY_SECONDS and days_of_utc:
         return None
@@ -97,7 +105,7 @@ def _load(symbol: str, config: DataConfig, instrument: Instrument) -> Bars:
         return _bundled(symbol)
     if config.source == "yahoo":
         return yahoo_bars(Path(config.folder or DEFAULT_FOLDER), instrument, config.bar)
-    path = Path(config.folder or "") / config.files.get(symbol, f"{symbol}.{config.source}")
+    path = _path(symbol, config)
     if config.source == "parquet" and describes_itself(path):
         bars = _read_own(path, symbol, config, instrument)
     else:
@@ -106,6 +114,10 @@ def _load(symbol: str, config: DataConfig, instrument: Instrument) -> Bars:
         # The instrument is what the config says, whatever the file calls itself.
         bars = replace(bars, symbol=symbol, notes=(*bars.notes, f"bars read from {path.name}"))
     return bars
+
+
+def _path(symbol: str, config: DataConfig) -> Path:
+    return Path(config.folder or "") / config.files.get(symbol, f"{symbol}.{config.source}")
 
 
 def _bundled(symbol: str) -> Bars:

@@ -128,6 +128,7 @@ def generate(
     seeds: SeedTree,
     real: Mapping[str, Bars] | None = None,
     mean_block_bars: float = 20.0,
+    own_volatility: Sequence[float] | None = None,
 ) -> dict[str, Bars]:
     """Makes up bars.
 
@@ -141,6 +142,7 @@ def generate(
         seeds: Node of the seed tree.
         real: Bars of the same instruments, for ``bootstrap``, ``mixed`` and a fitted ``garch``.
         mean_block_bars: Mean length of the blocks that real bars come in.
+        own_volatility: Of each instrument, yearly; `dials.volatility` then counts multiples of it.
 
     Raises:
         DataError: There is no such scenario, or it needs real bars and there are none.
@@ -151,7 +153,9 @@ def generate(
     if scenario in FROM_REAL_BARS and real is None:
         remedy = "Give bars of the same instruments, or take another scenario."
         raise DataError("real", f"is required for the scenario {scenario}", None, remedy)
-    world = _World(len(symbols), bars, bar_seconds / YEAR_SECONDS, dials, seeds.child(scenario))
+    years, seeds_of_it = bar_seconds / YEAR_SECONDS, seeds.child(scenario)
+    scale = np.ones(len(symbols)) if own_volatility is None else np.array(own_volatility)
+    world = _World(len(symbols), bars, years, dials, seeds_of_it, scale)
     known = None if real is None else {symbol: real[symbol] for symbol in symbols}
     if scenario == "garch":
         models = None if known is None else [fit_garch(own) for own in known.values()]
@@ -208,18 +212,27 @@ def fit_garch(bars: Bars) -> Garch:
 
 @dataclass(frozen=True)
 class _World:
-    """T bars of N instruments about to be drawn; `years` is the length of a bar."""
+    """T bars of N instruments about to be drawn.
+
+    `years` is the length of a bar; `scale` [N] multiplies the dials' volatility.
+    """
 
     count: int
     bars: int
     years: float
     dials: Dials
     seeds: SeedTree
+    scale: Float
 
     @property
-    def bar_volatility(self) -> float:
-        """Standard deviation of a calm bar's log return."""
-        return self.dials.volatility * float(np.sqrt(self.years))
+    def volatility(self) -> Float:
+        """Yearly, of calm bars, [N]."""
+        return self.scale * self.dials.volatility
+
+    @property
+    def bar_volatility(self) -> Float:
+        """Standard deviation of a calm bar's log return, [N]."""
+        return self.volatility * np.sqrt(self.years)
 
     def gbm(self) -> Moves:
         return self._diffusion(np.ones(self.bars))
@@ -231,7 +244,7 @@ class _World:
         stress = self._stress()
         correlation = np.where(stress, self._stressed_correlation(), self.dials.correlation)
         moves = self._diffusion(np.where(stress, STRESS_VOLATILITY, 1.0), correlation)
-        drift = STRESS_SHARPE * STRESS_VOLATILITY * self.dials.volatility * self.years
+        drift = STRESS_SHARPE * STRESS_VOLATILITY * self.volatility * self.years
         return replace(moves, body=moves.body + drift * stress[:, None])
 
     def correlated_crash(self) -> Moves:
@@ -272,7 +285,7 @@ class _World:
         """Variances that remember; without models, the usual ones at the dials' volatility."""
         if models is None:
             left = self.bar_volatility**2 * (1.0 - GARCH_ALPHA - GARCH_BETA)
-            models = [Garch(left, GARCH_ALPHA, GARCH_BETA, GARCH_FREEDOM)] * self.count
+            models = [Garch(own, GARCH_ALPHA, GARCH_BETA, GARCH_FREEDOM) for own in left.tolist()]
         from scipy.stats import chi2
 
         omega, alpha, beta, freedom = (
@@ -300,6 +313,9 @@ class _World:
         if not mixed:
             return drawn
         made = self._with_jumps(self.regimes())
+        # At the usual volume of the real bars: its level must not give the made-up ones away.
+        level = np.median(known.volume, axis=0) / TYPICAL_VOLUME
+        made = replace(made, volume=made.volume * level)
         # A block is made up as a whole: one draw per block of a second chain of blocks.
         kinds = draws.random(self.bars) < self.dials.synthetic_share
         blocks = block_rows(self.bars, self.bars, mean_block_bars, draws)
@@ -311,7 +327,7 @@ class _World:
         """Brownian bars without drift of the price; factor [T] multiplies the volatility."""
         if correlation is None:
             correlation = np.full(self.bars, self.dials.correlation)
-        deviation = np.repeat((self.bar_volatility * factor)[:, None], self.count, axis=1)
+        deviation = factor[:, None] * self.bar_volatility
         return self._moves(deviation * self._normals(correlation) - 0.5 * deviation**2, deviation)
 
     def _moves(self, body: Float, deviation: Float) -> Moves:

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from mtquant.core.seeding import SeedTree
+from mtquant.core.states import Arrays
 from mtquant.envs.market_env import EpisodeEnd
 
 Float = NDArray[np.float64]
@@ -44,8 +45,19 @@ class Batch(Protocol):
         """Starts a new episode everywhere; the observations."""
         ...
 
-    def step(self, actions: Float32) -> Any:
-        """Steps all by one bar, actions float32 [E, A]; `step_batch` reads the answer."""
+    def state(self) -> Arrays:
+        """Copies of everything that a run which goes on has to know."""
+        ...
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from an earlier `state`."""
+
+    def step(self, actions: Float32) -> NDArray[np.int64]:
+        """Steps all by one bar, actions float32 [E, A]; the environments whose episode ended."""
+        ...
+
+    def episode_end(self, e: int) -> EpisodeEnd:
+        """What environment e's episode that ended in the last step left behind."""
         ...
 
 
@@ -55,10 +67,7 @@ def step_batch(batch: Batch, actions: Float32) -> list[tuple[int, EpisodeEnd]]:
     Returns:
         For each episode that ended: which environment's, and what it left behind.
     """
-    ended = batch.step(actions)
-    # Batches name the accounts and tell ends one by one, or hand them over with the accounts.
-    tell = getattr(batch, "episode_end", None)
-    return ended if tell is None else [(int(e), tell(int(e))) for e in ended]
+    return [(e, batch.episode_end(e)) for e in batch.step(actions).tolist()]
 
 
 def observation_box(batch: Batch) -> spaces.Box[np.float32]:

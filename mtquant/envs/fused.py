@@ -30,6 +30,7 @@ from mtquant.market.account import (
     open_account,
 )
 from mtquant.market.desk import desk_bar
+from mtquant.market.diversification import write_diversification
 from mtquant.market.observation import see_block, write_observation
 from mtquant.market.planning import Limits, plan_block
 from mtquant.market.rules import RULE_COLUMNS
@@ -188,10 +189,11 @@ def _step_all(
     last_books: Float,
     last_outcomes: Float,
     finished: Rows,
+    risk: Float,
 ) -> int:
     """The loop of `step_accounts`: plan, desk, reward, observation, and the next episode where
     one ended. Shapes as in `MarketEnv` and `Simulator`; the last_* arrays keep what an episode
-    left behind.
+    left behind; `risk` has no rows where the reward does not pay for diversification.
     """
     ended = 0
     block = work[BOOK:]
@@ -209,6 +211,9 @@ def _step_all(
         for i in range(live):
             rows[i] += 1
         desk_bar(block, rows, tape, clock, rules, settings, None, sheet, live)
+        if risk.shape[0] > 0:
+            for i in range(live):
+                write_diversification(block, i, rules, risk[rows[i] - 1])
         reward_block(work, parameters, weights, rewards[first : first + live], live)
         enter_book(work, book, parameters)
         see_block(block, sheet, rules, work[:TRACE], seen)
@@ -303,6 +308,7 @@ STEP_KINDS = (
     ("last books", "float64", 2),
     ("last outcomes", "float64", 2),
     ("finished", "int64", 1),
+    ("rewarded risk", "float64", 3),
     ("caps", "float64", 1),
     ("sectors", "int64", 1),
     ("sector caps", "float64", 1),
@@ -313,7 +319,7 @@ STEP_KINDS = (
     ("scratch", "float64", 2),
     ("tail scratch", "float64", 2),
 )
-LIMITS_FIRST = 26
+LIMITS_FIRST = 27
 _arrays_of = unpacker(STEP_KINDS)
 
 

@@ -19,6 +19,7 @@ from mtquant.core.errors import ConfigError, DataError, PolicyError
 from mtquant.core.handover import Handover
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
+from mtquant.core.states import Arrays, below, fill, part
 from mtquant.envs.fused import (
     BOOK,
     DONE_TRUNCATED,
@@ -35,7 +36,7 @@ from mtquant.market.observation import ObservationLayout, new_seen, observable
 from mtquant.market.rules import Rules
 from mtquant.market.simulator import DRAWS, Simulator
 from mtquant.market.tape import SHEET_SIZE, T_CLOSE, T_TRADABLE, Tape
-from mtquant.rewards.compose import STATE_NAMES, Reward, start_reward
+from mtquant.rewards.compose import DIVERSIFICATION, STATE_NAMES, Reward, start_reward
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -132,6 +133,10 @@ class MarketEnv:
         self.reward = reward
         self._parameters = reward.parameter_vector()
         self._weights = reward.weight_vector()
+        paid = n > 1 and self._weights[DIVERSIFICATION] != 0.0
+        nothing = np.zeros((0, 2 * n + 2, n))
+        nothing.setflags(write=False)  # as a tape's rows are: one type, one compilation
+        self._risk = tape.risk(rules.var_method).rows if paid else nothing
         self.observations = np.zeros((n_accounts, self.layout.size), dtype=np.float32)
         self.rewards = np.zeros(n_accounts, dtype=np.float32)
         self.done = np.zeros(n_accounts, dtype=np.uint8)
@@ -183,6 +188,7 @@ class MarketEnv:
                 self._last_books,
                 self._last_outcomes,
                 self._finished,
+                self._risk,
                 *simulator.limits,
             ),
         )
@@ -294,6 +300,31 @@ class MarketEnv:
                 "Use smaller batches, or `episode_end`.",
             )
         return account_of(self._block[BOOK + OUTCOME : BOOK + ACCOUNT], e)
+
+    def state(self) -> Arrays:
+        """Copies of everything that a run which goes on has to know."""
+        own = {name: array.copy() for name, array in self._arrays().items()}
+        return {**own, **below("simulator", self.simulator.state())}
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from the `state` of a batch of the same shape, bars, features and rules.
+
+        Raises:
+            CheckpointError: It is of another shape.
+        """
+        fill(self._arrays(), state)
+        self.simulator.load_state(part("simulator", state))
+
+    def _arrays(self) -> Arrays:
+        return {
+            "books": self._books,
+            "observations": self.observations,
+            "rewards": self.rewards,
+            "done": self.done,
+            "last_values": self._last_values,
+            "last_books": self._last_books,
+            "last_outcomes": self._last_outcomes,
+        }
 
     def book(self, e: int) -> Float:
         """What account e has written down, float64 [BOOK // LANES] (a view; STATE_ROWS,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core.seeding import SeedTree
+from mtquant.core.states import Arrays, below, fill, part
 from mtquant.envs import allocation
 from mtquant.envs.batch import step_batch
 from mtquant.envs.gym import MarketGymEnv
@@ -109,6 +110,27 @@ class MetaControllerBatch:
     def outcome(self, e: int) -> NDArray[np.float64]:
         """Portfolio e's ledger row of the last bar (`MarketEnv.outcome`)."""
         return self.env.outcome(e)
+
+    def state(self) -> Arrays:
+        """Copies of everything that a run which goes on has to know."""
+        own = {name: array.copy() for name, array in self._arrays().items()}
+        return {**own, **below("env", self.env.state())}
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from the `state` of such a batch.
+
+        Raises:
+            CheckpointError: It is of another shape.
+        """
+        fill(self._arrays(), state)
+        self.env.load_state(part("env", state))
+
+    def _arrays(self) -> Arrays:
+        return {
+            "messages": self.messages,
+            "scales": self.scales,
+            "observations": self.observations,
+        }
 
     def episode_end(self, e: int) -> EpisodeEnd:
         """What the episode of portfolio e that ended in the last step left behind."""

@@ -31,6 +31,7 @@ Weighting = Callable[[Gramian], torch.Tensor]
 CONFLICT_AVERSION = 0.5
 TINY = 1e-300
 RANK_TOLERANCE = 1e-12
+OPPOSITE = 1e-6  # 1 + cosine; what float32 gradients leave of an exact opposite
 
 
 def gramian(first: torch.Tensor, second: torch.Tensor) -> Gramian:
@@ -52,8 +53,7 @@ def _mean(products: Gramian) -> torch.Tensor:
 
 def _pcgrad(products: Gramian) -> torch.Tensor:
     aa, ab, bb = products
-    conflict = ab.clamp(max=0.0)
-    return torch.stack((1.0 - _ratio(conflict, aa), 1.0 - _ratio(conflict, bb)), 1)
+    return 1.0 - _ratio(ab.clamp(max=0.0)[:, None], torch.stack((aa, bb), 1))
 
 
 def _upgrad(products: Gramian) -> torch.Tensor:
@@ -96,13 +96,15 @@ def _cagrad(products: Gramian) -> torch.Tensor:
 
 def _nash(products: Gramian) -> torch.Tensor:
     """G w = 1 / w: both sides of the two equations are equal where w is proportional to the inverse
-    lengths.
+    lengths. The step's length is always the root of 2. Opposite goals have no solution, and get no
+    step: near there weights without bounds would multiply rounding errors.
     """
     aa, ab, bb = products
-    cosine = _ratio(ab, torch.sqrt(aa * bb)).clamp(-1.0 + RANK_TOLERANCE, 1.0)
-    weights = [torch.rsqrt((own * (1.0 + cosine)).clamp(min=TINY)) for own in (aa, bb)]
-    known = (aa > 0.0) & (bb > 0.0)
-    return torch.where(known[:, None], torch.stack(weights, 1), 1.0)
+    length = torch.sqrt(aa) * torch.sqrt(bb)
+    room = 1.0 + _ratio(ab, length)
+    weights = [torch.rsqrt((own * room).clamp(min=TINY)) for own in (aa, bb)]
+    bargained = torch.where((room > OPPOSITE)[:, None], torch.stack(weights, 1), 0.0)
+    return torch.where((length > 0.0)[:, None], bargained, 1.0)
 
 
 def _aligned(products: Gramian) -> torch.Tensor:

@@ -109,21 +109,13 @@ class Towers:
             values = out if out is buffers.seen[-1] else out.tanh_()
         return values
 
-    def backward(
-        self,
-        inputs: torch.Tensor,
-        change: torch.Tensor,
-        out: torch.Tensor,
-        *,
-        to_inputs: bool = False,
-    ) -> torch.Tensor | None:
+    def backward(self, inputs: torch.Tensor, change: torch.Tensor, out: torch.Tensor) -> None:
         """Gradient by the parameters, for the outputs of the latest `forward` of this B.
 
         Args:
             inputs: What `forward` was given, [K, B, inputs].
             change: Gradient by the outputs, [K, B, outputs].
             out: Receives the gradient, [K, P].
-            to_inputs: Also return the gradient by the inputs, [K, B, inputs].
         """
         buffers = self._of(inputs)
         wanted = self.shape.split(out)
@@ -138,7 +130,11 @@ class Towers:
             below = buffers.changes[layer - 1]
             torch.bmm(change, self.layers[layer][0].transpose(1, 2), out=below)
             change = torch.ops.aten.tanh_backward.grad_input(below, before, grad_input=below)
-        return torch.bmm(change, self.layers[0][0].transpose(1, 2)) if to_inputs else None
+
+    def to_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Gradient by the inputs, [K, B, inputs], behind the latest `backward` of this B."""
+        change = self._of(inputs).changes[0]
+        return torch.bmm(change, self.layers[0][0].transpose(1, 2))
 
     def _of(self, inputs: torch.Tensor) -> _Buffers:
         """The buffers for inputs [K, B, inputs]."""

@@ -82,7 +82,7 @@ ACCOUNT = OUTCOME + len(oc.OUTCOME_COLUMNS) * LANES
     O_MARGIN_USE,
     O_BINDING,
     O_STATUS,
-    O_DIVERSIFICATION,  # not written yet: it needs the covariances of the bar
+    O_DIVERSIFICATION,  # 0 where nobody asked for risks (`diversification.py`)
 ) = range(OUTCOME, ACCOUNT, LANES)
 
 FIRST_POSITION = ACCOUNT + 6 * LANES

@@ -68,6 +68,7 @@ from mtquant.market.account import (
     open_account,
     value_of,
 )
+from mtquant.market.diversification import write_diversification
 from mtquant.market.execution import charge_financing, fill_orders, liquidate, trigger_stops
 from mtquant.market.ledger import Ledger
 from mtquant.market.planning import limit_arrays, plan_block
@@ -360,6 +361,9 @@ class Desk:
             self.sheet,
             1,
         )
+        if self.rules.measures_risk():
+            risk = self.tape.risk(self.rules.var_method).rows
+            write_diversification(self.block, 0, self.rules_matrix, risk[self.row - 1])
         count = int(self.block[BAR_FILLS])
         if count:
             self._fills.append(self._buffer[:count].copy())

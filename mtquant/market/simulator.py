@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mtquant.core.errors import DataError
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
+from mtquant.core.states import Arrays, fill, generator_state, set_generator
 from mtquant.market.account import ACCOUNT, account_of, block_size, open_account
 from mtquant.market.planning import limit_arrays
 from mtquant.market.rules import Rules
@@ -116,3 +117,30 @@ class Simulator:
         self.cursor[e] += 1
         if self.cursor[e] == DRAWS:
             self.draw(e)
+
+    def state(self) -> Arrays:
+        """Copies of everything that a run which goes on has to know."""
+        places = [generator_state(generator) for generator in self._generators]
+        own = {name: array.copy() for name, array in self._arrays().items()}
+        return {**own, "generators": np.array(places)}
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from the `state` of a simulator of the same shape.
+
+        Raises:
+            CheckpointError: It is of another shape.
+        """
+        fill(self._arrays(), state)
+        for generator, place in zip(self._generators, state["generators"], strict=True):
+            set_generator(generator, place)
+
+    def _arrays(self) -> Arrays:
+        return {
+            "blocks": self.blocks,
+            "rows": self.rows,
+            "end": self.end,
+            "starts": self.starts,
+            "ends": self.ends,
+            "scales": self.scales,
+            "cursor": self.cursor,
+        }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trained specialists on bars they have not seen: backtest, audit, baselines, report."""
+"""Trained policies on bars they have not seen: backtest, audit, baselines, report."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.agents.baselines import baselines
-from mtquant.agents.ensemble import SpecialistEnsemble
-from mtquant.agents.specialist import Specialist, bars_digest, load_specialist
 from mtquant.backtest.runner import run_backtest
 from mtquant.backtest.vectorbt_audit import Audit, audit
 from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
@@ -31,6 +29,7 @@ from mtquant.market.ledger import Ledger
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 from mtquant.rewards.compose import Reward
+from mtquant.workflows.models import Trained, load_trained
 
 TRADING_DAYS_PER_YEAR = 252
 Progress = Callable[[str, int, int], None]
@@ -46,7 +45,7 @@ class BacktestResult:
         audit: vectorbt's replay of the policy's.
         markdown: Verdict and metrics for a terminal.
         ledger_hash: sha256 of the policy's ledger.
-        weights_hashes: Symbol -> sha256 of the specialist's weights.
+        weights_hashes: What was trained -> sha256 of its weights.
         warnings: What the user should know, such as models trained under other rules.
     """
 
@@ -105,48 +104,6 @@ class Market:
         return features
 
 
-def load_ensemble(
-    models: Path, config: Config, instruments: Mapping[str, Instrument]
-) -> tuple[SpecialistEnsemble, list[str]]:
-    """The configured instruments' specialists as one policy, and warnings.
-
-    Raises:
-        CheckpointError: A specialist is missing, damaged, or was trained on another version of the
-            features.
-    """
-    warnings: list[str] = []
-    specialists: dict[str, Specialist] = {}
-    for symbol in config.data.instruments:
-        specialist = load_specialist(models / symbol)
-        manifest = specialist.manifest
-        names = without_ages(manifest.feature_names)
-        pipeline = TimeframePipeline.from_config(config, instruments, [symbol], names)
-        if pipeline.hash() != manifest.features_hash:
-            raise CheckpointError(
-                str(models / symbol),
-                "must have been trained on this version of the features, and the same sessions",
-                manifest.features_hash,
-                "Train the specialist again.",
-            )
-        rules = Rules.from_config(config.environment, instruments, [symbol])
-        if rules.hash() != manifest.rules_hash:
-            warnings.append(f"{symbol} was trained under other rules than it trades under here.")
-        specialists[symbol] = specialist
-    runs = {each.manifest.config_hash for each in specialists.values()}
-    if len(runs) > 1:
-        raise CheckpointError(
-            str(models),
-            "must hold specialists of one configuration",
-            sorted(runs),
-            "Train all of them in one run, into an empty folder.",
-        )
-    environment = config.environment
-    ensemble = SpecialistEnsemble(
-        specialists, environment.max_position_size, environment.max_gross_exposure
-    )
-    return ensemble, warnings
-
-
 def backtest(
     config: Config,
     instruments: Mapping[str, Instrument],
@@ -157,36 +114,31 @@ def backtest(
     command: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> BacktestResult:
-    """Replays the specialists out of sample, audits the ledger and writes the report.
+    """Replays what was trained out of sample, audits the ledger and writes the report.
 
     Args:
         config: Bars, rules and reward; models trained under others are used with a warning.
         instruments: Configured instruments.
-        models: Folder of phase 1: one folder per instrument.
+        models: Folder of phase 1, 2 or 3.
         output: Receives ``report.html``, ``card.json`` and one ledger folder per policy.
         part: ``"test"`` or ``"validation"``.
         command: What was typed, for the card.
         progress: Called with the policy's name, bars done and bars in all.
     """
-    ensemble, warnings = load_ensemble(models, config, instruments)
+    trained = load_trained(models, config, instruments)
     market = Market.build(config, instruments, part)
-    _check_unseen(ensemble, market, part)
+    _check_unseen(trained, market, part, models)
     run = RunFolder.create(
         output, config=config, seed=config.training.seed, command=command, overwrite=True
     )
-    reward = ensemble_reward(ensemble, config, market.tape.bars_per_year)
-    ledger = _trade(ensemble, market, market.rules, reward, progress)
+    ledger = trade(trained, market, progress)
     others = _baselines(config.environment, market, progress)
     ledgers = (ledger, *others)
     for each in ledgers:  # before the audit: a ledger that fails it is what one wants to look at
         each.save(output / "ledgers" / each.name.replace(" ", "_"))
     found = audit(ledger, market.rules)
-    hashes = {
-        symbol: specialist.manifest.weights_sha256
-        for symbol, specialist in ensemble.specialists.items()
-    }
     run.stage(f"backtest/{part}", {**summarize(ledger, config.training.seed)})
-    title = f"Specialists out of sample: {part} period"
+    title = f"{trained.policy.name.capitalize()} out of sample: {part} period"
     report = write_report(
         output / "report.html",
         ledgers,
@@ -194,7 +146,7 @@ def backtest(
         seed=config.training.seed,
         figures=vectorbt_figures(found, ledger, market.tape.bars_per_year),
         tables=vectorbt_tables(found, ledger, market.tape.bars_per_year),
-        card={**_short(run.card), "weights": hashes, "warnings": warnings},
+        card={**_short(run.card), "weights": trained.weights, "warnings": trained.warnings},
         audit={
             "largest relative difference to vectorbt": found.largest_relative_difference,
             "bars replayed": found.bars,
@@ -202,35 +154,34 @@ def backtest(
         },
     )
     markdown = report_markdown(ledgers, title=title, seed=config.training.seed)
-    return BacktestResult(report, ledgers, found, markdown, ledger.hash(), hashes, tuple(warnings))
+    return BacktestResult(
+        report, ledgers, found, markdown, ledger.hash(), trained.weights, trained.warnings
+    )
 
 
-def _check_unseen(ensemble: SpecialistEnsemble, market: Market, part: str) -> None:
+def trade(trained: Trained, market: Market, progress: Progress | None = None) -> Ledger:
+    """A trained policy's ledger on the rows of a market."""
+    reward = Reward.from_config(
+        market.config.reward,
+        trained.terms(market.config),
+        trained.reward_scale,
+        market.tape.bars_per_year,
+    )
+    return _trade(trained.policy, market, market.rules, reward, progress)
+
+
+def _check_unseen(trained: Trained, market: Market, part: str, models: Path) -> None:
     """Refuses other bars than those of the training, and a test that begins inside them."""
-    for bars, specialist in zip(market.bars, ensemble.specialists.values(), strict=True):
-        manifest = specialist.manifest
-        if bars_digest(bars, manifest.known_until_ns) != manifest.bars_sha256:
-            raise CheckpointError(
-                f"bars of {bars.symbol}",
-                "must go on from those the specialist was trained on",
-                f"{len(bars)} bars of {bars.bar_seconds} s from {bars.stamps[0]}",
-                "Use the configuration of the training (the default without --config).",
-            )
+    for bars in market.bars:
+        trained.check_bars(bars, models)
         begin = int(market.panel.stamps[market.rows.start])
-        if part == "test" and begin < manifest.known_until_ns:
+        if part == "test" and begin < trained.known_until_ns[bars.symbol]:
             raise CheckpointError(
                 "start of the test part",
                 f"must lie behind the bars that {bars.symbol} was trained and chosen on",
                 str(np.datetime64(begin, "ns")),
                 "Use the split of the training (the default without --config).",
             )
-
-
-def ensemble_reward(ensemble: SpecialistEnsemble, config: Config, bars_per_year: float) -> Reward:
-    """The reward whose state the specialists observe, at the mean of their scales."""
-    scales = [each.manifest.reward_scale for each in ensemble.specialists.values()]
-    scale = float(np.mean(scales))
-    return Reward.from_config(config.reward, config.reward.phase_1, scale, bars_per_year)
 
 
 def _baselines(

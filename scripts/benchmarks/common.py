@@ -19,10 +19,15 @@ sys.path.insert(0, str(ROOT))  # tests.support and mtquant, also when not instal
 
 def options(description: str) -> argparse.Namespace:
     """The flags that every benchmark takes: --quick and --seed."""
+    return option_parser(description).parse_args()
+
+
+def option_parser(description: str) -> argparse.ArgumentParser:
+    """The same, for benchmarks that take more."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="less of everything, under 30 s")
     parser.add_argument("--seed", type=int, default=0, help="root of every random draw")
-    return parser.parse_args()
+    return parser
 
 
 def pin_to_one_core() -> int | None:

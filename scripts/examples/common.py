@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtquant.agents.networks import ObservationScaler, observation_scaling
+from mtquant.agents.networks import ObservationScaler
+from mtquant.agents.scaling import observation_scaling
 from mtquant.agents.training.portfolio import PortfolioWorld
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.core.config import load_config

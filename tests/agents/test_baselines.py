@@ -92,6 +92,18 @@ def test_buy_and_hold_waits_for_an_instruments_first_bar() -> None:
     assert fills[:, oc.FILL_ROW].tolist() == [1.0, 51.0]
 
 
+def test_buy_and_hold_asks_until_the_risk_is_known() -> None:
+    """A limit on VaR allows no exposure to what has had fewer than 20 returns of its own."""
+    late = PAIR[1].rows(slice(50, 200))
+    limits = ("environment.max_gross_exposure=2", "environment.max_portfolio_var=0.5")
+    ledger = Portfolio.build([PAIR[0], late], *FREE, *limits).run(BuyAndHold(0.9, 1.0))
+    assert ledger.fills[:, oc.FILL_INSTRUMENT].tolist() == [0.0, 1.0]
+    # The 20th return is known at the close of rows 20 and 70; the order fills on the next.
+    assert ledger.fills[:, oc.FILL_ROW].tolist() == [21.0, 71.0]
+    unknown = ledger.column("binding").astype(int) & oc.LIMIT_UNKNOWN > 0
+    assert unknown[:70].all() and not unknown[70:].any()
+
+
 def test_buy_and_hold_is_trimmed_by_the_name_cap_alone() -> None:
     """The first purchase aside, all that happens are sales of what grew past the cap."""
     ledger = Portfolio.build(PAIR, *FREE, "environment.max_position_size=0.4").run(

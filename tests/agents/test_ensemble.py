@@ -60,7 +60,7 @@ def test_specialists_that_say_one_are_the_inverse_volatility_weights() -> None:
     # 1 / volatility is 100, 50, 25, which the gross cap of 1 brings to a sum of 1: the largest is
     # 0.571, under the name cap of 0.6.
     np.testing.assert_allclose(targets, np.array([100.0, 50.0, 25.0]) / 175.0, rtol=1e-6)
-    assert state.tobytes() == targets.tobytes()
+    assert state.targets.tobytes() == targets.tobytes()
 
 
 def test_a_closed_market_keeps_its_latest_target() -> None:
@@ -70,9 +70,10 @@ def test_a_closed_market_keeps_its_latest_target() -> None:
     first, state = policy.act(seen, policy.initial_state())
     seen.values[seen.names.index("GBPUSD.tradable")] = 0.0
     seen.values[seen.names.index("GBPUSD.volatility_60")] = 0.5
-    second, _ = policy.act(seen, state)
+    second, state = policy.act(seen, state)
     assert second[1] == first[1] and second[0] != first[0]
     assert [len(stub.seen) for stub in stubs.values()] == [2, 1, 2]
+    assert state.states == (2, 1, 2)  # what each remembers: how often it was asked
 
 
 def test_they_are_the_baseline_ledger_for_ledger() -> None:

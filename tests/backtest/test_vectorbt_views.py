@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mtquant.backtest.vectorbt_audit import Audit, audit
-from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
+from mtquant.backtest.vectorbt_views import READING, vectorbt_figures, vectorbt_tables
 from mtquant.core import outcome as oc
 from mtquant.evaluation.metrics import max_drawdown, sharpe
 from mtquant.market.ledger import Ledger
@@ -46,7 +46,8 @@ def test_returns_are_those_of_the_account(judged: tuple[Audit, Ledger]) -> None:
 def test_trades_are_those_of_the_fills(judged: tuple[Audit, Ledger]) -> None:
     found, ledger = judged
     tables = vectorbt_tables(found, ledger, PER_YEAR)
-    assert set(tables) == {"Returns", "Drawdowns", "Trades"}
+    assert list(tables) == [READING, "Returns", "Drawdowns", "Trades"]
+    assert "from the first close on" in tables[READING] and "loan" not in tables[READING]
     trades = tables["Trades"]["value"]
     # vectorbt's exit trades: one for every fill that reduces or turns a position, and what is open
     # at the end.
@@ -81,3 +82,13 @@ def test_an_account_that_never_traded() -> None:
         "Cumulative returns",
         "Five largest drawdowns",
     }
+
+
+def test_loans_are_explained() -> None:
+    """USDJPY is the rate itself: its column stands still and the loan in yen earns."""
+    bars = [make_bars("USDJPY", 60, 0, DAY)]
+    portfolio = Portfolio.build(bars)
+    ledger = portfolio.run(Replay(np.full((60, 1), 0.1)))
+    found = audit(ledger, portfolio.rules)
+    said = vectorbt_tables(found, ledger, PER_YEAR)[READING]
+    assert said.endswith("all of it stands under the loan: USDJPY loan.")

@@ -9,28 +9,29 @@ from typing import Any
 import pytest
 
 from mtquant.cli import demo
+from mtquant.cli.pipeline import Pipeline
 
 
 def test_the_demo_trains_and_then_reports_on_the_test_years(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[tuple[Any, ...]] = []
-    options: list[dict[str, Any]] = []
+    trained: list[tuple[Any, bool]] = []
+    traded: list[tuple[Any, ...]] = []
 
-    def trains(*arguments: Any, **named: Any) -> None:
-        calls.append(arguments)
-        options.append(named)
+    def trains(self: Pipeline, console: Any, *, overwrite: bool = False) -> None:
+        trained.append((self, overwrite))
 
-    monkeypatch.setattr(demo, "run_phase1", trains)
-    monkeypatch.setattr(demo, "run_backtest", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(Pipeline, "train", trains)
+    monkeypatch.setattr(demo, "run_backtest", lambda *arguments: traded.append(arguments))
     demo.run(tmp_path, 5_000, ["training.seed=3"])
-    trained, traded = calls
-    config, instruments, models, logs, timesteps, device, _ = trained
+    ((pipeline, overwrite),) = trained
+    config = pipeline.config
     assert config.training.preset == "recommended"
     assert config.training.seed == 3
     assert config.data.source == "bundled"
-    assert set(config.data.instruments) <= set(instruments)
-    assert (timesteps, device) == (5_000, None)
-    assert options == [{"overwrite": True}]  # a demo may be shown twice
-    assert logs == tmp_path / "logs" / "phase1"
-    assert traded[:5] == (config, instruments, models, tmp_path / "backtest", "test")
+    assert set(config.data.instruments) <= set(pipeline.instruments)
+    assert pipeline.timesteps == {1: 5_000, 2: 5_000, 3: 5_000}
+    assert overwrite  # a demo may be shown twice
+    assert (pipeline.output_dir, pipeline.log_dir) == (tmp_path, tmp_path / "logs")
+    models, out = tmp_path / "phase3", tmp_path / "backtest"
+    assert traded[0][:5] == (config, pipeline.instruments, models, out, "test")

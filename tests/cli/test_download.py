@@ -18,7 +18,7 @@ from mtquant.core.config import load_config
 from mtquant.core.errors import ConfigError, DataError, RulesError, RunError
 from mtquant.data.files import read_parquet
 from mtquant.data.instruments import load_instruments
-from mtquant.data.sources import load_bars
+from mtquant.data.sources import load_bars, session_of
 from mtquant.data.yahoo.download import YahooDownloader
 from mtquant.data.yahoo.retry import Retry
 from tests.support.yahoo import Exchange, ns, random_exchange, serve, weekdays
@@ -65,7 +65,14 @@ def test_bars_are_downloaded_shown_and_written(
     np.testing.assert_allclose(bars.close[:18], true[:18] * paid, rtol=1e-6)
     # The files are what `data.source: parquet` reads.
     settings = ["data.source=parquet", f"data.folder={out}", "data.instruments=[SPX500, EURUSD]"]
-    assert len(load_bars(load_config(None, settings).data, load_instruments(None))["EURUSD"]) == 28
+    config, instruments = load_config(None, settings).data, load_instruments(None)
+    assert len(load_bars(config, instruments)["EURUSD"]) == 28
+    # Their weeks end when Yahoo's days do: a pair's at midnight in London.
+    ends = [session_of(symbol, config, instruments) for symbol in config.instruments]
+    assert [f"{end.close} {end.timezone}" for end in ends if end is not None] == [
+        "16:00 America/New_York",
+        "23:59 Europe/London",
+    ]
 
 
 def test_a_second_run_asks_nobody(exchanges: dict[str, Exchange], tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ def test_help_loads_nothing_heavy() -> None:
         assert command in done.stdout
 
 
+def test_python_can_run_the_package() -> None:
+    done = python("-m", "mtquant", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "mtquant [OPTIONS] COMMAND" in done.stdout
+
+
 def test_an_unknown_key_is_one_line_with_the_nearest() -> None:
     done = python("-c", COMMAND, "config", "--set", "training.bach_size=3")
     assert done.returncode == 2
@@ -109,9 +115,9 @@ def test_our_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     ("workflow", "arguments", "said"),
     [
         (
-            "training.train_phase1",
+            "training.train_phase",
             ["train", "phase1", "--output-dir", "some/models"],
-            "interrupted; checkpoints kept so far are in some/models\n",
+            "interrupted; checkpoints are in some/models; --resume goes on from there\n",
         ),
         (
             "backtesting.backtest",
@@ -217,8 +223,8 @@ def test_train_and_backtest_from_end_to_end(
     train = ["train", "phase1", "--timesteps", "512", "--log-dir", str(logs), *settings]
     trained = run(*train, "--output-dir", str(models))
     assert trained.startswith("configuration config/agents.yaml and --set data.source=parquet ")
-    assert f"specialists   {models}\n" in trained
-    assert "Phase 1: kept checkpoints on the validation rows" in trained
+    assert f"models        {models}\n" in trained
+    assert "Phase 1: kept specialists on the validation rows" in trained
     assert len(re.findall(r"(weights|ledger) hash\s+[0-9a-f]{64}", trained)) == 2
     assert (logs / "training.log").exists()
     with pytest.raises(RunError, match=r"models must not hold an earlier run"):

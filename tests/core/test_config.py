@@ -12,8 +12,10 @@ from mtquant.core.config import (
     EnvironmentConfig,
     RewardConfig,
     TrainingConfig,
+    changed_keys,
     config_from_card,
     config_hash,
+    derived_config,
     load_config,
 )
 from mtquant.core.errors import CheckpointError, ConfigError
@@ -289,3 +291,23 @@ def test_equal_configs_have_equal_hashes_and_others_differ(tmp_path):
     path.write_text("environment: {initial_capital: 100000}", encoding="utf-8")
     assert config_hash(load_config(path)) == config_hash(Config())
     assert config_hash(load_config(None, ["training.seed=8"])) != config_hash(Config())
+
+
+def test_a_derived_configuration_is_the_file_with_both_overrides():
+    first, second = "training.seed=3", "reward.phase_1.growth=1"
+    derived = derived_config(load_config(None, [first]), [second])
+    assert derived == load_config(None, [first, second])
+    with pytest.raises(ConfigError, match=r"Did you mean training\.seed"):
+        derived_config(Config(), ["training.sed=3"])
+
+
+def test_the_keys_that_were_changed():
+    assert changed_keys(Config()) == {}
+    texts = ["training.seed=3", "reward.phase_1.growth=1", "training.preset=recommended"]
+    texts.append("training.recommended.gamma=0.9")
+    assert changed_keys(load_config(None, texts)) == {
+        "training.preset": "recommended",
+        "training.recommended.gamma": 0.9,
+        "training.seed": 3,
+        "reward.phase_1.growth": 1.0,
+    }

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mtquant.core.config import SPEC_INSTRUMENTS
+from mtquant.core.data_config import SPEC_INSTRUMENTS
 from mtquant.core.errors import ConfigError, RulesError
 from mtquant.data import instruments as module
 from mtquant.data.instruments import instrument_of, load_instruments, shipped_instruments

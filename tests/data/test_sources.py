@@ -7,19 +7,23 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mtquant.core.config import DataConfig, load_config
 from mtquant.core.errors import DataError, RulesError
 from mtquant.data.bundled import BUNDLED_SESSION, load_bundled
-from mtquant.data.files import write_parquet
+from mtquant.data.files import file_session, write_parquet
 from mtquant.data.instruments import load_instruments
+from mtquant.data.resample import resample
 from mtquant.data.sources import load_bars, session_of, split_bars
+from mtquant.data.yahoo.frames import yahoo_session
 from tests.support.builders import assert_same_bars, bars_from_closes, make_bars, replaced
 from tests.support.yahoo import random_exchange, serve, weekdays
 
 INSTRUMENTS = load_instruments(None)
 HOUR = 3_600
+YAHOO_GOLD = yahoo_session(INSTRUMENTS["XAUUSD"])
 
 
 def data(*overrides: str) -> DataConfig:
@@ -232,6 +236,41 @@ def test_when_days_end() -> None:
     assert session_of("WTIUSD", hourly, INSTRUMENTS) == session
     assert session_of("WTIUSD", dates, INSTRUMENTS) == session
     assert session_of("WTIUSD", utc_days, INSTRUMENTS) is None
+
+
+def test_daily_files_say_when_their_days_end(tmp_path: Path) -> None:
+    """A week of Yahoo's gold, whose days end 23:59 in New York, is Monday to Friday.
+
+    On UTC's clock, or with the instrument's own 17:00, its Friday would be in the next week.
+    """
+    bars = resample(make_bars("XAUUSD", 24 * 40), "1d", YAHOO_GOLD)
+    write_parquet(bars, tmp_path / "XAUUSD.parquet", YAHOO_GOLD)
+    for stamped in ("open", "session"):
+        settings = ("source=parquet", f"folder={tmp_path}", f"stamped={stamped}")
+        config = data(*settings, "instruments=[XAUUSD]")
+        assert session_of("XAUUSD", config, INSTRUMENTS) == YAHOO_GOLD
+        assert_same_bars(load_bars(config, INSTRUMENTS)["XAUUSD"], bars)
+    weeks = resample(bars, "1w", session_of("XAUUSD", config, INSTRUMENTS))
+    assert set(
+        pd.DatetimeIndex(weeks.stamps)
+        .tz_localize("UTC")
+        .tz_convert("America/New_York")
+        .strftime("%a %H:%M")
+    ) == {"Fri 23:59"}
+    assert set(weeks.stamps) <= set(bars.stamps)
+    # Without the file's word, Friday's bar closes in another week.
+    wrong = resample(bars, "1w", INSTRUMENTS["XAUUSD"].session)
+    assert not set(wrong.close) & set(weeks.close)
+
+
+def test_a_files_session_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "XAUUSD.parquet"
+    write_parquet(make_bars("XAUUSD"), path)
+    assert file_session(path) is None and file_session(tmp_path / "none.parquet") is None
+    broken = YAHOO_GOLD.model_copy(update={"close": "25:00"})
+    write_parquet(make_bars("XAUUSD"), path, broken)
+    with pytest.raises(DataError, match=r"XAUUSD\.parquet: session\.close must be a time"):
+        file_session(path)
 
 
 def test_bars_can_be_made_up() -> None:

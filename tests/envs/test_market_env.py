@@ -193,6 +193,43 @@ def test_an_episode_is_what_the_desk_does(seed):
         assert desk.row == env.simulator.last or len(desk.ledger()) == 12
 
 
+SPREAD = Reward({"diversification": 1.0}, scale=0.02)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_spread_risk_is_paid_for_as_the_desk_writes_it(seed):
+    """Ledger and batch write one number where the reward has the term, and a batch is as many
+    batches of one; without the term nobody works risks out.
+    """
+    world = random_world(seed, rows=90, instruments=3, ugly=False, max_volatility=1e9)
+    late = slice(50, 90)  # every risk is known
+
+    def make(accounts, seeds, reward):
+        env = make_env(world, accounts, seeds, reward)
+        env.simulator.first = late.start
+        env.seed(seeds)
+        return env
+
+    actions = actions_of(seed, 12, 9, 3)
+    seeds = SeedTree(seed, ("env",))
+    batch = make(9, seeds, SPREAD)
+    told = record(batch, actions)
+    assert sum(batch.episode_end(e).totals["reward"] > 0.0 for e in range(9)) >= 5
+    for e in (0, 8):
+        single = make(1, OneBranch(seeds.root, seeds.path, e), SPREAD)
+        assert record(single, actions[:, e : e + 1]) == [[each[e]] for each in told]
+
+    env, idle = make(1, seeds, SPREAD), make(1, seeds, GROWTH)
+    env.reset(), idle.reset()
+    desk = Desk(world.tape, world.rules, "test", int(env.simulator.row[0]), None, scale_of(env, 0))
+    for action in actions[:11, :1]:
+        desk.plan(action[0].astype(np.float64) * 3.0)
+        outcome = desk.advance()
+        assert not len(env.step(action)) and not len(idle.step(action))
+        assert env.outcome(0).tobytes() == outcome.tobytes()
+        assert idle.outcome(0)[oc.DIVERSIFICATION] == 0.0
+
+
 # --- the end of an episode ---
 
 

@@ -152,8 +152,10 @@ class SecondDesk:
         for n in moving:
             self._close(n, start[n], start[n] + x * (end[n] - start[n]), LIQUIDATION)
 
-    def bar(self, bars: list[Row], elapsed: float) -> dict[str, float]:
-        """One bar, steps 0 to 4; returns the outcome of step 5 without `benchmark`."""
+    def bar(self, bars: list[Row], elapsed: float, risk: Row | None = None) -> dict[str, float]:
+        """One bar, steps 0 to 4; returns the outcome of step 5 without `benchmark`. `risk`: sigma
+        and rho known at the decision, where somebody asked for risks.
+        """
         before, first, financing = self.equity, len(self.fills), 0.0
         if self.settings.fill_at == "close":  # step 0
             self._orders(self.count - 1)
@@ -177,7 +179,17 @@ class SecondDesk:
             self.held_bars[n] += self.tradable[n]
         self.equity = self._equity(self.mid)
         self.peak, self.count = max(self.peak, self.equity), self.count + 1
-        return self._outcome(before, financing, self.fills[first:])
+        spread = 0.0 if risk is None else self._spread(**risk)
+        return {**self._outcome(before, financing, self.fills[first:]), "diversification": spread}
+
+    def _spread(self, sigma: list[float], rho: list[list[float]]) -> float:
+        """The share of the book's risk that is spread (step 5)."""
+        alone = {n: self._exposure(n) * sigma[n] for n in self._open()}
+        total = sum(abs(x) for x in alone.values())
+        if not 0.0 < total < math.inf:
+            return 0.0
+        variance = sum(x * y * rho[n][m] for n, x in alone.items() for m, y in alone.items())
+        return float(max(0.0, 1.0 - variance / total**2))
 
     def _outcome(self, before: float, financing: float, fills: list[Row]) -> dict[str, float]:
         """The row of step 5, then the variance that the next row knows."""

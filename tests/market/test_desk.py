@@ -63,6 +63,16 @@ def test_the_second_desk_agrees_on_worlds_nobody_chose(seed):
     assert desk_difference(world.tape, world.rules, world.targets, world.cost_scale) <= 1e-9
 
 
+@hypothesis_settings(max_examples=15)
+@given(seeds)
+def test_the_second_desk_agrees_on_how_much_risk_is_spread(seed):
+    """Risks are asked for by a limit that never binds; positions begin when they are known."""
+    world = random_world(seed, rows=60, ugly=False, max_volatility=1e9)
+    targets = world.targets.copy()
+    targets[:40] = 0.0
+    assert desk_difference(world.tape, world.rules, targets, world.cost_scale) <= 1e-9
+
+
 def test_the_sample_holds_every_case():
     fills = np.concatenate([ledger.fills for _, ledger in sample()])
     bars = np.concatenate([ledger.outcomes for _, ledger in sample()])

@@ -23,6 +23,7 @@ from mtquant.market.tape import (
     T_TRADABLE,
     Tape,
 )
+from mtquant.risk.limits import RISK_CORRELATION, RISK_DEVIATION
 from tests.market.second_desk import SecondDesk
 
 
@@ -62,7 +63,8 @@ def run_second_desk(
     rows = []
     for t in range(len(tape.stamps) - 1):
         desk.plan([float(x) for x in targets[t]])
-        outcome = desk.bar(_bars(tape, t + 1), float(tape.clock[t + 1, C_ELAPSED]))
+        elapsed = float(tape.clock[t + 1, C_ELAPSED])
+        outcome = desk.bar(_bars(tape, t + 1), elapsed, _risk(tape, rules, t))
         rows.append([outcome.get(name, np.nan) for name in oc.OUTCOME_COLUMNS])
         if outcome["status"] == oc.STATUS_BANKRUPT:
             break
@@ -89,6 +91,15 @@ def _bars(tape: Tape, row: int) -> list[dict[str, object]]:
     ]
 
 
+def _risk(tape: Tape, rules: Rules, row: int) -> dict[str, list[float]] | None:
+    """Deviations and correlations known at a row, where the rules ask for risks."""
+    if not rules.measures_risk():
+        return None
+    n, table = len(tape.symbols), tape.risk(rules.var_method).rows[row]
+    correlations = table[RISK_CORRELATION : RISK_CORRELATION + n]
+    return {"sigma": table[RISK_DEVIATION].tolist(), "rho": correlations.tolist()}
+
+
 def desk_difference(
     tape: Tape, rules: Rules, targets: NDArray[np.float64], cost_scale: float = 1.0
 ) -> float:
@@ -111,8 +122,8 @@ def desk_difference(
     money = [oc.EQUITY_BEFORE, oc.EQUITY, oc.FEE, oc.SLIPPAGE, oc.FINANCING]
     scale = np.maximum(1.0, np.abs(outcomes))
     scale[:, money] = rules.initial_equity
-    alone = (oc.BENCHMARK, oc.DIVERSIFICATION)  # the plain desk does not know them
-    judged = [k for k in range(len(oc.OUTCOME_COLUMNS)) if k not in alone]
+    # The plain desk knows no benchmark.
+    judged = [k for k in range(len(oc.OUTCOME_COLUMNS)) if k != oc.BENCHMARK]
     worst = np.abs((ours.outcomes - outcomes) / scale)[:, judged].max(initial=0.0)
     known = np.nan_to_num(fills)
     gap = np.abs(np.nan_to_num(ours.fills) - known) / np.maximum(1.0, np.abs(known))

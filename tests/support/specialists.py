@@ -40,7 +40,8 @@ def manifest_of(world: SpecialistWorld, **changes: Any) -> dict[str, Any]:
 
 
 class StubSpecialist:
-    """What an ensemble needs to know of a specialist; it always says `answer`.
+    """What an ensemble needs to know of a specialist; it always says `answer`
+    and counts how often it was asked.
 
     Attributes:
         seen: The observations it was shown.
@@ -53,9 +54,12 @@ class StubSpecialist:
         self.manifest = SimpleNamespace(unit=unit, reward_scale=0.01, weights_sha256="0" * 64)
         self.seen: list[NDArray[np.float32]] = []
 
-    def action(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    def initial_state(self) -> int:
+        return 0
+
+    def decide(self, values: NDArray[np.float32], state: int) -> tuple[NDArray[np.float64], int]:
         self.seen.append(values)
-        return np.array([self.answer])
+        return np.array([self.answer]), state + 1
 
 
 class Replay:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mtquant.agents.ensemble import SpecialistEnsemble
 from mtquant.agents.specialist import MANIFEST_NAME, WEIGHTS_NAME, save_specialist
 from mtquant.backtest.vectorbt_audit import TOLERANCE
 from mtquant.core.config import config_hash
@@ -24,10 +25,9 @@ from mtquant.workflows.backtesting import (
     BacktestResult,
     Market,
     backtest,
-    ensemble_reward,
-    load_ensemble,
 )
-from mtquant.workflows.training import train_phase1
+from mtquant.workflows.models import load_trained
+from mtquant.workflows.training import train_phase
 from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
 from tests.support.specialists import Replay, constant_weights, manifest_of, world_of
 
@@ -51,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     market = write_market(folder / "bars")
     config = tiny_config(market)
     models, output = folder / "models", folder / "backtest"
-    train_phase1(config, INSTRUMENTS, models, folder / "logs", timesteps=TINY_STEPS)
+    train_phase(1, config, INSTRUMENTS, models, folder / "logs", timesteps=TINY_STEPS)
     progress: list[tuple[str, int, int]] = []
     result = backtest(
         config,
@@ -141,8 +141,7 @@ def test_other_rules_are_warned_of(run: Run) -> None:
 
     assert of_rules(run.result.warnings) == []
     config = tiny_config(run.market, "environment.stop_loss_pct=0.05")
-    _, warnings = load_ensemble(run.models, config, INSTRUMENTS)
-    assert of_rules(warnings) == [
+    assert of_rules(load_trained(run.models, config, INSTRUMENTS).warnings) == [
         f"{symbol} was trained under other rules than it trades under here." for symbol in SYMBOLS
     ]
 
@@ -168,7 +167,7 @@ def test_a_specialist_of_other_features_is_refused(run: Run, tmp_path: Path) -> 
     stored = json.loads(file.read_text())
     file.write_text(json.dumps({**stored, "features_hash": "0" * 64}))
     with pytest.raises(CheckpointError, match=r"GBPUSD must have been trained on this version"):
-        load_ensemble(tmp_path / "models", tiny_config(run.market), INSTRUMENTS)
+        load_trained(tmp_path / "models", tiny_config(run.market), INSTRUMENTS)
 
 
 def write_constant_specialists(config_market: Path, folder: Path, action: float) -> None:
@@ -222,7 +221,7 @@ def test_a_portfolio_of_one_lives_through_what_training_validated(run: Run, tmp_
     """The whole chain, weighting and reward state included, changes nothing for a single one."""
     config = tiny_config(run.market, "data.instruments=[EURUSD]")
     models = tmp_path / "models"
-    train_phase1(config, INSTRUMENTS, models, tmp_path / "logs", timesteps=TINY_STEPS)
+    train_phase(1, config, INSTRUMENTS, models, tmp_path / "logs", timesteps=TINY_STEPS)
     validated = Ledger.load(models / "EURUSD" / "validation_ledger")
     result = backtest(config, INSTRUMENTS, models, tmp_path / "out", part="validation")
     replayed = result.ledgers[0]
@@ -234,18 +233,17 @@ def test_a_portfolio_of_one_lives_through_what_training_validated(run: Run, tmp_
 
 def test_the_reward_state_of_several_is_at_the_mean_of_their_scales(run: Run) -> None:
     config = tiny_config(run.market)
-    ensemble, _ = load_ensemble(run.models, config, INSTRUMENTS)
-    reward = ensemble_reward(ensemble, config, 250.0)
-    scales = [each.manifest.reward_scale for each in ensemble.specialists.values()]
-    assert reward.scale == pytest.approx(sum(scales) / 2.0, rel=1e-12)
-    # The default risk-free rate, 2 % a year.
-    assert reward.risk_free_per_bar == 0.02 / 250.0
+    trained = load_trained(run.models, config, INSTRUMENTS)
+    assert isinstance(trained.policy, SpecialistEnsemble)
+    scales = [each.manifest.reward_scale for each in trained.policy.specialists.values()]
+    assert trained.reward_scale == pytest.approx(sum(scales) / 2.0, rel=1e-12)
+    assert trained.terms(config) == config.reward.phase_1
 
 
 def test_other_bars_than_those_of_the_training_are_refused(run: Run, tmp_path: Path) -> None:
     """Otherwise a report on other bars, or on training rows, would call itself out of sample."""
     other = write_market(tmp_path / "bars", seed=99)
-    with pytest.raises(CheckpointError, match="must go on from those the specialist was trained"):
+    with pytest.raises(CheckpointError, match="must go on from those that"):
         backtest(tiny_config(other), INSTRUMENTS, run.models, tmp_path / "backtest")
     assert not (tmp_path / "backtest").exists()
 

@@ -10,12 +10,14 @@ its gradient is clipped and reaches Adam.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import overload
 
 import torch
 
 from mtquant.core.checked import did_you_mean
-from mtquant.core.errors import ConfigError
+from mtquant.core.errors import ConfigError, PolicyError
 from mtquant.learning.adam import clip_rows
 from mtquant.learning.gradients import WEIGHTINGS, gramian
 
@@ -25,9 +27,12 @@ DIAGNOSTICS = (
     "coordination/projected_frac",
     "coordination/cosine_own",
     "coordination/cosine_meta",
+    "coordination/refused_rate",
 )
+KL = "train/approx_kl"
 KL_FACTOR, RATE_FACTOR = 2.0, 1.5  # Schulman et al. 2017, section 4, applied to the rate
 LOWEST_SCALE, HIGHEST_SCALE = 0.1, 10.0
+TINY = 1e-300
 Gradients = torch.Tensor | Mapping[str, torch.Tensor]
 
 
@@ -49,16 +54,28 @@ class GradientCoordinationSystem:
             raise ConfigError("gradient_method", rule, method, remedy)
         self.method, self.target_kl = method, target_kl
         self._weigh = WEIGHTINGS[method]
-        self._sums: torch.Tensor | None = None
-        self._count = 0
+        # Per minibatch [K] each: the Gramian, both weights, refused. Figures are made of them when
+        # they are asked for, which keeps some forty small operations out of every minibatch.
+        self._noted: list[tuple[torch.Tensor, ...]] = []
 
+    @overload
+    def coordinate_updates(
+        self, meta_gradients: torch.Tensor, specialist_gradients: torch.Tensor
+    ) -> torch.Tensor: ...
+    @overload
+    def coordinate_updates(
+        self,
+        meta_gradients: Mapping[str, torch.Tensor],
+        specialist_gradients: Mapping[str, torch.Tensor],
+    ) -> dict[str, torch.Tensor]: ...
     def coordinate_updates(
         self, meta_gradients: Gradients, specialist_gradients: Gradients
-    ) -> Gradients:
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
         """One gradient per specialist.
 
-        A goal whose gradient is not finite does not count: the other one's is taken alone; where
-        neither is finite the result is NaN, so that the training loop restores the specialist.
+        A goal whose gradient is not finite, or so long that its square is not, does not count: the
+        other one's is taken alone. Where neither counts the result is NaN, so that the training
+        loop restores the specialist. `diagnostics` reports both as refused.
 
         Args:
             meta_gradients: What the meta-controller's loss asks of each specialist, [K, P]; or a
@@ -67,43 +84,71 @@ class GradientCoordinationSystem:
 
         Returns:
             The same form.
+
+        Raises:
+            PolicyError: The two have different forms, shapes or specialists.
         """
-        if isinstance(meta_gradients, torch.Tensor):
-            assert isinstance(specialist_gradients, torch.Tensor)
-            return self._coordinate(meta_gradients, specialist_gradients)
-        assert not isinstance(specialist_gradients, torch.Tensor)
-        found: dict[str, torch.Tensor] = {}
-        for name, own in specialist_gradients.items():
-            flat = self._coordinate(meta_gradients[name].reshape(1, -1), own.reshape(1, -1))
-            found[name] = flat.view_as(own)
-        return found
+        _check_form(meta_gradients, specialist_gradients)
+        if isinstance(meta_gradients, torch.Tensor) and isinstance(
+            specialist_gradients, torch.Tensor
+        ):
+            step, noted = self._combine(meta_gradients, specialist_gradients)
+            self._noted.append(noted)
+            return step
+        return self._coordinate_named(dict(meta_gradients), dict(specialist_gradients))
 
-    def adaptive_learning_rates(self, performance_metrics: Mapping[str, float]) -> float:
-        """By which factor a learning rate should change after an update.
+    def adaptive_learning_rates(
+        self, performance_metrics: Mapping[str, float], scale: float = 1.0
+    ) -> float:
+        """What one specialist's learning rate should be multiplied by after an update.
 
-        An update that moved the policy more than twice as far as `target_kl` divides the rate by
+        An update that moved the policy more than twice as far as `target_kl` divides the scale by
         1.5, one that moved it less than half as far multiplies it by 1.5 (the rule of Schulman et
         al. 2017, section 4, applied to the rate as in Rudin et al. 2021); goals that conflicted in
-        most minibatches hold a rise back.
+        most minibatches hold a rise back, for a policy that stands still between two goals does
+        not need longer steps. A distance that is not finite counts as too far.
 
         Args:
             performance_metrics: ``train/approx_kl``, and ``coordination/conflict_rate`` if known.
-        """
-        moved = performance_metrics["train/approx_kl"]
-        conflict = performance_metrics.get("coordination/conflict_rate", 0.0)
-        if moved > KL_FACTOR * self.target_kl:
-            return 1.0 / RATE_FACTOR
-        if moved < self.target_kl / KL_FACTOR and conflict < 0.5:
-            return RATE_FACTOR
-        return 1.0
+            scale: What the rate is multiplied by now.
 
+        Returns:
+            The new scale, from 0.1 to 10.
+
+        Raises:
+            PolicyError: The distance is missing.
+        """
+        if KL not in performance_metrics:
+            found = sorted(performance_metrics)
+            remedy = "Give the metrics of the specialist's latest update."
+            raise PolicyError("performance_metrics", f"must hold {KL}", found, remedy)
+        moved = performance_metrics[KL]
+        conflict = performance_metrics.get("coordination/conflict_rate", 0.0)
+        if moved > KL_FACTOR * self.target_kl or not math.isfinite(moved):
+            scale /= RATE_FACTOR
+        elif moved < self.target_kl / KL_FACTOR and conflict < 0.5:
+            scale *= RATE_FACTOR
+        return min(max(scale, LOWEST_SCALE), HIGHEST_SCALE)
+
+    @overload
     @staticmethod
-    def gradient_clipping(gradients: Gradients, max_norm: float = 1.0) -> Gradients:
+    def gradient_clipping(gradients: torch.Tensor, max_norm: float = 1.0) -> torch.Tensor: ...
+    @overload
+    @staticmethod
+    def gradient_clipping(
+        gradients: Mapping[str, torch.Tensor], max_norm: float = 1.0
+    ) -> dict[str, torch.Tensor]: ...
+    @staticmethod
+    def gradient_clipping(
+        gradients: Gradients, max_norm: float = 1.0
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
         """Gradients no longer than `max_norm` (Euclidean), their directions kept.
+
+        A gradient that is not finite stays so.
 
         Args:
             gradients: [K, P], clipped row by row; or a mapping, clipped entry by entry.
-            max_norm: The longest allowed.
+            max_norm: The longest allowed, positive.
         """
         if isinstance(gradients, torch.Tensor):
             clipped = gradients.clone()
@@ -117,53 +162,100 @@ class GradientCoordinationSystem:
         return found
 
     def diagnostics(self) -> list[dict[str, float]]:
-        """Means of DIAGNOSTICS since the last call, by specialist; empty if there was nothing."""
-        if self._sums is None:
+        """Means of DIAGNOSTICS since the last call, by specialist; empty if there was nothing.
+
+        Refused minibatches count in ``coordination/refused_rate`` alone; where all were refused,
+        the other means are 0.
+        """
+        if not self._noted:
             return []
-        means = (self._sums / self._count).tolist()
-        self._sums, self._count = None, 0
-        return [dict(zip(DIAGNOSTICS, own, strict=True)) for own in means]
+        noted = [torch.stack(column) for column in zip(*self._noted, strict=True)]
+        self._noted.clear()
+        refused = noted[-1]
+        figures = torch.where(refused[:, :, None], 0.0, _diagnose(*noted[:-1]))
+        counted = (~refused).sum(0).clamp(min=1)
+        means = [figures.sum(0) / counted[:, None], refused.double().mean(0)[:, None]]
+        rows = torch.cat(means, dim=1).tolist()
+        return [dict(zip(DIAGNOSTICS, row, strict=True)) for row in rows]
 
-    def _coordinate(self, meta: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    def _coordinate_named(
+        self, meta: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Specialists may differ in size, so each is a stack of one; they are noted together."""
+        found, notes = {}, []
+        for name, gradient in own.items():
+            step, noted = self._combine(meta[name].reshape(1, -1), gradient.reshape(1, -1))
+            found[name] = step.view_as(gradient)
+            notes.append(noted)
+        self._noted.append(tuple(torch.cat(own) for own in zip(*notes, strict=True)))
+        return found
+
+    def _combine(
+        self, meta: torch.Tensor, own: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Steps [K, P], and what is noted of them."""
         products = gramian(own, meta)
-        weights = self._weigh(products)
-        finite = [held.isfinite() for held in (products[0], products[2])]
-        alone = torch.stack((finite[0] & ~finite[1], finite[1] & ~finite[0]), 1)
-        broken = alone.any(1) | ~(finite[0] | finite[1])
-        if bool(broken.any()):
-            weights = torch.where(broken[:, None], alone.to(weights.dtype), weights)
-            own = torch.where(alone[:, 1:], 0.0, own)
-            meta = torch.where(alone[:, :1], 0.0, meta)
-            nothing = ~(finite[0] | finite[1])
-            weights = torch.where(nothing[:, None], torch.nan, weights)
-            products = gramian(own, meta)
-        self._note(products, weights)
-        w = weights.to(own.dtype)
-        return own * w[:, :1] + meta * w[:, 1:]
+        if bool((products[0] + products[2]).isfinite().all()):
+            weights = self._weigh(products)
+            refused = torch.zeros(len(own), dtype=torch.bool, device=own.device)
+            return _weighted(own, meta, weights), (*products, *weights.unbind(1), refused)
+        no_own, no_meta = ~products[0].isfinite(), ~products[2].isfinite()
+        refused = no_own | no_meta
+        own = torch.where(no_own[:, None], 0.0, own)
+        meta = torch.where(no_meta[:, None], 0.0, meta)
+        products = gramian(own, meta)
+        # The goal that was set to 0 may have any weight, the other one has 1.
+        weights = torch.where(refused[:, None], 1.0, self._weigh(products))
+        step = _weighted(own, meta, weights)
+        step = torch.where((no_own & no_meta)[:, None], torch.nan, step)
+        return step, (*products, *weights.unbind(1), refused)
 
-    def _note(self, products: tuple[torch.Tensor, ...], weights: torch.Tensor) -> None:
-        """Adds this minibatch to the diagnostics."""
-        aa, ab, bb = products
-        own, meta = weights.unbind(1)
-        lengths = torch.sqrt(aa), torch.sqrt(bb)
-        with_own, with_meta = own * aa + meta * ab, own * ab + meta * bb
-        step = torch.sqrt((own * with_own + meta * with_meta).clamp(min=0.0))
-        total = own + meta
-        # What is left of the plain combination of the same total weight, along its direction.
-        plain = 0.5 * total * torch.sqrt((aa + 2.0 * ab + bb).clamp(min=0.0))
-        noted = torch.stack(
-            (
-                _cosine(ab, lengths[0] * lengths[1]),
-                (ab < 0.0).double(),
-                1.0 - _cosine(step.minimum(plain), step.maximum(plain)),
-                _cosine(with_own, lengths[0] * step),
-                _cosine(with_meta, lengths[1] * step),
-            ),
-            dim=1,
+
+def _weighted(own: torch.Tensor, meta: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    w = weights.to(own.dtype)
+    return (own * w[:, :1]).addcmul_(meta, w[:, 1:])
+
+
+def _diagnose(
+    aa: torch.Tensor, ab: torch.Tensor, bb: torch.Tensor, own: torch.Tensor, meta: torch.Tensor
+) -> torch.Tensor:
+    """DIAGNOSTICS but the last from Gramians and weights [M, K] each, [M, K, 5]."""
+    lengths = torch.sqrt(aa), torch.sqrt(bb)
+    with_own, with_meta = own * aa + meta * ab, own * ab + meta * bb
+    step = torch.sqrt((own * with_own + meta * with_meta).clamp(min=0.0))
+    # What is left of the plain combination of the same total weight.
+    plain = 0.5 * (own + meta) * torch.sqrt((aa + 2.0 * ab + bb).clamp(min=0.0))
+    projected = 1.0 - _quotient(step.minimum(plain), step.maximum(plain))
+    return torch.stack(
+        (
+            _quotient(ab, lengths[0] * lengths[1]),
+            (ab < 0.0).double(),
+            torch.where(aa + bb > 0.0, projected, 0.0),
+            _quotient(with_own, lengths[0] * step),
+            _quotient(with_meta, lengths[1] * step),
+        ),
+        dim=2,
+    )
+
+
+def _quotient(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """Part / whole, 0 where whole is 0."""
+    return torch.where(whole > 0.0, part / whole.clamp(min=TINY), 0.0)
+
+
+def _check_form(meta: Gradients, own: Gradients) -> None:
+    """Refuses two sets of gradients that do not fit each other."""
+    one, other = _shapes(meta), _shapes(own)
+    if one != other:
+        raise PolicyError(
+            "meta_gradients",
+            f"must have the form of specialist_gradients, {other}",
+            one,
+            "Give tensors [K, P] both, or mappings of the same specialists.",
         )
-        self._sums = noted if self._sums is None else self._sums + noted
-        self._count += 1
 
 
-def _cosine(product: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    return torch.where(lengths > 0.0, product / lengths.clamp(min=1e-300), 0.0)
+def _shapes(gradients: Gradients) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
+    if isinstance(gradients, torch.Tensor):
+        return tuple(gradients.shape)
+    return {name: tuple(gradients[name].shape) for name in sorted(gradients)}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.agents.actors import ACTOR_CRITIC
 from mtquant.agents.crew import Crew, kept
 from mtquant.agents.hierarchy import META, read_hierarchy, save_hierarchy
 from mtquant.agents.scaling import Scaling
@@ -17,6 +18,7 @@ from mtquant.agents.stack import Weights
 from mtquant.agents.training.job import Best
 from mtquant.agents.training.phase import PhaseTrainer
 from mtquant.agents.training.portfolio import PortfolioWorld
+from mtquant.agents.training.session import Session, weights_digest
 from mtquant.agents.training.validation import evaluate_episodes, evaluate_parts
 from mtquant.core.config import config_hash
 from mtquant.core.errors import CheckpointError
@@ -51,12 +53,19 @@ class HierarchicalTrainer(PhaseTrainer):
         self.best = Best()
 
     def check_specialist(self, specialist: Specialist, symbol: str, folder: object) -> None:
-        """Refuses a specialist of another instrument, other rules, features or bars.
+        """Refuses a specialist of another network, instrument, other rules, features or bars.
 
         Raises:
             CheckpointError: Which of them.
         """
         manifest = specialist.manifest
+        if manifest.policy != ACTOR_CRITIC:
+            raise CheckpointError(
+                f"policy of {folder}",
+                "must be an actor-critic, since the meta-controller listens to its messages",
+                manifest.policy,
+                "Train phase 1 with --engine stacked, or --algorithm ppo, trpo or a2c.",
+            )
         names = without_ages(manifest.feature_names)
         pipeline = TimeframePipeline.from_config(self.config, self.instruments, [symbol], names)
         rules = Rules.from_config(self.config.environment, self.instruments, [symbol])
@@ -146,6 +155,24 @@ class HierarchicalTrainer(PhaseTrainer):
             "weights_sha256": manifest.weights_sha256,
             **self.best.metrics,
         }
+
+    def session(self, *first: Crew) -> Session:
+        """Checkpoints of this phase, which begins with the networks `first`."""
+        manifest = self.manifest(0)
+        identity = {
+            "phase": self.phase,
+            "config_hash": manifest["config_hash"],
+            "timesteps": self.timesteps,
+            "bars": manifest["bars_sha256"],
+            "begins_with": [weights_digest(crew.stack.parameters) for crew in first],
+        }
+        return Session(
+            self.output_dir,
+            identity,
+            self.device,
+            self.logger,
+            different_numerics=self.different_numerics,
+        )
 
     def weights(self, crew: Crew, meta: Crew) -> dict[str, Weights]:
         """All networks with their scalings, by owner."""

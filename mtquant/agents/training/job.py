@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mtquant.agents.specialist import ZIP_NAME, load_specialist, save_specialist
 from mtquant.agents.training.phase import Progress
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.core.config import Config, config_hash
+from mtquant.core.records import write_atomically
 from mtquant.core.seeding import SeedTree
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.sb3 import MarketVecEnv
@@ -37,6 +38,8 @@ class Job:
         device: ``"cpu"`` or ``"cuda"``.
         logger: Who hears of stages and surprises.
         progress: Called with a specialist's name, its steps and latest metrics.
+        resume: Go on from the newest checkpoint below `output_dir`.
+        different_numerics: Also from one of other versions, threads or another device.
     """
 
     worlds: Mapping[str, SpecialistWorld]
@@ -48,11 +51,22 @@ class Job:
     device: str
     logger: logging.Logger
     progress: Progress | None
+    resume: bool = False
+    different_numerics: bool = False
 
     @property
     def settings(self) -> PPOSettings:
         """PPO's numbers."""
         return self.config.training.effective()
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint of this job must have been made under."""
+        return {
+            "phase": 1,
+            "config_hash": config_hash(self.config),
+            "timesteps": self.timesteps,
+            "bars": {name: world.manifest()["bars_sha256"] for name, world in self.worlds.items()},
+        }
 
     def report(self, symbol: str, step: int, metrics: Mapping[str, float]) -> None:
         """Tells whoever watches."""
@@ -61,19 +75,36 @@ class Job:
 
     def keep(self, symbol: str, weights: Mapping[str, torch.Tensor], step: int) -> None:
         """Writes a network as the specialist, safetensors and zip."""
-        world, folder = self.worlds[symbol], self.output_dir / symbol
-        save_specialist(
-            folder,
-            dict(weights),
-            {
-                **world.manifest(),
-                "config_hash": config_hash(self.config),
-                "seed": self.config.training.seed,
-                "timesteps": step,
-            },
-        )
-        env = MarketVecEnv(world.evaluation_env(1, SeedTree(0)))
-        sb3_export(weights, env, folder / ZIP_NAME)
+        self._save(symbol, weights, {"timesteps": step})
+        env = MarketVecEnv(self.worlds[symbol].evaluation_env(1, SeedTree(0)))
+        sb3_export(weights, env, self.output_dir / symbol / ZIP_NAME)
+
+    def keep_library(
+        self,
+        symbol: str,
+        weights: Mapping[str, torch.Tensor],
+        step: int,
+        policy: str,
+        arguments: Mapping[str, Any],
+        save: Callable[[Path], None],
+    ) -> None:
+        """Writes a network of `library_policies.POLICIES` as the specialist; `save` writes its
+        algorithm's own zip.
+        """
+        fields = {"timesteps": step, "policy": policy, "policy_arguments": arguments}
+        self._save(symbol, weights, fields)
+        write_atomically(self.output_dir / symbol / ZIP_NAME, save)
+
+    def _save(
+        self, symbol: str, weights: Mapping[str, torch.Tensor], fields: Mapping[str, Any]
+    ) -> None:
+        manifest = {
+            **self.worlds[symbol].manifest(),
+            "config_hash": config_hash(self.config),
+            "seed": self.config.training.seed,
+            **fields,
+        }
+        save_specialist(self.output_dir / symbol, dict(weights), manifest)
 
 
 class Best:
@@ -92,6 +123,14 @@ class Best:
         if better:
             self.step, self.metrics = step, dict(metrics)
         return better
+
+    def state(self) -> dict[str, Any]:
+        """Plain numbers, for a checkpoint."""
+        return {"step": self.step, "metrics": self.metrics}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from an earlier `state`."""
+        self.step, self.metrics = state["step"], dict(state["metrics"])
 
     def result(self, job: Job, symbol: str, timesteps: int) -> dict[str, Any]:
         """What `Phase1Trainer.train_specialist` returns, once training is over."""

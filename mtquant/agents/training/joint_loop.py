@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from mtquant.agents.crew import messages
@@ -22,7 +23,9 @@ from mtquant.agents.scaling import CLIP
 from mtquant.agents.stack import Said
 from mtquant.agents.training.gradient_coordination import GradientCoordinationSystem
 from mtquant.agents.training.joint_rollout import JointCollector, JointRollout
+from mtquant.agents.training.loop import adam_state, load_adam, load_parameters
 from mtquant.core.seeding import SeedTree
+from mtquant.core.states import Arrays, below, generator_state, part, set_generator
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.hierarchy import MESSAGE_NAMES
 from mtquant.learning.adam import StackedAdam, clip_rows
@@ -114,7 +117,6 @@ class JointUpdater:
             self._meta_goal(spoken, back)
             self._own_goal(flat, rows, spoken, report, final)
             found = self.coordination.coordinate_updates(self._meta_gradients, self._own_gradients)
-            assert isinstance(found, torch.Tensor)
             self.crew.stack.gradients.copy_(found)
             norms = clip_rows(self.crew.stack.gradients, self.settings.max_grad_norm)
             report.failed |= set(torch.nonzero(~norms.isfinite())[:, 0].tolist())
@@ -164,10 +166,9 @@ class JointUpdater:
             figures=final,
         )
         change = Said(loss.mean, loss.value, said.forecast, said.log_deviation)
-        back = stack.backward(observed, change, loss.log_std, stack.gradients, to_inputs=True)
+        back = stack.backward_to_inputs(observed, change, loss.log_std, stack.gradients)
         if loss.figures is not None:
             report.meta_figures += loss.figures[0]
-        assert back is not None
         return back
 
     def _meta_goal(self, spoken: _Spoken, back: torch.Tensor) -> None:
@@ -336,6 +337,35 @@ class JointLoop:
         seconds = time.perf_counter() - started
         meta = self._metrics(rollout, report, rate, seconds)
         return meta, self._specialists(rollout, report, rate) if on_beat else []
+
+    def state(self) -> Arrays:
+        """Everything that goes on: weights, moments, portfolios, generators."""
+        updater = self.updater
+        return {
+            "steps": np.array([self.steps]),
+            "iterations": np.array([self.iterations]),
+            "specialists": updater.crew.stack.parameters.cpu().numpy().copy(),
+            "meta": updater.meta.stack.parameters.cpu().numpy().copy(),
+            "order": generator_state(self._order),
+            **below("adam", adam_state(updater.adam)),
+            **below("meta_adam", adam_state(updater.meta_adam)),
+            **below("collector", self.collector.state()),
+        }
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from the `state` of a loop of the same hierarchy.
+
+        Raises:
+            CheckpointError: It is of another.
+        """
+        updater = self.updater
+        self.steps, self.iterations = int(state["steps"][0]), int(state["iterations"][0])
+        load_parameters(updater.crew.stack, state["specialists"])
+        load_parameters(updater.meta.stack, state["meta"])
+        set_generator(self._order, state["order"])
+        load_adam(updater.adam, part("adam", state))
+        load_adam(updater.meta_adam, part("meta_adam", state))
+        self.collector.load_state(part("collector", state))
 
     def _orders(self) -> list[torch.Tensor]:
         size, passes = self.settings.rollout_steps, self.settings.n_epochs

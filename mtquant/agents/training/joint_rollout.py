@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mtquant.agents.crew import Crew, messages
 from mtquant.agents.stack import Said
 from mtquant.agents.training.rollout import Episodes, Rollout
+from mtquant.core.states import Arrays, below, fill, generator_state, part, set_generator
 from mtquant.envs import allocation
 from mtquant.envs.hierarchy import MESSAGE, Hierarchy, heard
 from mtquant.envs.market_env import EpisodeEnd, MarketEnv
@@ -95,17 +96,35 @@ class JointCollector:
         for t in range(n_steps):
             targets = self._decide(t, noise)
             self._move(t, targets, gamma)
-        for part, drawn, crew in (
+        for level, drawn, crew in (
             (rollout.own, noise[0], self.crew),
             (rollout.meta, noise[1], self.meta),
         ):
             constant = crew.stack.log_std.sum(1) + HALF_LOG_TWO_PI * crew.stack.shape.actions
             density = drawn.square().sum(3).mul_(-0.5)
-            torch.sub(density, constant[:, None, None], out=part.log_probs)
+            torch.sub(density, constant[:, None, None], out=level.log_probs)
         own, meta = self.values(self.env.observations, self.scales, self.messages)
         rollout.own.estimate(own, gamma, lam)
         rollout.meta.estimate(meta, gamma, lam)
         return rollout
+
+    def state(self) -> Arrays:
+        """Where portfolios, messages, noise and episodes stand."""
+        return {
+            "messages": self.messages.copy(),
+            "scales": self.scales.copy(),
+            "noise": np.array([generator_state(own) for own in self.generators]),
+            **below("env", self.env.state()),
+            **below("episodes", self.episodes.state()),
+        }
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from the `state` of a collector of the same portfolios."""
+        fill({"messages": self.messages, "scales": self.scales}, state)
+        for own, place in zip(self.generators, state["noise"], strict=True):
+            set_generator(own, place)
+        self.env.load_state(part("env", state))
+        self.episodes.load_state(part("episodes", state))
 
     def values(
         self, seen: Float32, scales: NDArray[np.float64], standing: Float32

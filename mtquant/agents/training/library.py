@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phase 1 through stable-baselines3: one specialist after the other."""
+"""Phase 1 through stable-baselines3 and sb3-contrib: one specialist after the other."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3 import PPO
-from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.base_class import BaseAlgorithm
 
-from mtquant.agents.networks import MessagePolicy, policy_arguments
 from mtquant.agents.scaling import observation_scaling
+from mtquant.agents.training.algorithms import Setup, build_model
 from mtquant.agents.training.job import Job
 from mtquant.agents.training.monitor import Monitor, telemetry_logger
 from mtquant.core.telemetry import Telemetry
-from mtquant.core.training_config import PPOSettings
+from mtquant.core.training_config import Algorithm, PPOSettings
 from mtquant.envs.sb3 import MarketVecEnv
-from mtquant.learning.schedules import rate_at
 
 
 def train_with_library(job: Job) -> dict[str, dict[str, Any]]:
@@ -32,14 +30,23 @@ def _train(job: Job, symbol: str) -> dict[str, Any]:
     batch = world.training_env(job.settings.n_envs, seeds.child("episodes"))
     unit = world.environment.max_position_size
     scaling = observation_scaling(batch.layout, world.scaler, unit)
-    seed = seeds.child("torch").integer()
-    model = build_ppo(MarketVecEnv(batch), job.settings, scaling, seed, job.device)
+    seed, algorithm = seeds.child("torch").integer(), job.config.training.algorithm
+    setup = Setup(job.settings, job.timesteps)
+    model = build_model(algorithm, MarketVecEnv(batch), setup, scaling, seed, job.device)
     with Telemetry(job.log_dir / symbol, job.logger) as telemetry:
         model.set_logger(telemetry_logger(telemetry))
         monitor = Monitor(job, symbol, telemetry)
-        model.learn(total_timesteps=job.timesteps, callback=monitor)
+        every = _log_interval(model, algorithm, job.settings)
+        model.learn(total_timesteps=job.timesteps, callback=monitor, log_interval=every)
         monitor.finish()
     return monitor.best.result(job, symbol, int(model.num_timesteps))
+
+
+def _log_interval(model: BaseAlgorithm, algorithm: Algorithm, settings: PPOSettings) -> int:
+    """Between points of a curve: in rollouts, of which A2C has more; SAC counts in episodes."""
+    if algorithm == "sac":
+        return settings.n_envs
+    return max(1, settings.n_steps // int(getattr(model, "n_steps", settings.n_steps)))
 
 
 def build_ppo(
@@ -48,46 +55,6 @@ def build_ppo(
     scaling: tuple[NDArray[np.float32], NDArray[np.float32]],
     seed: int,
     device: str,
-) -> PPO:
-    """stable-baselines3's PPO with the configured numbers and the observation scaler inside.
-
-    Args:
-        env: The accounts.
-        settings: PPO's numbers.
-        scaling: Mean and scale of every entry of an observation.
-        seed: Of torch's generator: first weights, action noise, minibatches.
-        device: ``"cpu"`` or ``"cuda"``.
-    """
-    rate = LearningRate(settings.learning_rate, settings.learning_rate_decay)
-    # Seeded here and not through PPO(seed=...), which would also reseed the episodes of `env`
-    # from torch's seed instead of their own branch of the tree.
-    set_random_seed(seed)
-    forecasts = len(env.env.unit) if settings.forecast_coef else 0
-    return PPO(
-        MessagePolicy,
-        env,
-        learning_rate=rate,
-        n_steps=settings.n_steps,
-        batch_size=settings.batch_size,
-        n_epochs=settings.n_epochs,
-        gamma=settings.gamma,
-        gae_lambda=settings.gae_lambda,
-        clip_range=settings.clip_range,
-        ent_coef=settings.ent_coef,
-        vf_coef=settings.vf_coef,
-        max_grad_norm=settings.max_grad_norm,
-        target_kl=settings.target_kl,
-        policy_kwargs=policy_arguments(settings.hidden_units, *scaling, forecasts),
-        device=device,
-    )
-
-
-class LearningRate:
-    """A schedule as stable-baselines3 asks for it; a class, since a closure does not pickle."""
-
-    def __init__(self, start: float, decay: str) -> None:
-        self.start, self.decay = start, decay
-
-    def __call__(self, progress_remaining: float) -> float:
-        """Rate when `progress_remaining` (1 at the start, 0 at the end) is left."""
-        return rate_at(self.start, self.decay, 1.0 - progress_remaining)
+) -> BaseAlgorithm:
+    """`algorithms.build_model` of PPO, whose numbers do not depend on the length of the run."""
+    return build_model("ppo", env, Setup(settings, 0), scaling, seed, device)

@@ -17,14 +17,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mtquant.agents.scaling import Scaling
 from mtquant.agents.stack import ActorCriticStack, Said
 from mtquant.agents.training.rollout import Collector, Rollout
 from mtquant.core.seeding import SeedTree
+from mtquant.core.states import Arrays, below, fill, generator_state, part, set_generator
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.batch import Batch
 from mtquant.learning.adam import StackedAdam, clip_rows
@@ -215,6 +218,29 @@ class PPOLoop:
         seconds = time.perf_counter() - started
         return self._metrics(rollout, report, rate, seconds)
 
+    def state(self) -> Arrays:
+        """Everything that goes on: weights, moments, environments, generators."""
+        return {
+            "steps": np.array([self.steps]),
+            "parameters": self.stack.parameters.cpu().numpy().copy(),
+            "orders": np.array([generator_state(own) for own in self._orders]),
+            **below("adam", adam_state(self.updater.adam)),
+            **below("collector", self.collector.state()),
+        }
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from the `state` of a loop of the same networks and batches.
+
+        Raises:
+            CheckpointError: It is of others.
+        """
+        self.steps = int(state["steps"][0])
+        load_parameters(self.stack, state["parameters"])
+        for own, place in zip(self._orders, state["orders"], strict=True):
+            set_generator(own, place)
+        load_adam(self.updater.adam, part("adam", state))
+        self.collector.load_state(part("collector", state))
+
     def _permutations(self) -> list[torch.Tensor]:
         """For each pass, [K, T x E]."""
         size = self.settings.rollout_steps
@@ -260,3 +286,24 @@ class PPOLoop:
                 }
             )
         return found
+
+
+def adam_state(adam: StackedAdam) -> Arrays:
+    """An optimiser's state as arrays."""
+    return {name: held.cpu().numpy() for name, held in adam.state().items()}
+
+
+def load_adam(adam: StackedAdam, state: Arrays) -> None:
+    """Goes on from an earlier `adam_state`."""
+    adam.load_state({name: torch.from_numpy(held) for name, held in state.items()})
+
+
+def load_parameters(stack: ActorCriticStack, parameters: NDArray[Any]) -> None:
+    """Puts weights in place.
+
+    Raises:
+        CheckpointError: They are of networks of another shape.
+    """
+    own = stack.parameters.cpu().numpy()
+    fill({"parameters": own}, {"parameters": parameters})
+    stack.parameters.copy_(torch.from_numpy(own))

@@ -10,13 +10,22 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from mtquant.agents.crew import Crew
+from mtquant.agents.actors import ACTOR_CRITIC, Walk, actor_of
+from mtquant.agents.library_policies import POLICIES, kept_state
 from mtquant.agents.stack import Weights
 from mtquant.agents.training.job import Best, Job
 from mtquant.agents.training.rollout import Episodes
 from mtquant.agents.training.validation import evaluate_parts
 from mtquant.core.seeding import SeedTree
 from mtquant.core.telemetry import METRICS, Telemetry
+
+# What other algorithms call what the dictionary has a name for.
+SAME = {
+    "train/policy_loss": "train/policy_gradient_loss",  # a2c
+    "train/kl_divergence_loss": "train/approx_kl",  # trpo: of the accepted step
+    "train/actor_loss": "train/policy_gradient_loss",  # sac
+    "train/critic_loss": "train/value_loss",  # sac
+}
 
 
 class _TelemetryWriter(KVWriter):
@@ -31,7 +40,8 @@ class _TelemetryWriter(KVWriter):
         key_excluded: dict[str, tuple[str, ...]],
         step: int = 0,
     ) -> None:
-        known = {name: float(value) for name, value in key_values.items() if name in METRICS}
+        named = {SAME.get(name, name): value for name, value in key_values.items()}
+        known = {name: float(value) for name, value in named.items() if name in METRICS}
         self._telemetry.scalars(known, step)
 
     def close(self) -> None:
@@ -56,7 +66,9 @@ class Monitor(BaseCallback):
         super().__init__()
         self._job, self._symbol, self._telemetry = job, symbol, telemetry
         self._episodes = Episodes()
-        self._updates = 0
+        self._arguments = {"hidden_units": list(job.settings.hidden_units)}
+        self._policy = job.config.training.algorithm
+        self._reported = self._validated = 0  # rollouts, and intervals between validations
         self._validated_step = -1
         self.best = Best()
 
@@ -67,6 +79,12 @@ class Monitor(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
+        # An algorithm's own rollout may be shorter than the configured one, on which all are
+        # reported: SAC's are a few bars.
+        rollouts = self.num_timesteps // self._job.settings.rollout_steps
+        if rollouts == self._reported:
+            return
+        self._reported = rollouts
         # ``rollout/*`` comes from stable-baselines3 itself, from the same episodes.
         found = self._episodes.metrics()
         metrics = {name: value for name, value in found.items() if name.startswith("market/")}
@@ -75,35 +93,36 @@ class Monitor(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # A rollout starts after the update that used the one before.
-        if (
-            self._updates
-            and self._updates % self._job.config.training.checkpoint_every_updates == 0
-        ):
+        training = self._job.config.training
+        interval = training.checkpoint_every_updates * self._job.settings.rollout_steps
+        if self.num_timesteps // interval > self._validated:
+            self._validated = self.num_timesteps // interval
             self.validate()
-        self._updates += 1
 
     def finish(self) -> None:
         """Validates the final model."""
         if self._validated_step != self.num_timesteps:
             self.validate()
-        self._job.report(self._symbol, self.num_timesteps, self.best.metrics)
 
     def validate(self) -> None:
         """Measures the model on the validation rows; the best so far becomes the specialist."""
         self._validated_step = self.num_timesteps
         env = self._job.worlds[self._symbol].evaluation_env(1, SeedTree(0), whole=True)
-        weights = kept_weights(self.model)
-        (metrics,) = evaluate_parts(Crew.from_weights([weights]).act, [env])
+        weights, inputs = kept_weights(self.model), env.layout.size
+        own = self._policy in POLICIES
+        policy, arguments = (self._policy, self._arguments) if own else (ACTOR_CRITIC, {})
+        walk = Walk(actor_of(policy, weights, inputs, arguments))
+        (metrics,) = evaluate_parts(lambda seen: walk(seen[0])[None], [env])
         self._telemetry.scalars(metrics, self.num_timesteps)
         if self.best.beaten_by(metrics, self.num_timesteps):
-            self._job.keep(self._symbol, weights, self.num_timesteps)
+            if own:
+                step, save = self.num_timesteps, self.model.save
+                self._job.keep_library(self._symbol, weights, step, policy, arguments, save)
+            else:
+                self._job.keep(self._symbol, weights, self.num_timesteps)
+        self._job.report(self._symbol, self.num_timesteps, metrics)
 
 
 def kept_weights(model: BaseAlgorithm) -> Weights:
     """What is kept of a model's policy."""
-    # The extractor is listed three times (shared, pi_, vf_): one tensor, kept once.
-    return {
-        name: tensor.cpu().clone()
-        for name, tensor in model.policy.state_dict().items()
-        if not name.startswith(("pi_features_extractor.", "vf_features_extractor."))
-    }
+    return kept_state(model.policy)

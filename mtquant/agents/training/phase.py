@@ -33,6 +33,8 @@ class PhaseTrainer:
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``; the config's when None.
         logger: Who hears of stages and surprises.
         progress: Called with a name, its steps so far and its latest metrics.
+        resume: Go on from the newest checkpoint in `output_dir`.
+        different_numerics: Also from one of other versions, threads or another device.
 
     Raises:
         ConfigError: cuda was asked for and there is no GPU.
@@ -53,6 +55,8 @@ class PhaseTrainer:
         device: str | None = None,
         logger: logging.Logger | None = None,
         progress: Progress | None = None,
+        resume: bool = False,
+        different_numerics: bool = False,
     ) -> None:
         self.config, self.instruments = config, instruments
         self.settings = config.training.effective()
@@ -61,6 +65,7 @@ class PhaseTrainer:
         self.device = resolve_device(device or config.training.device)
         self.logger = logger or logging.getLogger(__name__)
         self.progress = progress
+        self.resume, self.different_numerics = resume, different_numerics
         self.seeds = SeedTree(config.training.seed).child(f"phase{self.phase}")
         for folder in (output_dir, log_dir):
             check_writable(folder)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mtquant.agents.crew import Crew
+from mtquant.agents.actors import Walk
 from mtquant.agents.specialist import load_specialist
 from mtquant.agents.training.job import Job
 from mtquant.agents.training.phase import PhaseTrainer
@@ -71,9 +71,9 @@ class Phase1Trainer(PhaseTrainer):
             CheckpointError: It has not been trained yet.
         """
         world = self._world(specialist_name)
-        crew = Crew.from_weights([load_specialist(self.output_dir / specialist_name).weights])
+        specialist = load_specialist(self.output_dir / specialist_name)
         env = world.evaluation_env(n_episodes, self.seeds.child(specialist_name, "evaluation"))
-        return evaluate_episodes(lambda seen: crew.act(seen[None])[0], env)
+        return evaluate_episodes(Walk(specialist.actor, n_episodes), env)
 
     def _world(self, name: str) -> SpecialistWorld:
         if name not in self.worlds:
@@ -94,6 +94,8 @@ class Phase1Trainer(PhaseTrainer):
             self.device,
             self.logger,
             self.progress,
+            self.resume,
+            self.different_numerics,
         )
         if self.config.training.engine == "sb3":
             from mtquant.agents.training.library import train_with_library

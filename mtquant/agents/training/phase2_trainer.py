@@ -70,17 +70,21 @@ class Phase2Trainer(HierarchicalTrainer):
         torch.set_num_threads(self.config.training.torch_threads)
         loop = self.build_loop()
         meta = Crew(loop.stack, loop.scaling)
-        every, updates = self.config.training.checkpoint_every_updates, 0
-        with Telemetry(self.log_dir, self.logger) as board:
+        session, best = self.session(self.crew), {NAME: self.best}
+        begun = session.begin(loop, best, resume=self.resume)
+        every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
+        with Telemetry(self.log_dir, self.logger, begun) as board:
             while not loop.done:
                 (metrics,) = loop.iterate()
                 metrics |= decisions(loop.collector.rollout)
-                updates += 1
-                if loop.done or updates % every == 0:
+                checked = loop.done or loop.steps % every == 0
+                if checked:
                     found = self.validate(self.crew, meta)
                     self.keep_best(found, loop.steps, self.crew, meta)
                     metrics |= found
                 board.scalars(metrics, loop.steps)
+                if checked:
+                    session.save(loop, best, [board])
                 self.report(NAME, loop.steps, metrics)
         return self.result(loop.steps)
 

@@ -66,25 +66,31 @@ class Phase3JointTrainer(HierarchicalTrainer):
             ``"timesteps"``, ``"weights_sha256"``, ``"best_step"`` and the validation metrics.
         """
         torch.set_num_threads(self.config.training.torch_threads)
+        session, best = self.session(self.crew, self.meta), {NAME: self.best}
         loop = self.build_loop()
-        every = self.config.training.checkpoint_every_updates
+        begun = session.begin(loop, best, resume=self.resume)
+        every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
         with ExitStack() as stack:
-            board = stack.enter_context(Telemetry(self.log_dir, self.logger))
+            board = stack.enter_context(Telemetry(self.log_dir, self.logger, begun))
             boards = [
-                stack.enter_context(Telemetry(self.log_dir / symbol, self.logger))
+                stack.enter_context(Telemetry(self.log_dir / symbol, self.logger, begun))
                 for symbol in self.bars
             ]
-            self.keep_best(self.validate(self.crew, self.meta), 0, self.crew, self.meta)
+            if begun is None:
+                self.keep_best(self.validate(self.crew, self.meta), 0, self.crew, self.meta)
             while not loop.done:
                 metrics, specialists = loop.iterate()
                 metrics |= decisions(loop.collector.rollout.meta)
-                if loop.done or loop.iterations % every == 0:
+                checked = loop.done or loop.steps % every == 0
+                if checked:
                     found = self.validate(self.crew, self.meta)
                     self.keep_best(found, loop.steps, self.crew, self.meta)
                     metrics |= found
                 board.scalars(metrics, loop.steps)
                 for own, values in zip(boards, specialists, strict=False):
                     own.scalars(values, loop.steps)
+                if checked:
+                    session.save(loop, best, [board, *boards])
                 self.report(NAME, loop.steps, metrics)
         return self.result(loop.steps)
 

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from mtquant.agents.scaling import Scaling
 from mtquant.agents.stack import ActorCriticStack
+from mtquant.core.states import Arrays, below, generator_state, part, set_generator
 from mtquant.envs.batch import Batch, step_batch
+from mtquant.envs.fused import EPISODE_NAMES
 from mtquant.learning.gae import advantages
 from mtquant.learning.losses import HALF_LOG_TWO_PI
 
 LATEST_EPISODES = 100
+ENDINGS = (*EPISODE_NAMES, "drawdown")
 
 
 class Rollout:
@@ -100,14 +103,15 @@ class Episodes:
             "market/drawdown": totals["drawdown"] / count,
         }
 
-    def state(self) -> list[dict[str, float]]:
-        """Plain numbers, for a checkpoint."""
-        return list(self._ends)
+    def state(self) -> Arrays:
+        """The totals of all that are remembered, a row per episode."""
+        rows = [[end[name] for name in ENDINGS] for end in self._ends]
+        return {"ends": np.array(rows, dtype=np.float64).reshape(-1, len(ENDINGS))}
 
-    def load_state(self, state: Sequence[dict[str, float]]) -> None:
+    def load_state(self, state: Arrays) -> None:
         """Goes on from an earlier `state`."""
         self._ends.clear()
-        self._ends.extend(state)
+        self._ends.extend(dict(zip(ENDINGS, row, strict=True)) for row in state["ends"].tolist())
 
 
 class Collector:
@@ -163,6 +167,21 @@ class Collector:
         bootstrap = self.stack.forward(self._observe()).value
         rollout.estimate(bootstrap, gamma, lam)
         return rollout
+
+    def state(self) -> Arrays:
+        """Where batches, noise and episodes stand."""
+        found: Arrays = {}
+        for k, batch in enumerate(self.batches):
+            found |= below(f"batch{k}", batch.state())
+            found |= below(f"episodes{k}", self.episodes[k].state())
+        return {**found, "noise": np.array([generator_state(own) for own in self.generators])}
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from the `state` of a collector of the same batches."""
+        for k, batch in enumerate(self.batches):
+            batch.load_state(part(f"batch{k}", state))
+            self.episodes[k].load_state(part(f"episodes{k}", state))
+            set_generator(self.generators[k], state["noise"][k])
 
     def _noise(self) -> torch.Tensor:
         """[K, T, E, A], each network's from its own generator."""

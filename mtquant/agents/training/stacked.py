@@ -14,6 +14,7 @@ from mtquant.agents.scaling import Scaling, observation_scaling
 from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.agents.training.job import Best, Job
 from mtquant.agents.training.loop import PPOLoop
+from mtquant.agents.training.session import Session
 from mtquant.agents.training.validation import evaluate_parts
 from mtquant.core.seeding import SeedTree
 from mtquant.core.telemetry import Telemetry
@@ -24,20 +25,31 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
     torch.set_num_threads(job.config.training.torch_threads)
     loop = build_loop(job)
     watch = Watch(job, loop)
+    session = Session(
+        job.output_dir,
+        job.identity(),
+        job.device,
+        job.logger,
+        different_numerics=job.different_numerics,
+    )
+    begun = session.begin(loop, watch.best, resume=job.resume)
+    every = job.config.training.checkpoint_every_updates * job.settings.rollout_steps
     with ExitStack() as stack:
         boards = {
-            symbol: stack.enter_context(Telemetry(job.log_dir / symbol, job.logger))
+            symbol: stack.enter_context(Telemetry(job.log_dir / symbol, job.logger, begun))
             for symbol in job.worlds
         }
-        updates = 0
         while not loop.done:
             found = loop.iterate()
-            updates += 1
-            if loop.done or updates % job.config.training.checkpoint_every_updates == 0:
+            checked = loop.done or loop.steps % every == 0
+            if checked:
                 for own, validation in zip(found, watch.validate(), strict=True):
                     own.update(validation)
             for symbol, metrics in zip(job.worlds, found, strict=True):
                 boards[symbol].scalars(metrics, loop.steps)
+            if checked:
+                session.save(loop, watch.best, boards.values())
+            for symbol, metrics in zip(job.worlds, found, strict=True):
                 job.report(symbol, loop.steps, metrics)
     return {symbol: watch.best[symbol].result(job, symbol, loop.steps) for symbol in job.worlds}
 

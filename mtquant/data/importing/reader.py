@@ -12,14 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mtquant.core.errors import DataError
-from mtquant.data.bars import (
-    NANOSECONDS,
-    Bars,
-    bars_per_year,
-    check_bars,
-    session_stamps,
-    stamp_text,
-)
+from mtquant.data.bars import NANOSECONDS, Bars, bars_per_year, check_bars, stamp_text
 from mtquant.data.files import naming
 from mtquant.data.importing.columns import PRICES, Columns, find_columns
 from mtquant.data.importing.gaps import find_gaps
@@ -31,6 +24,7 @@ from mtquant.data.importing.report import ImportReport
 from mtquant.data.importing.rules import Stamps, Values, read_times, read_values
 from mtquant.data.importing.sheet import Rows, Sheet
 from mtquant.data.importing.source import ImportSource
+from mtquant.data.stamps import session_stamps
 
 
 @dataclass(frozen=True)

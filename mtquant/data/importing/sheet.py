@@ -108,13 +108,13 @@ class Sheet:
         answer = answer or self.policy.answer(kind)
         line, value = int(self.lines[rows[0]]), shown(int(rows[0]))
         if answer == "refuse":
-            more = f" ({len(rows) - 1} more rows do not)" if len(rows) > 1 else ""
-            choices = " or ".join(f"{kind}={each}" for each in alternatives(kind))
+            more = f" (the first of {len(rows)} such rows)" if len(rows) > 1 else ""
+            choices = " or --repair ".join(f"{kind}={each}" for each in alternatives(kind))
             raise DataError(
                 f"{self.name}, line {line}",
                 f"{RULES[kind]} [{kind}]{more}",
                 value,
-                remedy or f"Mend the file, or import with {choices}.",
+                remedy or f"Mend the file, or import with --repair {choices}.",
             )
         self.kind[rows] = len(self.findings)
         finding = Finding(kind=kind, answer=answer, rows=len(rows), line=line, value=value)

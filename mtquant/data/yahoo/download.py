@@ -20,31 +20,24 @@ import pandas as pd
 from mtquant.core.checked import did_you_mean
 from mtquant.core.errors import DataError
 from mtquant.core.lengths import length_seconds
-from mtquant.data.actions import Actions, adjusted
-from mtquant.data.bars import NANOSECONDS, Bars, check_bars, session_stamps
+from mtquant.data.actions import adjusted
+from mtquant.data.bars import NANOSECONDS, Bars
 from mtquant.data.instruments import Instrument
+from mtquant.data.stamps import session_stamps
 from mtquant.data.yahoo.cache import Entry, read_entry, write_entry
 from mtquant.data.yahoo.frames import (
     DAY_SECONDS,
     DELAY_NS,
-    Answer,
+    NOTED,
     Repairs,
-    merged_repairs,
     read_answer,
     with_notes,
     yahoo_session,
 )
 from mtquant.data.yahoo.gaps import Gaps, find_gaps
+from mtquant.data.yahoo.merging import put_together
 from mtquant.data.yahoo.retry import Notify, Retry
-from mtquant.data.yahoo.revisions import (
-    Policy,
-    Revision,
-    compare,
-    merge,
-    merge_actions,
-    refuse_rescaling,
-    rescaling,
-)
+from mtquant.data.yahoo.revisions import Policy, Revision
 from mtquant.data.yahoo.transport import Failure, Transport, YfinanceTransport
 
 NOT_ASKED = Failure("failed", "not asked: the two symbols before it failed for all")
@@ -231,19 +224,18 @@ class YahooDownloader:
             return Update(instrument.symbol, "failed", entry, error=error, kind=frame.kind)
         now = self.clock()
         answer = read_answer(frame, instrument, bar, now)
-        bars, actions, revisions, remarks = self._merged(answer, instrument, entry)
-        repairs = merged_repairs(entry.manifest.repairs if entry else {}, answer.repairs)
+        merged = put_together(answer, instrument, entry, self.revised)
         asked = start if entry is None or not _covers(entry, start) else _asked_from(entry)
         stored = write_entry(
             self.folder,
             instrument,
             bar,
-            with_notes(bars, instrument.yahoo, bar, repairs),
-            actions,
+            with_notes(merged.bars, instrument.yahoo, bar, merged.repairs),
+            merged.actions,
             asked_from=None if asked is None else asked.isoformat(),
             downloaded_at=datetime.fromtimestamp(now // NANOSECONDS, UTC).isoformat(),
             source=self.transport.name,
-            repairs=repairs,
+            repairs={kind: rows for kind, rows in merged.repairs.items() if kind in NOTED},
             replaces=entry,
         )
         outcome: Outcome = "downloaded" if entry is None else "updated"
@@ -252,8 +244,8 @@ class YahooDownloader:
             outcome,
             stored,
             repairs=answer.repairs,
-            revisions=revisions,
-            remarks=(*answer.warnings, *remarks),
+            revisions=merged.revisions,
+            remarks=(*answer.warnings, *merged.remarks),
         )
         return _reported(update, instrument)
 
@@ -270,38 +262,6 @@ class YahooDownloader:
             return wanted
         earliest = _day(self.clock()) - timedelta(days=reach)
         return earliest if wanted is None else max(wanted, earliest)
-
-    def _merged(
-        self, answer: Answer, instrument: Instrument, entry: Entry | None
-    ) -> tuple[Bars, Actions, tuple[Revision, ...], tuple[str, ...]]:
-        """The answer put together with what is cached, as the policy says."""
-        if entry is None:
-            return answer.bars, answer.actions, (), ()
-        name = f"{instrument.symbol} ({instrument.yahoo})"
-        revisions = compare(entry.bars, answer.bars)
-        factor = rescaling(revisions)
-        stays = entry.bars.stamps[0] < answer.bars.stamps[0]
-        if factor is not None and (self.revised != "replace" or stays):
-            refuse_rescaling(name, factor, answer.actions)
-        actions, remarks = merge_actions(entry.actions, answer.actions, answer.bars, self.revised)
-        if self.revised == "refuse" and (revisions or remarks):
-            shown = "; ".join([*map(str, revisions[:3]), *remarks[:3]])
-            rule = f"must be answered as it was ({len(revisions) + len(remarks)} differences)"
-            raise DataError(name, rule, shown, "Use revised: keep or replace.")
-        if self.revised != "replace" and len(revisions):
-            remarks = (*remarks, "the cached figures are kept (revised: keep)")
-        new = answer.actions.rows(answer.actions.ex_stamps > entry.bars.stamps[-1])
-        remarks = (
-            *remarks,
-            *(
-                f"split {ratio:g}:1 since the last download: Yahoo divided its history, ours is "
-                "as traded and stays"
-                for ratio in new.split_ratio[new.split_ratio != 1.0]
-            ),
-        )
-        merged = merge(entry.bars, answer.bars, self.revised)
-        check_bars(merged)
-        return merged, actions, revisions, remarks
 
 
 def yahoo_bar(bar: str) -> YahooBar:

@@ -6,7 +6,7 @@ What is repaired is counted by date in `Answer.repairs`; what cannot be repaired
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from mtquant.core.errors import DataError
 from mtquant.core.lengths import length_seconds
 from mtquant.data.actions import Actions, as_traded, check_actions, ex_day
-from mtquant.data.bars import NANOSECONDS, PRICE_COLUMNS, Bars, check_bars, utc_nanoseconds
+from mtquant.data.bars import NANOSECONDS, PRICE_COLUMNS, Bars, check_bars
 from mtquant.data.instruments import Instrument, Session
+from mtquant.data.stamps import utc_nanoseconds
 from mtquant.data.yahoo.transport import short
 
 DAY_SECONDS = 86_400
@@ -27,14 +28,17 @@ EVENTS = {"dividends": "dividend", "stock splits": "split_ratio"}
 # bar that is kept too early is kept wrong.
 DELAY_NS = 1_800 * NANOSECONDS
 WIDEST = 0.01  # an open or close farther outside of high and low than this is a torn row
+MOST_VERSIONS = 0.01  # of the rows; an answer with more bars in two versions is of no use
 LIKE_A_SPLIT = 1.5  # smaller ratios cannot be told from a day's move
 
 # Repairs that change what the bars say and are repeated by every report.
 DROPPED_INCOMPLETE = "dropped: a price is missing"
 DROPPED_NOT_POSITIVE = "dropped: a price at or below zero"
 DROPPED_TORN = "dropped: open or close more than 1 % outside of high and low"
+DROPPED_TWO_VERSIONS = "dropped: answered in two versions"
 WIDENED = "high or low widened to hold open and close"
-NOTED = (DROPPED_INCOMPLETE, DROPPED_NOT_POSITIVE, DROPPED_TORN, WIDENED)
+DROPPED = (DROPPED_INCOMPLETE, DROPPED_NOT_POSITIVE, DROPPED_TORN, DROPPED_TWO_VERSIONS)
+NOTED = (*DROPPED, WIDENED)
 # Repairs that leave no trace in what is kept.
 DROPPED_EMPTY = "dropped: no prices at all"
 DROPPED_LIVE = "dropped: the same bar twice, or a live quote beside it"
@@ -101,9 +105,12 @@ def read_answer(
     session = yahoo_session(instrument)
     table.index = _dates(table.index, name, session) if daily else _times(table.index, name)
     repairs: dict[str, tuple[str, ...]] = {}
-    table = _without_repeats(table, name, daily, length_seconds(bar, "bar"), repairs)
+    table = table.sort_index(kind="stable")
+    versions = _two_versions(table, name)
+    _count(repairs, DROPPED_TWO_VERSIONS, versions, daily)
+    table = _without_repeats(table, daily, length_seconds(bar, "bar"), versions, repairs)
     actions = _actions(table, instrument.symbol, session.timezone)
-    table = _clean_rows(table, daily, repairs)
+    table = _clean_rows(table[~table.index.isin(versions)], daily, repairs)
     bars = Bars.from_frame(
         table,
         symbol=instrument.symbol,
@@ -211,27 +218,37 @@ def _midnights(times: pd.DatetimeIndex) -> bool:
     return bool((times == times.normalize()).all())
 
 
+def _two_versions(table: pd.DataFrame, name: str) -> pd.DatetimeIndex:
+    """Bars that an answer holds twice with different prices, the newest apart: neither version can
+    be believed. Rows are oldest first.
+
+    Raises:
+        DataError: They are too many for the rest to be believed.
+    """
+    index = pd.DatetimeIndex(table.index)
+    older = index.duplicated(keep=False) & (index != index[-1])
+    prices = table.loc[older, list(PRICE_COLUMNS)].groupby(level=0)
+    torn = pd.DatetimeIndex(prices.nunique(dropna=False).gt(1).any(axis=1).loc[lambda x: x].index)
+    if len(torn) > max(1.0, MOST_VERSIONS * len(index)):
+        rule = f"must not be answered with two versions of {len(torn)} bars"
+        raise DataError(name, rule, str(torn[0]), "Try again later.")
+    return torn
+
+
 def _without_repeats(
     table: pd.DataFrame,
-    name: str,
     daily: bool,
     bar_seconds: int,
+    versions: pd.DatetimeIndex,
     repairs: dict[str, tuple[str, ...]],
 ) -> pd.DataFrame:
     """One row per bar, oldest first.
 
     Of two rows of the newest day the last counts: its figures are the fresher ones (so too
     yfinance, `utils.fix_Yahoo_returning_live_separate`). An intraday quote beside the last bar
-    belongs to no bar of its own. Elsewhere repeated rows have to be equal.
+    belongs to no bar of its own. `versions` are counted already.
     """
-    table = table.sort_index(kind="stable")
     index = table.index
-    repeated = index.duplicated(keep=False)
-    older = repeated & (index != index[-1])
-    if older.any() and table[older].groupby(level=0).nunique(dropna=False).gt(1).any(axis=None):
-        shown = str(index[older][0])
-        remedy = "Try again later."
-        raise DataError(name, "must not be answered with two versions of a bar", shown, remedy)
     dropped = np.asarray(index.duplicated(keep="last"))
     if not daily and len(index) > 1:
         beside = pd.Timedelta(0) < index[-1] - index[-2] < pd.Timedelta(seconds=bar_seconds)
@@ -240,7 +257,7 @@ def _without_repeats(
         # The event of a day may stand in either of its rows.
         for column in EVENTS:
             table[column] = table[column].groupby(level=0).transform("max")
-        _count(repairs, DROPPED_LIVE, table.index[dropped], daily)
+        _count(repairs, DROPPED_LIVE, index[dropped & ~index.isin(versions)], daily)
     return table[~dropped]
 
 
@@ -326,10 +343,37 @@ def _capital_gains(table: pd.DataFrame) -> tuple[str, ...]:
     return (f"{count} capital gains distributions are not counted",) if count else ()
 
 
-def merged_repairs(one: Repairs, other: Repairs) -> Repairs:
-    """The repairs of two answers that may overlap, those that `NOTED` names."""
-    both = {kind: sorted({*one.get(kind, ()), *other.get(kind, ())}) for kind in NOTED}
-    return {kind: tuple(rows) for kind, rows in both.items() if rows}
+def merged_repairs(
+    kept: Repairs,
+    fresh: Repairs,
+    settled: Callable[[str], bool],
+    present: Collection[str],
+) -> Repairs:
+    """The repairs of bars put together from a cache and an answer, those that `NOTED` names.
+
+    Args:
+        kept: What was repaired in the cached bars.
+        fresh: What was repaired in the answer.
+        settled: Whether the cached bars have the word on a row; the answer has it elsewhere.
+        present: All rows there are now, which are therefore not dropped.
+    """
+    merged = {}
+    for kind in NOTED:
+        rows = {row for row in kept.get(kind, ()) if settled(row)}
+        rows |= {row for row in fresh.get(kind, ()) if not settled(row)}
+        if kind in DROPPED:
+            rows.difference_update(present)
+        if rows:
+            merged[kind] = tuple(sorted(rows))
+    return merged
+
+
+def row_texts(bars: Bars, timezone: str) -> list[str]:
+    """The bars as repairs name them: local dates of daily ones, UTC starts of others."""
+    closes = pd.DatetimeIndex(bars.stamps.astype("datetime64[ns]")).tz_localize("UTC")
+    if bars.bar_seconds >= DAY_SECONDS:
+        return list(closes.tz_convert(timezone).strftime("%Y-%m-%d"))
+    return list((closes - pd.Timedelta(seconds=bars.bar_seconds)).strftime("%Y-%m-%d %H:%MZ"))
 
 
 def with_notes(bars: Bars, ticker: str, bar: str, repairs: Repairs) -> Bars:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mtquant.agents.training.gradient_coordination import DIAGNOSTICS, GradientCoordinationSystem
-from mtquant.core.errors import ConfigError
+from mtquant.core.errors import ConfigError, PolicyError
 from mtquant.learning.gradients import WEIGHTINGS
 
 META = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
@@ -28,8 +28,6 @@ def test_specialists_do_not_know_of_each_other(method: str) -> None:
     system = GradientCoordinationSystem(method)
     together = system.coordinate_updates(META, OWN)
     turned = system.coordinate_updates(META.flip(0), OWN.flip(0))
-    assert isinstance(together, torch.Tensor)
-    assert isinstance(turned, torch.Tensor)
     assert torch.equal(together, turned.flip(0))
     named = system.coordinate_updates(
         {str(k): META[k].view(2, 1) for k in range(3)},
@@ -48,14 +46,30 @@ def test_upgrad_by_hand() -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_a_goal_that_is_not_finite_does_not_count() -> None:
-    meta, own = META.clone(), OWN.clone()
+@pytest.mark.parametrize("method", WEIGHTINGS)
+def test_a_goal_that_is_not_finite_does_not_count(method: str) -> None:
+    """And the others do not notice."""
+    meta, own = torch.cat((META, META)), torch.cat((OWN, OWN))
     meta[0, 0], own[2, 1], meta[1], own[1] = torch.nan, torch.inf, torch.nan, torch.nan
-    found = GradientCoordinationSystem().coordinate_updates(meta, own)
-    assert isinstance(found, torch.Tensor)
+    system = GradientCoordinationSystem(method)
+    found = system.coordinate_updates(meta, own)
     assert torch.equal(found[0], own[0])
     assert torch.equal(found[2], meta[2])
     assert bool(found[1].isnan().all())
+    refused = [row["coordination/refused_rate"] for row in system.diagnostics()]
+    assert refused == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    usual = GradientCoordinationSystem(method).coordinate_updates(META, OWN)
+    assert torch.equal(found[3:], usual)
+
+
+def test_refused_minibatches_do_not_enter_the_means() -> None:
+    system = GradientCoordinationSystem("upgrad")
+    system.coordinate_updates(META, OWN)
+    system.coordinate_updates(META, torch.full_like(OWN, torch.nan))
+    usual = GradientCoordinationSystem("upgrad")
+    usual.coordinate_updates(META, OWN)
+    for found, expected in zip(system.diagnostics(), usual.diagnostics(), strict=True):
+        assert found == {**expected, "coordination/refused_rate": 0.5}
 
 
 def test_clipping_keeps_the_direction() -> None:
@@ -77,6 +91,51 @@ def test_rates_follow_the_distance_moved(moved: float, conflict: float, factor: 
     system = GradientCoordinationSystem(target_kl=0.01)
     metrics = {"train/approx_kl": moved, "coordination/conflict_rate": conflict}
     assert system.adaptive_learning_rates(metrics) == pytest.approx(factor)
+
+
+def test_rates_keep_their_bounds() -> None:
+    system = GradientCoordinationSystem(target_kl=0.01)
+    scale = 1.0
+    for _ in range(10):
+        scale = system.adaptive_learning_rates({"train/approx_kl": float("nan")}, scale)
+    assert scale == 0.1
+    for _ in range(20):
+        scale = system.adaptive_learning_rates({"train/approx_kl": 0.0}, scale)
+    assert scale == 10.0
+    with pytest.raises(PolicyError, match="performance_metrics must hold train/approx_kl"):
+        system.adaptive_learning_rates({})
+
+
+@pytest.mark.parametrize(
+    ("meta", "own"),
+    [
+        (META, OWN[:2]),
+        (META, {"a": OWN[0]}),
+        ({"a": META[0]}, {"b": OWN[0]}),
+        ({"a": META[0]}, {"a": OWN[0, :1]}),
+    ],
+)
+def test_gradients_of_two_forms_are_refused(meta: object, own: object) -> None:
+    with pytest.raises(PolicyError, match="must have the form of specialist_gradients"):
+        GradientCoordinationSystem().coordinate_updates(meta, own)  # type: ignore[call-overload]
+
+
+def test_specialists_without_any_gradient_were_not_projected() -> None:
+    system = GradientCoordinationSystem("upgrad")
+    found = system.coordinate_updates(torch.zeros(1, 2), torch.zeros(1, 2))
+    assert torch.equal(found, torch.zeros(1, 2))
+    assert set(system.diagnostics()[0].values()) == {0.0}
+
+
+def test_named_specialists_are_diagnosed_together() -> None:
+    """Of any shapes, in the order of the mapping."""
+    stacked, named = GradientCoordinationSystem("sum"), GradientCoordinationSystem("sum")
+    stacked.coordinate_updates(META, OWN)
+    named.coordinate_updates(
+        {"a": META[0].view(2, 1), "b": META[1], "c": META[2]},
+        {"a": OWN[0].view(2, 1), "b": OWN[1], "c": OWN[2]},
+    )
+    assert named.diagnostics() == stacked.diagnostics()
 
 
 def test_diagnostics_by_hand() -> None:

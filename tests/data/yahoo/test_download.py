@@ -21,7 +21,7 @@ from mtquant.data.instruments import load_instruments
 from mtquant.data.yahoo import cache as cache_module
 from mtquant.data.yahoo.cache import Entry, manifest_path, read_entry
 from mtquant.data.yahoo.download import Update, YahooDownloader, next_close, yahoo_bars
-from mtquant.data.yahoo.frames import WIDENED
+from mtquant.data.yahoo.frames import DROPPED_INCOMPLETE, WIDENED
 from mtquant.data.yahoo.retry import Retry
 from tests.support.builders import assert_same_bars
 from tests.support.yahoo import STOCK, Exchange, ns, random_exchange, serve, weekdays
@@ -315,6 +315,58 @@ def test_hours_reach_back_two_years(desk: Desk) -> None:
     assert first * 10**9 == ns("2022-05-09 00:00")
     assert desk.on(DAYS[55], bar="1h", start=date(2010, 1, 1))[0].outcome == "updated"
     assert update.gaps is not None and update.gaps.short == ()
+
+
+def hourly(days: list[date], **options: Any) -> Exchange:
+    hours = [f"{day} {hour:02d}:30" for day in days for hour in range(9, 16)]
+    return random_exchange(hours, interval_seconds=3_600, **options)
+
+
+def test_a_cache_that_ends_before_yahoo_begins_leaves_no_hole(desk: Desk) -> None:
+    """Yahoo forgets hours after 730 days: 790 weekdays are 1,106 days."""
+    days = weekdays(date(2021, 3, 1), 800)
+    desk.exchanges["ACME"] = hourly(days)
+    assert desk.on(days[5], bar="1h")[0].outcome == "downloaded"
+    for revised in ("keep", "refuse"):
+        (update,) = desk.on(days[795], bar="1h", revised=revised)
+        assert update.outcome == "failed" and update.entry is not None
+        assert "must be answered from the last cached bar on (2021-03-08 21:30:00Z)" in str(
+            update.error
+        )
+        assert "(revised: replace; copy it first to keep the older bars)" in str(update.error)
+        assert len(update.entry.bars) == 42
+    (update,) = desk.on(days[795], bar="1h", revised="replace")
+    assert update.remarks == ("42 cached bars that end before Yahoo's begin are given up",)
+    stamps = update.kept().bars.stamps
+    assert np.diff(stamps).max() <= 67 * 3_600 * 10**9  # Friday to Monday, clocks back
+    assert desk.on(days[799], bar="1h")[0].outcome == "updated"
+
+
+def test_keeping_fills_in_what_was_missing(desk: Desk) -> None:
+    """A bar that Yahoo had not complete, and a cached one that it has in two prices later."""
+    acme = desk.exchanges["ACME"]
+    close = acme.prices[18, 3]
+    acme.prices[18, 3] = np.nan
+    desk.on(DAYS[20])
+    assert desk.entry().bars.notes[1:] == (f"1 bars {DROPPED_INCOMPLETE}",)
+    acme.prices[18, 3], acme.prices[17] = close, np.nan
+    (update,) = desk.on(DAYS[25])
+    assert [str(revision)[11:] for revision in update.revisions] == [
+        "20:00:00Z bar is gone",
+        "20:00:00Z bar is new",
+    ]
+    assert update.remarks == (
+        "1 bars that were missing in the cache are filled in",
+        "the cached figures are kept (revised: keep)",
+    )
+    entry = desk.entry()
+    assert len(entry.bars) == 26 and entry.bars.close[18] == pytest.approx(close)
+    assert entry.bars.notes[1:] == ()  # neither is dropped
+    # Yahoo's word for all it covers: the 18th day is gone, and says so.
+    acme.prices[17, :3] = 100.0
+    (update,) = desk.on(DAYS[25], revised="replace")
+    assert len(desk.entry().bars) == 25
+    assert desk.entry().bars.notes[1:] == (f"1 bars {DROPPED_INCOMPLETE}",)
 
 
 def test_other_lengths_are_refused(desk: Desk) -> None:

@@ -256,13 +256,25 @@ def test_the_live_day_twice(monkeypatch: Any, tmp_path: Path) -> None:
     assert read_answer(timed, STOCK, "1d", LATER).bars.stamps[-1] == ns(f"{last} 16:00")
 
 
-def test_two_versions_of_an_older_bar_are_refused(monkeypatch: Any, tmp_path: Path) -> None:
-    frame = answered({"ACME": random_exchange(DAYS)}, monkeypatch, tmp_path)
+def test_an_older_bar_in_two_versions_is_dropped(monkeypatch: Any, tmp_path: Path) -> None:
+    acme = random_exchange(DAYS, dividends={DAYS[4]: 0.25})
+    frame = answered({"ACME": acme}, monkeypatch, tmp_path)
     equal = pd.concat((frame, frame.iloc[[4]]))
-    assert len(read_answer(equal, STOCK, "1d", LATER).bars) == 40
+    answer = read_answer(equal, STOCK, "1d", LATER)
+    assert len(answer.bars) == 40
+    assert answer.repairs == {frames.DROPPED_LIVE: (str(DAYS[4]),)}
     equal.iloc[-1, 0] += 0.5
-    with pytest.raises(DataError, match=f"two versions of a bar; found '{DAYS[4]}"):
-        read_answer(equal, STOCK, "1d", LATER)
+    answer = read_answer(equal, STOCK, "1d", LATER)
+    assert answer.repairs == {frames.DROPPED_TWO_VERSIONS: (str(DAYS[4]),)}
+    assert ns(f"{DAYS[4]} 16:00") not in answer.bars.stamps and len(answer.bars) == 39
+    assert list(answer.actions.dividend) == [0.25]  # its dividend is no price
+
+
+def test_an_answer_full_of_two_versions_is_refused(monkeypatch: Any, tmp_path: Path) -> None:
+    frame = answered({"ACME": random_exchange(DAYS)}, monkeypatch, tmp_path)
+    torn = pd.concat((frame, frame.iloc[[4, 9]] + 0.5))
+    with pytest.raises(DataError, match=f"two versions of 2 bars; found '{DAYS[4]}"):
+        read_answer(torn, STOCK, "1d", LATER)
 
 
 def test_a_day_counts_half_an_hour_after_its_close(monkeypatch: Any, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from mtquant.data.yahoo.revisions import (
     compare,
     merge,
     merge_actions,
+    refuse_hole,
     refuse_rescaling,
     rescaling,
 )
@@ -87,19 +88,36 @@ def test_a_small_shift_is_a_correction() -> None:
     assert rescaling(compare(bars, replaced(bars, **few))) is None
 
 
-@given(st.integers(0, 18), st.integers(2, 20), st.integers(0, 18), st.integers(2, 20))
-def test_merged_bars_are_one_series(a: int, n: int, b: int, m: int) -> None:
-    bars = daily(40)
+ROWS = st.sets(st.integers(0, 29), min_size=2)
+
+
+@given(ROWS, ROWS)
+def test_merged_bars_are_one_series(cached: set[int], answered: set[int]) -> None:
+    """Keep: cached bars as they are, and all others of the answer. Replace: the answer for all the
+    time it covers, cached bars around it.
+    """
+    bars = daily(30)
     doubled = {name: getattr(bars, name) * 2.0 for name in PRICE_COLUMNS}
-    kept, fresh = bars.rows(slice(a, a + n)), replaced(bars, **doubled).rows(slice(b, b + m))
-    for policy, inner, outer in (("keep", kept, fresh), ("replace", fresh, kept)):
+    kept = without(bars, *(set(range(30)) - cached))
+    fresh = without(replaced(bars, **doubled), *(set(range(30)) - answered))
+    covered = set(range(min(answered), max(answered) + 1))
+    for policy, rows, from_cache in (
+        ("keep", cached | answered, cached),
+        ("replace", (cached - covered) | answered, cached - covered),
+    ):
         merged = merge(kept, fresh, policy)  # type: ignore[arg-type]
         check_bars(merged)
-        own = (merged.stamps >= inner.stamps[0]) & (merged.stamps <= inner.stamps[-1])
-        assert np.array_equal(merged.close[own], inner.close)
-        assert set(merged.stamps) == set(inner.stamps) | {
-            t for t in outer.stamps if not inner.stamps[0] <= t <= inner.stamps[-1]
-        }
+        assert list(merged.stamps) == [bars.stamps[k] for k in sorted(rows)]
+        expected = [(1.0 if k in from_cache else 2.0) * bars.close[k] for k in sorted(rows)]
+        assert list(merged.close) == expected
+
+
+def test_a_hole_between_cache_and_answer_is_refused() -> None:
+    bars = daily()
+    refuse_hole("ACME", bars.rows(slice(0, 10)), bars.rows(slice(9, 20)))
+    rule = r"ACME must be answered from the last cached bar on .*begins with .*revised: replace"
+    with pytest.raises(DataError, match=rule):
+        refuse_hole("ACME", bars.rows(slice(0, 10)), bars.rows(slice(10, 20)))
 
 
 def test_actions_are_merged_and_differences_said() -> None:
@@ -120,3 +138,25 @@ def test_actions_are_merged_and_differences_said() -> None:
     none, said = merge_actions(no_actions("ACME"), no_actions("ACME"), recent, "keep")
     assert (len(none), said) == (0, ())
     assert_same_bars(merge(bars, recent, "keep"), replaced(bars, notes=()))
+
+
+@pytest.mark.parametrize(("now", "said"), [(0.120064, 0), (0.125, 1), (0.12 * 1.0005, 0)])
+def test_the_rounding_of_small_dividends_is_no_revision(now: float, said: int) -> None:
+    """0.12 over later splits of 224 (AAPL in 1987) is told as 0.000536, which is 0.120064.
+
+    As long as the splits come to 32 it is 0.00375, which is 0.12.
+    """
+    bars = daily()
+    days = bars.stamps - DAY_NS // 2
+    kept = Actions("ACME", days[[2, 8]], np.array([1.0, 32.0]), np.array([0.12, 0.0]))
+    fresh = Actions("ACME", days[[2, 8, 12]], np.array([1.0, 32.0, 7.0]), np.array([now, 0.0, 0.0]))
+    merged, differences = merge_actions(kept, fresh, bars, "keep")
+    assert len(differences) == said
+    assert merged.dividend[0] == 0.12
+
+
+def test_a_large_dividend_is_compared_to_a_hundredth_of_a_percent() -> None:
+    bars = daily()
+    day = bars.stamps[2:3] - DAY_NS // 2
+    kept, fresh = (Actions("ACME", day, np.ones(1), np.array([d])) for d in (2.0, 2.001))
+    assert len(merge_actions(kept, fresh, bars, "keep")[1]) == 1

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scenario of the curriculum laid over the training bars: prices, then accounts to trade them.
+
+    bars, environment = lay_out(scenario, real, split, config.environment)
+    env = scenario_env(world, scenario, real, split, n_accounts, seeds)
+
+Only training rows are read: volatility, correlation and volume of the made-up bars are measured
+there and real blocks are drawn from there, so validation and test stay unseen. The bars come back
+with the training rows' own close stamps and start at their first price. Sessions, weekends,
+financing and calendar features therefore stay what they are, and a lot costs what it costs. The
+rows in which features warm up are part of it, as in the real training rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtquant.agents.training.curriculum import Scenario
+from mtquant.core.config import EnvironmentConfig
+from mtquant.core.errors import DataError
+from mtquant.core.seeding import SeedTree
+from mtquant.data.bars import PRICE_COLUMNS, YEAR_SECONDS, Bars, bars_per_year, check_bars
+from mtquant.data.moves import FIRST_PRICE, moves_from_bars, shared_stamps
+from mtquant.data.panel import Panel
+from mtquant.data.splits import Split
+from mtquant.data.synthetic import generate
+from mtquant.envs.market_env import MarketEnv
+from mtquant.features.timeframes import TimeframePipeline, warmup_rows
+from mtquant.market.rules import Rules
+from mtquant.market.tape import Tape
+from mtquant.rewards.compose import Reward
+
+Float = NDArray[np.float64]
+HIGHEST_CORRELATION = 0.94  # of calm bars: stress has 0.95
+
+
+class World(Protocol):
+    """What `SpecialistWorld` and `PortfolioWorld` know that holds in a scenario too."""
+
+    @property
+    def rules(self) -> Rules: ...
+    @property
+    def pipeline(self) -> TimeframePipeline: ...
+    @property
+    def reward(self) -> Reward: ...
+    @property
+    def environment(self) -> EnvironmentConfig: ...
+
+
+def lay_out(
+    scenario: Scenario, real: Mapping[str, Bars], split: Split, environment: EnvironmentConfig
+) -> tuple[dict[str, Bars], EnvironmentConfig]:
+    """A scenario's bars and environment.
+
+    Args:
+        scenario: What is asked for.
+        real: Symbol -> bars, in the order of the portfolio. Rows outside ``split.train`` are not
+            read.
+        split: Train, validation and test.
+        environment: The configured one.
+
+    Returns:
+        Bars of the same instruments, one row per close stamp that all share in the training rows
+        but the first; and the environment with the scenario's costs and episode length.
+
+    Raises:
+        DataError: The instruments share too few training stamps, or a price left what float64 can
+            hold.
+    """
+    train = {
+        symbol: bars.between(split.train.start_ns, split.train.end_ns)
+        for symbol, bars in real.items()
+    }
+    stamps = shared_stamps(list(train.values()))
+    yearly = bars_per_year(stamps, "the training rows")
+    returns = moves_from_bars(train).returns
+    made = generate(
+        "mixed",
+        list(train),
+        [bars.quote for bars in train.values()],
+        len(returns),
+        round(YEAR_SECONDS / yearly),  # so that "a year" counts the bars that a year really has
+        replace(scenario.dials, correlation=_mean_correlation(returns)),
+        scenario.seeds,
+        train,
+        scenario.mean_block_bars,
+        list(returns.std(axis=0) * np.sqrt(yearly)),
+    )
+    laid_out = {symbol: _on_calendar(made[symbol], own, stamps) for symbol, own in train.items()}
+    return laid_out, scenario.environment(environment)
+
+
+def scenario_env(
+    world: World,
+    scenario: Scenario,
+    real: Mapping[str, Bars],
+    split: Split,
+    n_accounts: int,
+    seeds: SeedTree,
+    unit: Float | None = None,
+) -> MarketEnv:
+    """Accounts that live training episodes in a scenario.
+
+    Rules, features' definitions and the reward with its scale are those of the real bars.
+
+    Args:
+        world: The world of the same instruments.
+        scenario: What is asked for.
+        real: Symbol -> bars that the world was built from.
+        split: Train, validation and test.
+        n_accounts: E.
+        seeds: Node of the seed tree, for episodes and costs.
+        unit: As for `MarketEnv`; ones for a portfolio whose actions are exposures.
+
+    Raises:
+        DataError: See `lay_out`; or no rows are left behind the features' warm-up.
+    """
+    bars, environment = lay_out(scenario, real, split, world.environment)
+    series = list(bars.values())
+    panel = Panel.from_bars(series)
+    features = world.pipeline.on_panel(panel, series)
+    first = max(warmup_rows(features), environment.warmup_steps) + environment.window_bars - 1
+    if len(panel) - first < 3:
+        raise DataError(
+            "training rows",
+            f"must go on behind the first {first} bars, in which features warm up",
+            len(panel),
+            "Use more bars, or features of a shorter memory.",
+        )
+    return MarketEnv(
+        Tape.from_panel(panel, world.rules),
+        world.rules,
+        features,
+        world.pipeline.panel_names,
+        world.reward,
+        slice(first, len(panel)),
+        n_accounts,
+        environment,
+        seeds,
+        unit,
+    )
+
+
+def _on_calendar(made: Bars, real: Bars, stamps: NDArray[np.int64]) -> Bars:
+    """Made-up bars on the real close stamps [T + 1] but the first, from the real price there."""
+    start = real.close[np.searchsorted(real.stamps, stamps[0])]
+    factor = start / FIRST_PRICE
+    prices = {name: getattr(made, name) * factor for name in PRICE_COLUMNS}
+    bars = replace(made, stamps=stamps[1:], bar_seconds=real.bar_seconds, **prices)
+    check_bars(bars)
+    return bars
+
+
+def _mean_correlation(returns: Float) -> float:
+    """Mean over all pairs of instruments, in the range that `Dials` takes; 0 for one alone."""
+    moving = returns[:, returns.std(axis=0) > 0.0]
+    if moving.shape[1] < 2:
+        return 0.0
+    matrix: Float = np.atleast_2d(np.corrcoef(moving.T))
+    mean = matrix[np.triu_indices(len(matrix), 1)].mean()
+    return float(np.clip(mean, 0.0, HIGHEST_CORRELATION))

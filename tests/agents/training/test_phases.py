@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Phases 2 and 3 from the results of phase 1: what they keep, refuse and repeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mtquant.agents.hierarchy import FILE_NAME, META, load_hierarchy, read_hierarchy
+from mtquant.agents.training.joint_rollout import JointCollector
+from mtquant.agents.training.phase1_trainer import Phase1Trainer
+from mtquant.agents.training.phase2_trainer import Phase2Trainer
+from mtquant.agents.training.phase3_joint_training import Phase3JointTrainer
+from mtquant.backtest.runner import run_backtest
+from mtquant.core import outcome as oc
+from mtquant.core.config import Config
+from mtquant.core.errors import CheckpointError
+from mtquant.core.seeding import SeedTree
+from mtquant.envs.meta import MetaControllerBatch
+from mtquant.envs.pettingzoo import JointTrainingEnv
+from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All three phases of a tiny run."""
+
+    root: Path
+    config: Config
+    market: Path
+    results: dict[int, dict[str, Any]]
+
+    def trainer(self, kind: Any, name: str, **named: Any) -> Any:
+        folders = self.root / name, self.root / "logs" / name
+        return kind(self.config, *folders, INSTRUMENTS, timesteps=TINY_STEPS, **named)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    root = tmp_path_factory.mktemp("phases")
+    market = write_market(root / "bars")
+    found = Trained(root, tiny_config(market), market, {})
+    kinds = (Phase1Trainer, Phase2Trainer, Phase3JointTrainer)
+    for phase, kind in enumerate(kinds, start=1):
+        found.results[phase] = found.trainer(kind, f"phase{phase}").train()
+    return found
+
+
+@pytest.mark.parametrize("phase", [2, 3])
+def test_the_kept_hierarchy_trades_as_it_was_validated(trained: Trained, phase: int) -> None:
+    """The policy, one bar at a time through the backtest's desk, is what the batch validated."""
+    kind = Phase2Trainer if phase == 2 else Phase3JointTrainer
+    world = trained.trainer(kind, f"again{phase}", **source(trained, phase)).world
+    policy = load_hierarchy(trained.root / f"phase{phase}", world.rules)
+    assert policy.manifest.phase == phase
+    assert policy.manifest.symbols == SYMBOLS
+    rows = world.rows["validation"]
+    ledger = run_backtest(policy, world.tape, world.rules, world.features, rows, world.reward)
+    result = trained.results[phase]
+    turnover = ledger.outcomes[:, oc.TURNOVER].mean()
+    assert turnover == pytest.approx(result["validation/turnover"], rel=1e-4)
+    assert turnover > 0.0
+
+
+def source(trained: Trained, phase: int) -> dict[str, Path]:
+    name = "specialists_dir" if phase == 2 else "hierarchy_dir"
+    return {name: trained.root / f"phase{phase - 1}"}
+
+
+def test_phase_2_leaves_the_specialists_as_they_are(trained: Trained) -> None:
+    _, before = read_hierarchy(trained.root / "phase2")
+    trainer = trained.trainer(Phase2Trainer, "fresh", **source(trained, 2))
+    for k, symbol in enumerate(SYMBOLS):
+        for name, tensor in trainer.crew.stack.weights(k).items():
+            assert torch.equal(tensor, before[symbol][name])
+
+
+def test_phase_3_moves_everybody(trained: Trained) -> None:
+    trainer = trained.trainer(Phase3JointTrainer, "moved", **source(trained, 3))
+    crew, meta = trainer.crew.stack.parameters.clone(), trainer.meta.stack.parameters.clone()
+    loop = trainer.build_loop()
+    loop.iterate()
+    assert bool((loop.updater.crew.stack.parameters != crew).any(1).all())
+    assert bool((loop.updater.meta.stack.parameters != meta).any())
+    crew = loop.updater.crew.stack.parameters.clone()
+    loop.iterate()  # off the specialists' beat
+    assert torch.equal(loop.updater.crew.stack.parameters, crew)
+
+
+def test_the_meta_loss_reaches_every_specialist(trained: Trained) -> None:
+    """Also the hidden layers, and of every specialist: through its messages."""
+    trainer = trained.trainer(Phase3JointTrainer, "reach", **source(trained, 3))
+    loop = trainer.build_loop()
+    loop.iterate()
+    gradients = loop.updater._meta_gradients
+    first = loop.updater.crew.stack.actor.shape.split(gradients)[0][0]
+    assert bool((first.abs().sum((1, 2)) > 0.0).all())
+
+
+def test_the_gradient_through_messages_is_autograds(trained: Trained) -> None:
+    """The meta-controller's loss by every specialist's parameters, by finite differences."""
+    trainer = trained.trainer(Phase3JointTrainer, "finite", **source(trained, 3))
+    loop = trainer.build_loop()
+    updater, rollout = loop.updater, loop.collector.collect(0.99, 0.95)
+    crew, meta = updater.crew.stack, updater.meta.stack
+    from mtquant.agents.training.joint_loop import JointReport, _Flat
+    from mtquant.learning.losses import ppo_gradients
+
+    flat, rows = _Flat(rollout), torch.arange(64)
+    report = JointReport(len(crew))
+
+    def observed() -> torch.Tensor:
+        spoken = updater._speak(flat, rows)
+        seen = flat.meta_seen[:, rows]
+        return seen.index_copy(2, updater._entries, spoken.entries(seen, updater._entries))
+
+    def loss() -> float:
+        said = meta.forward(observed())
+        own = ppo_gradients(
+            said.mean, meta.log_std, said.value, flat.meta_samples(rows), 0.2, 0.0, 0.5
+        )
+        assert own.figures is not None
+        return float(own.figures[0, 0] + 0.5 * own.figures[0, 1])
+
+    with torch.no_grad():
+        spoken = updater._speak(flat, rows)
+        back = updater._meta_loss(flat, rows, observed(), report, final=False)
+        updater._meta_goal(spoken, back)
+        wanted = updater._meta_gradients.clone()
+        for k in range(len(crew)):
+            direction = wanted[k] / wanted[k].norm()
+            step = 1e-2
+            crew.parameters[k] += step * direction
+            above = loss()
+            crew.parameters[k] -= 2.0 * step * direction
+            below = loss()
+            crew.parameters[k] += step * direction
+            slope = (above - below) / (2.0 * step)
+            assert slope == pytest.approx(float(wanted[k].norm()), rel=0.05)
+
+
+def test_the_trainer_is_the_order_of_agents_ledger_for_ledger(trained: Trained) -> None:
+    """One portfolio by the collector, and the same drawn actions told to `JointTrainingEnv`."""
+    trainer = trained.trainer(Phase3JointTrainer, "order", **source(trained, 3))
+    crew, meta, steps = trainer.crew, trainer.meta, 40
+    units = np.array([trainer.forecast_units[symbol] for symbol in SYMBOLS])
+    noise = [np.random.default_rng(k) for k in range(3)]
+    seeds, domains = SeedTree(11), {symbol: (symbol,) for symbol in SYMBOLS}
+    env = trainer.world.training_env(1, seeds)
+    collector = JointCollector(env, domains, crew, meta, steps, noise, units)
+    told, decided = [], []
+    decide = collector._decide
+
+    def watched(t: int, drawn: Any) -> Any:
+        targets = decide(t, drawn)
+        told.append(collector.messages[0].copy())
+        decided.append(collector.rollout.meta.actions[0, t, 0].clamp(-1.0, 1.0).numpy().copy())
+        return targets
+
+    collector._decide = watched  # type: ignore[method-assign]
+    rollout = collector.collect(0.99, 0.95)
+    twin = JointTrainingEnv(trainer.world.training_env(1, seeds))
+    twin.reset()
+    for t in range(steps):
+        for message in told[t]:
+            twin.step(message)
+        np.testing.assert_allclose(
+            trainer.meta.scaling.apply(torch.from_numpy(twin.observe("meta_0"))[None, None])[0, 0],
+            rollout.meta.observations[0, t, 0],
+            rtol=1e-6,
+        )
+        twin.step(decided[t])
+        if twin.terminations["meta_0"] or twin.truncations["meta_0"]:
+            break
+        paid = [twin.rewards[f"specialist_{k}"] for k in range(2)]
+        assert paid == pytest.approx(rollout.own.rewards[:, t, 0].tolist(), rel=1e-5, abs=1e-7)
+        assert twin.rewards["meta_0"] == pytest.approx(float(rollout.meta.rewards[0, t, 0]))
+    assert t > 20
+
+
+def test_the_same_seed_is_the_same_hierarchy(trained: Trained) -> None:
+    for phase, kind in ((2, Phase2Trainer), (3, Phase3JointTrainer)):
+        again = trained.trainer(kind, f"twice{phase}", **source(trained, phase)).train()
+        assert again == trained.results[phase]
+        files = [trained.root / name / FILE_NAME for name in (f"phase{phase}", f"twice{phase}")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_evaluation_lives_different_episodes(trained: Trained) -> None:
+    trainer = trained.trainer(Phase3JointTrainer, "phase3", hierarchy_dir=trained.root / "phase2")
+    found = trainer.evaluate(8)
+    assert found["episodes"] == 8
+    assert found["growth_standard_error"] > 0.0
+
+
+def test_environments_of_the_trainers(trained: Trained) -> None:
+    phase2 = trained.trainer(Phase2Trainer, "envs", **source(trained, 2))
+    env = phase2.create_portfolio_environment()
+    assert env.reset(seed=1)[0].shape == env.observation_space.shape
+    phase3 = trained.trainer(Phase3JointTrainer, "envs", **source(trained, 3))
+    joint = phase3.create_joint_training_env()
+    joint.reset(seed=1)
+    assert joint.agents == ["specialist_0", "specialist_1", "meta_0"]
+    assert isinstance(phase2.batch(phase2.crew, 2, SeedTree(0)), MetaControllerBatch)
+
+
+def test_a_missing_phase_is_named_before_any_work(trained: Trained, tmp_path: Path) -> None:
+    folders = tmp_path / "out", tmp_path / "logs"
+    with pytest.raises(CheckpointError, match="Train phase 1 first"):
+        Phase2Trainer(trained.config, *folders, INSTRUMENTS, specialists_dir=tmp_path / "none")
+    with pytest.raises(CheckpointError, match="Train phase 2 first"):
+        Phase3JointTrainer(trained.config, *folders, INSTRUMENTS, hierarchy_dir=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("environment.stop_loss_pct=0.05", "rules"),
+        ("features.catalog=[log_return_1, zscore_20, volatility_20]", "features"),
+    ],
+)
+def test_another_world_is_refused(
+    trained: Trained, tmp_path: Path, override: str, what: str
+) -> None:
+    config = tiny_config(trained.market, override)
+    folders = tmp_path / "out", tmp_path / "logs"
+    with pytest.raises(CheckpointError, match=f"{what} of .*must be those of phase 2"):
+        Phase2Trainer(config, *folders, INSTRUMENTS, **source(trained, 2))
+    with pytest.raises(CheckpointError, match=f"{what} of .*must be those of phase 3"):
+        Phase3JointTrainer(config, *folders, INSTRUMENTS, **source(trained, 3))
+
+
+def test_a_damaged_hierarchy_is_refused(trained: Trained, tmp_path: Path) -> None:
+    content = bytearray((trained.root / "phase2" / FILE_NAME).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / FILE_NAME).write_bytes(content)
+    with pytest.raises(CheckpointError, match="must match the manifest's sha256"):
+        read_hierarchy(tmp_path)
+    (tmp_path / FILE_NAME).write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match="must hold a hierarchy"):
+        read_hierarchy(tmp_path)
+
+
+def test_owners_of_the_weights(trained: Trained) -> None:
+    manifest, weights = read_hierarchy(trained.root / "phase3")
+    assert set(weights) == {*SYMBOLS, META}
+    assert manifest.forecast_units.keys() == set(SYMBOLS)

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A phase that was interrupted and resumed is the phase that was not, to the byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mtquant.agents.hierarchy import FILE_NAME
+from mtquant.agents.specialist import MANIFEST_NAME, WEIGHTS_NAME
+from mtquant.agents.training.phase import PhaseTrainer
+from mtquant.agents.training.phase1_trainer import Phase1Trainer
+from mtquant.agents.training.phase2_trainer import Phase2Trainer
+from mtquant.agents.training.phase3_joint_training import Phase3JointTrainer
+from mtquant.agents.training.session import FOLDER
+from mtquant.core.errors import CheckpointError
+from mtquant.learning.checkpoints import STATE_NAME
+from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
+
+KINDS: dict[int, type[PhaseTrainer]] = {1: Phase1Trainer, 2: Phase2Trainer, 3: Phase3JointTrainer}
+SOURCES = {2: "specialists_dir", 3: "hierarchy_dir"}
+ROLLOUT = 256
+# Six rollouts of 256; a checkpoint after every second.
+STEPS = TINY_STEPS + 2 * ROLLOUT
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_market(tmp_path_factory.mktemp("bars"))
+
+
+def trainer(
+    phase: int, market: Path, root: Path, before: Path, *overrides: str, **named: Any
+) -> Any:
+    """A trainer below `root` whose first models lie below `before`."""
+    options = {} if phase == 1 else {SOURCES[phase]: before / f"phase{phase - 1}"}
+    folders = root / f"phase{phase}", root / "logs" / f"phase{phase}"
+    config = tiny_config(market, *overrides)
+    return KINDS[phase](config, *folders, INSTRUMENTS, timesteps=STEPS, **options, **named)
+
+
+@pytest.fixture(scope="module")
+def whole(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All phases without interruption."""
+    root = tmp_path_factory.mktemp("whole")
+    for phase in KINDS:
+        trainer(phase, market, root, root).train()
+    return root
+
+
+def interrupted(phase: int, market: Path, root: Path, before: Path, after: int) -> None:
+    """A phase that dies when it reports its rollout number `after`."""
+
+    def progress(name: str, step: int, metrics: Mapping[str, float]) -> None:
+        if step == after * ROLLOUT and name != SYMBOLS[1]:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trainer(phase, market, root, before, progress=progress).train()
+
+
+def models(root: Path, phase: int) -> dict[str, bytes]:
+    names = (
+        [f"{symbol}/{name}" for symbol in SYMBOLS for name in (WEIGHTS_NAME, MANIFEST_NAME)]
+        if phase == 1
+        else [FILE_NAME]
+    )
+    return {name: (root / f"phase{phase}" / name).read_bytes() for name in names}
+
+
+def curves(root: Path, phase: int) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Folder -> tag -> points."""
+    found = {}
+    for folder in sorted(
+        {file.parent for file in (root / "logs" / f"phase{phase}").rglob("*tfev*")}
+    ):
+        events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+        events.Reload()
+        found[folder.name] = {
+            tag: [(point.step, point.value) for point in events.Scalars(tag)]
+            for tag in events.Tags()["scalars"]
+            if tag != "time/fps"
+        }
+    return found
+
+
+@pytest.mark.parametrize("phase", KINDS)
+@pytest.mark.parametrize("after", [1, 3, 6])
+def test_resumed_is_uninterrupted(
+    phase: int, after: int, market: Path, whole: Path, tmp_path: Path
+) -> None:
+    """Killed before the first checkpoint, behind it, and behind the last one."""
+    interrupted(phase, market, tmp_path, whole, after)
+    resumed = trainer(phase, market, tmp_path, whole, resume=True).train()
+    assert models(tmp_path, phase) == models(whole, phase)
+    again = curves(tmp_path, phase)
+    # What is written before the kill and again after it stands there once, and is the same.
+    if after > 1:
+        assert again == curves(whole, phase)
+    assert resumed
+
+
+def test_a_damaged_checkpoint_is_passed_over(
+    market: Path, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    interrupted(1, market, tmp_path, whole, 5)
+    newest = sorted((tmp_path / "phase1" / FOLDER).iterdir())[-1]
+    content = bytearray((newest / STATE_NAME).read_bytes())
+    content[-1] ^= 1
+    (newest / STATE_NAME).write_bytes(content)
+    with caplog.at_level("INFO"):
+        trainer(1, market, tmp_path, whole, resume=True).train()
+    assert f"{newest.name} is damaged" in caplog.text
+    assert f"resumed at step {2 * ROLLOUT}" in caplog.text
+    assert models(tmp_path, 1) == models(whole, 1)
+
+
+def test_another_configuration_is_refused(market: Path, whole: Path, tmp_path: Path) -> None:
+    interrupted(1, market, tmp_path, whole, 3)
+    with pytest.raises(CheckpointError, match=r"checkpoint's config_hash must be"):
+        trainer(1, market, tmp_path, whole, "training.gamma=0.9", resume=True).train()
+
+
+def test_other_numerics_are_refused_unless_allowed(
+    market: Path, whole: Path, tmp_path: Path
+) -> None:
+    interrupted(1, market, tmp_path, whole, 3)
+    (checkpoint,) = (tmp_path / "phase1" / FOLDER).iterdir()
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["facts"]["numerics"]["torch"] = "1.0"
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"checkpoint's torch must be.*different-numerics"):
+        trainer(1, market, tmp_path, whole, resume=True).train()
+    trainer(1, market, tmp_path, whole, resume=True, different_numerics=True).train()
+    assert models(tmp_path, 1) == models(whole, 1)
+
+
+def test_without_resume_a_run_begins_anew(market: Path, whole: Path, tmp_path: Path) -> None:
+    interrupted(1, market, tmp_path, whole, 3)
+    trainer(1, market, tmp_path, whole).train()
+    assert models(tmp_path, 1) == models(whole, 1)
