@@ -76,6 +76,7 @@ HOLD_TOLERANCE = (
     1e-9  # in units of equity: a limit has to move a held exposure by more to cause an order
 )
 DOUBT_RISK, DOUBT_ELSE = 1.0, 2.0
+LARGEST = np.finfo(np.float64).max
 
 
 @kernel
@@ -178,6 +179,8 @@ def _doubt(
     """
     deviation = min(bounds[BOUND_VAR], bounds[BOUND_VOLATILITY])
     net, correlation = bounds[BOUND_NET], bounds[BOUND_CORRELATION]
+    if correlation < np.inf:
+        deviation = min(deviation, LARGEST)  # infinite is unknown, and not calm
     for i in range(lanes_of(block)):
         calm = (block[W_SUM + i] <= correlation) & (block[W_TOGETHER + i] <= deviation)
         inside = abs(block[W_NET + i]) <= net

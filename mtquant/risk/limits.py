@@ -208,7 +208,8 @@ def portfolio_deviation(risk: Float, exposures: Float) -> float:
 
 @kernel
 def holds_risk(exposures: Float, bounds: Float, risk: Float, scratch: Float) -> bool:
-    """Whether a book holds the limits on correlation, VaR and volatility.
+    """Whether a book holds the limits on correlation, VaR and volatility, of which at least one is
+    in force; a position of unknown risk holds none.
 
     Args:
         exposures: float64 [N].
@@ -218,18 +219,20 @@ def holds_risk(exposures: Float, bounds: Float, risk: Float, scratch: Float) -> 
     cap, lowest = bounds[BOUND_CORRELATION], min(bounds[BOUND_VAR], bounds[BOUND_VOLATILITY])
     if cap < math.inf and not correlation_exposure(risk, exposures) <= cap:
         return False
-    if lowest == math.inf:
-        return True
     signed = scratch[X_SIZE]
     variance = 0.0
     for n in range(exposures.shape[0]):
         signed[n] = _deviation(risk, exposures, n)
+        if not abs(signed[n]) < math.inf:
+            return False
+    if lowest == math.inf:
+        return True
     for n in range(exposures.shape[0]):
         row = 0.0
         for m in range(exposures.shape[0]):
             row += risk[RISK_CORRELATION + n, m] * signed[m]
         variance += signed[n] * row
-    return math.sqrt(max(variance, 0.0)) <= lowest and variance == variance
+    return math.sqrt(max(variance, 0.0)) <= lowest
 
 
 @kernel

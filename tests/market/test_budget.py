@@ -38,7 +38,9 @@ def sixteen(seed: int) -> list[Book]:
     # Sectors are numbered as they appear.
     order = {s: k for k, s in enumerate(dict.fromkeys(first.sector_of.tolist()))}
     sector_of = np.array([order[s] for s in first.sector_of.tolist()])
-    bounds = first.bounds.copy()
+    looser = generator.choice([1.0, 4.0])  # than the gross cap, so that it often binds alone
+    bounds, sector_caps = first.bounds * looser, first.sector_caps[: len(order)] * looser
+    bounds[lim.BOUND_GROSS] /= looser
     bounds[generator.random(len(bounds)) < generator.choice([0.0, 0.5, 1.0])] = np.inf
     books = []
     for _ in range(LANES):
@@ -54,7 +56,7 @@ def sixteen(seed: int) -> list[Book]:
                 first,
                 wanted=wanted,
                 sector_of=sector_of,
-                sector_caps=first.sector_caps[: len(order)],
+                sector_caps=sector_caps,
                 bounds=bounds,
                 risk=risk,
             )
@@ -113,3 +115,18 @@ def test_every_way_through_is_taken():
         risky += int(((masks == oc.LIMIT_GROSS) & measured).sum())
         general += int(((masks & ~oc.LIMIT_GROSS) > 0).sum())
     assert min(alone, risky, general) > 20
+
+
+@given(seeds, st.sampled_from([lim.BOUND_CORRELATION, lim.BOUND_VAR, lim.BOUND_VOLATILITY]))
+def test_where_risk_is_limited_a_name_of_unknown_risk_gets_nothing(seed, limited):
+    """However small the book, and where no other name is in doubt."""
+    books = []
+    for book in sixteen(seed):
+        bounds, risk = np.full(lim.BOUND_COLUMNS, np.inf), book.risk.copy()
+        bounds[lim.BOUND_GROSS] = bounds[limited] = 100.0
+        risk[lim.RISK_DEVIATION, 0] = np.inf
+        sector_caps = np.full_like(book.sector_caps, np.inf)
+        books.append(replace(book, bounds=bounds, risk=risk, sector_caps=sector_caps))
+    exposures, binding = planned(books, True, LANES)
+    assert not exposures[:, 0].any()
+    assert (binding.astype(int) & oc.LIMIT_UNKNOWN).all()
