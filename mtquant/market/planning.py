@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mtquant.core.compiled import kernel
 from mtquant.core.lanes import choose, lanes_of
-from mtquant.core.outcome import LIMIT_NAME
+from mtquant.core.outcome import LIMIT_NAME, LIMIT_UNKNOWN
 from mtquant.market.account import (
     A_EQUITY,
     B_MARK,
@@ -60,7 +60,7 @@ from mtquant.risk.limits import (
     BOUND_VOLATILITY,
     RISK_DEVIATION,
     X_TRADE,
-    holds_risk,
+    broken_risk,
     new_scratch,
 )
 from mtquant.risk.projection import limit_book
@@ -212,21 +212,24 @@ def _find_cut(block: Float, project: bool, bounds: Float) -> bool:
 
 
 @kernel
-def _risk_holds(sheet: Float, i: int, limits: Limits, row: int, cut: bool, rules: Float) -> bool:
-    """Whether an account's clipped book and, where the gross cap cut it, the one that is left hold
-    the risk limits.
+def _holds_risk(block: Float, sheet: Float, i: int, limits: Limits, row: int, rules: Float) -> bool:
+    """Whether an account's planned book holds the risk limits and is the nearest one that does;
+    then those that bound are noted: where the gross cap cut the book, the ones it broke before.
     """
     caps, _, _, bounds, risk, _, _, scratch, _ = limits
-    held = scratch[X_TRADE]
+    book = scratch[X_TRADE]
     today = risk[min(row, risk.shape[0] - 1)]
     for n in range(count_of(rules)):
-        held[n] = sheet[sheet_at(n, S_PLANNED) + i]
-    if not holds_risk(held, bounds, today, scratch):
+        book[n] = sheet[sheet_at(n, S_PLANNED) + i]
+    if broken_risk(book, bounds, today, scratch) != 0:
         return False
-    if cut:
+    if block[W_CUT + i] > 0.0:
         for n in range(count_of(rules)):
-            held[n] = min(max(sheet[sheet_at(n, S_WANTED) + i], -caps[n]), caps[n])
-        return holds_risk(held, bounds, today, scratch)
+            book[n] = min(max(sheet[sheet_at(n, S_WANTED) + i], -caps[n]), caps[n])
+        broken = broken_risk(book, bounds, today, scratch)
+        if broken == LIMIT_UNKNOWN:  # what nobody may hold takes no part in the cut
+            return False
+        block[BAR_BINDING + i] += float(broken)
     return True
 
 
@@ -284,8 +287,7 @@ def _limit_block(
         doubt = block[W_DOUBT + i]
         if doubt == 0.0:
             continue
-        cut = block[W_CUT + i] > 0.0
-        if doubt == DOUBT_ELSE or not _risk_holds(sheet, i, limits, rows[i], cut, rules):
+        if doubt == DOUBT_ELSE or not _holds_risk(block, sheet, i, limits, rows[i], rules):
             _limit_one(block, sheet, i, rows[i], rules, settings, limits)
 
 

@@ -40,6 +40,7 @@ from mtquant.core.outcome import (
     LIMIT_NAME,
     LIMIT_NET,
     LIMIT_SECTOR,
+    LIMIT_UNKNOWN,
     LIMIT_VAR,
     LIMIT_VOLATILITY,
 )
@@ -207,32 +208,40 @@ def portfolio_deviation(risk: Float, exposures: Float) -> float:
 
 
 @kernel
-def holds_risk(exposures: Float, bounds: Float, risk: Float, scratch: Float) -> bool:
-    """Whether a book holds the limits on correlation, VaR and volatility, of which at least one is
-    in force; a position of unknown risk holds none.
+def broken_risk(exposures: Float, bounds: Float, risk: Float, scratch: Float) -> int:
+    """The limits on correlation, VaR and volatility that a book breaks, of which at least one is in
+    force: LIMIT_*, or LIMIT_UNKNOWN alone where a position's risk is unknown.
 
     Args:
         exposures: float64 [N].
         bounds, risk: The limits, see the module.
-        scratch: Row X_SIZE is overwritten.
+        scratch: Rows X_SIZE and X_TRIAL are overwritten.
     """
-    cap, lowest = bounds[BOUND_CORRELATION], min(bounds[BOUND_VAR], bounds[BOUND_VOLATILITY])
-    if cap < math.inf and not correlation_exposure(risk, exposures) <= cap:
-        return False
-    signed = scratch[X_SIZE]
-    variance = 0.0
+    signed, along = scratch[X_SIZE], scratch[X_TRIAL]
     for n in range(exposures.shape[0]):
         signed[n] = _deviation(risk, exposures, n)
         if not abs(signed[n]) < math.inf:
-            return False
-    if lowest == math.inf:
-        return True
+            return LIMIT_UNKNOWN
+        along[n] = 0.0
+    binding = 0
+    cap = bounds[BOUND_CORRELATION]
+    if cap < math.inf and not correlation_exposure(risk, exposures) <= cap:
+        binding |= LIMIT_CORRELATION
+    if min(bounds[BOUND_VAR], bounds[BOUND_VOLATILITY]) == math.inf:
+        return binding
+    for m in range(exposures.shape[0]):
+        size, row = signed[m], risk[RISK_CORRELATION + m]
+        for n in range(exposures.shape[0]):
+            along[n] += row[n] * size
+    variance = 0.0
     for n in range(exposures.shape[0]):
-        row = 0.0
-        for m in range(exposures.shape[0]):
-            row += risk[RISK_CORRELATION + n, m] * signed[m]
-        variance += signed[n] * row
-    return math.sqrt(max(variance, 0.0)) <= lowest
+        variance += signed[n] * along[n]
+    deviation = math.sqrt(max(variance, 0.0))
+    if not deviation <= bounds[BOUND_VAR]:
+        binding |= LIMIT_VAR
+    if not deviation <= bounds[BOUND_VOLATILITY]:
+        binding |= LIMIT_VOLATILITY
+    return binding
 
 
 @kernel
