@@ -67,6 +67,14 @@ AlgorithmOption = Annotated[
     str | None,
     typer.Option("--algorithm", help="Of --engine sb3: ppo, recurrent_ppo, trpo, a2c or sac."),
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes that phase 1 splits its specialists over."),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option("--precision", help="float32, or bf16 for matrix products on a GPU."),
+]
 CHECKPOINTS, LOGS = Path("models/checkpoints"), Path("logs")
 
 
@@ -85,10 +93,12 @@ def train_phase1(
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase1",
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase1",
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
     engine: EngineOption = None,
     algorithm: AlgorithmOption = None,
+    workers: WorkersOption = None,
     overwrite: OverwriteOption = False,
     resume: ResumeOption = False,
     allow_different_numerics: NumericsOption = False,
@@ -97,7 +107,14 @@ def train_phase1(
     from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, phase
 
-    flags = flag_overrides({"training.engine": engine, "training.algorithm": algorithm})
+    flags = flag_overrides(
+        {
+            "training.engine": engine,
+            "training.algorithm": algorithm,
+            "training.workers": workers,
+            "training.precision": precision,
+        }
+    )
     places = Places(output_dir, log_dir, None, overwrite, resume, allow_different_numerics)
     phase(1, places, config, timesteps, device, instruments, [*(overrides or []), *flags])
 
@@ -109,6 +126,7 @@ def train_phase2(
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase2",
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase2",
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
     specialists: Annotated[
         Path | None,
         typer.Option("--specialists", help="Folder of phase 1; beside --output-dir if left out."),
@@ -120,10 +138,12 @@ def train_phase2(
     allow_different_numerics: NumericsOption = False,
 ) -> None:
     """Train the meta-controller over the specialists of phase 1, which stay as they are."""
+    from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, phase
 
     places = Places(output_dir, log_dir, specialists, overwrite, resume, allow_different_numerics)
-    phase(2, places, config, timesteps, device, instruments, overrides or [])
+    overrides = [*(overrides or []), *flag_overrides({"training.precision": precision})]
+    phase(2, places, config, timesteps, device, instruments, overrides)
 
 
 @train_app.command("phase3")
@@ -133,6 +153,7 @@ def train_phase3(
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase3",
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase3",
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
     eval_episodes: EpisodesOption = 100,
     hierarchy: Annotated[
         Path | None,
@@ -145,11 +166,13 @@ def train_phase3(
     allow_different_numerics: NumericsOption = False,
 ) -> None:
     """Train meta-controller and specialists together, starting from phase 2."""
+    from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, evaluate_hierarchy, phase
 
     places = Places(output_dir, log_dir, hierarchy, overwrite, resume, allow_different_numerics)
-    phase(3, places, config, timesteps, device, instruments, overrides or [])
-    evaluate_hierarchy(places, config, device, instruments, overrides or [], eval_episodes)
+    overrides = [*(overrides or []), *flag_overrides({"training.precision": precision})]
+    phase(3, places, config, timesteps, device, instruments, overrides)
+    evaluate_hierarchy(places, config, device, instruments, overrides, eval_episodes)
 
 
 @train_app.command("all")
@@ -161,16 +184,20 @@ def train_all(
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS,
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS,
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
     eval_episodes: EpisodesOption = 100,
     phase1_timesteps: PhaseTimestepsOption = None,
     phase2_timesteps: PhaseTimestepsOption = None,
     phase3_timesteps: PhaseTimestepsOption = None,
+    workers: WorkersOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """All three phases in a row; --mode eval prints their targets on the test period."""
     from mtquant.cli.pipeline import run
+    from mtquant.cli.settings import flag_overrides
 
+    flags = flag_overrides({"training.workers": workers, "training.precision": precision})
     steps = {1: phase1_timesteps, 2: phase2_timesteps, 3: phase3_timesteps}
     run(
         mode.value,
@@ -180,7 +207,7 @@ def train_all(
         steps,
         device,
         eval_episodes,
-        overrides or [],
+        [*(overrides or []), *flags],
         overwrite,
     )
 
