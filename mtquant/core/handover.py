@@ -31,7 +31,7 @@ class Handover:
     """Arrays that a kernel is handed again and again.
 
     They are kept alive here, and stay the ones that were given: what comes later has to be written
-    into them.
+    into them. Neither a copy nor a pickle exists, of whoever holds one neither.
 
     Args:
         kinds: What the kernel expects.
@@ -61,6 +61,14 @@ class Handover:
         if numba.config.DISABLE_JIT:
             self.argument = self._arrays
 
+    def __reduce__(self) -> Any:
+        raise DataError(
+            "arrays",
+            "cannot be copied or pickled: a copy would write where the first ones are",
+            type(self).__name__,
+            "Build another one on arrays of its own.",
+        )
+
 
 def _view(context: Any, builder: Any, table: Any, first: int, kind: Any) -> Any:
     """One array from the numbers of the table that begin at `first`."""
@@ -70,8 +78,8 @@ def _view(context: Any, builder: Any, table: Any, first: int, kind: Any) -> Any:
     )
     view = context.make_array(kind)(context, builder)
     size = context.get_abi_sizeof(context.get_data_type(kind.dtype))
-    strides, step = [], ir.Constant(INTEGER, size)
-    count = ir.Constant(INTEGER, 1)
+    strides: list[Any] = []
+    step, count = ir.Constant(INTEGER, size), ir.Constant(INTEGER, 1)
     for length in reversed(shape):
         strides.insert(0, step)
         step, count = builder.mul(step, length), builder.mul(count, length)

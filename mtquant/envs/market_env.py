@@ -151,7 +151,6 @@ class MarketEnv:
         self._seen = new_seen(self.layout)
         self._deposit = rules.initial_equity
         self._handover = self._hand_over()
-        self._handed = self._handover.argument
 
     def __len__(self) -> int:
         return len(self.simulator)
@@ -243,7 +242,9 @@ class MarketEnv:
                 "Give one action per account and instrument.",
             )
         simulator = self.simulator
-        ended = step_accounts(actions, self._handed, self.layout.window_bars, self._deposit)
+        ended = step_accounts(
+            actions, self._handover.argument, self.layout.window_bars, self._deposit
+        )
         if not ended:
             return NOBODY
         finished = self._finished[:ended].copy()

@@ -48,6 +48,7 @@ Float = NDArray[np.float64]
     W_BENCHMARK,
     W_BEFORE,  # equity when the decision was made
     W_SUM,  # over instruments, of whatever an event adds up
+    W_RATIO,  # floored equity / equity before
     W_MARGIN,  # used margin
     W_NET,
     W_TOGETHER,  # risk of the book if all instruments moved together
@@ -60,9 +61,9 @@ Float = NDArray[np.float64]
     W_OVER,
     W_UNDER,
     W_SEARCHING,
-) = range(0, 22 * LANES, LANES)
+) = range(0, 23 * LANES, LANES)
 
-OUTCOME = 22 * LANES
+OUTCOME = 23 * LANES
 ACCOUNT = OUTCOME + len(oc.OUTCOME_COLUMNS) * LANES
 (
     O_EQUITY_BEFORE,

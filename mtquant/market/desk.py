@@ -18,7 +18,6 @@ from mtquant.core import outcome as oc
 from mtquant.core.compiled import kernel
 from mtquant.core.errors import PolicyError
 from mtquant.core.lanes import LANES, choose, lanes_of
-from mtquant.core.logarithm import logarithm
 from mtquant.market.account import (
     A_CASH,
     A_EQUITY,
@@ -60,6 +59,7 @@ from mtquant.market.account import (
     W_BENCHMARK,
     W_ELAPSED,
     W_MARGIN,
+    W_RATIO,
     account_of,
     at,
     block_size,
@@ -164,7 +164,9 @@ def _mark_position(block: Float, i: int, n: int, sheet: Float, rule: Rule) -> No
 
 @kernel
 def _write_outcome(block: Float, i: int, bankruptcy_frac: float) -> None:
-    """One Outcome row from the marked account; the EWMA variance then takes in the return."""
+    """One Outcome row from the marked account, but for its growth; then the EWMA variance takes in
+    this bar's return.
+    """
     before, equity, initial = block[W_BEFORE + i], block[A_EQUITY + i], block[A_INITIAL + i]
     peak = max(block[A_PEAK + i], equity)
     block[A_PEAK + i] = peak
@@ -174,7 +176,7 @@ def _write_outcome(block: Float, i: int, bankruptcy_frac: float) -> None:
     simple = (equity - before) * per_before
     variance = block[A_VARIANCE + i]
     fee, slippage = block[BAR_FEE + i], block[BAR_SLIPPAGE + i]
-    block[O_GROWTH + i] = logarithm(floored * per_before)
+    block[W_RATIO + i] = floored * per_before
     block[O_EQUITY_BEFORE + i] = before
     block[O_EQUITY + i] = equity
     block[O_SIMPLE_RETURN + i] = simple
@@ -224,12 +226,14 @@ def open_bar(
 
 
 @kernel
-def close_bar(block: Float, sheet: Float, rules: Float, settings: Float) -> None:
+def close_bar(block: Float, sheet: Float, rules: Float, settings: Float, live: int) -> None:
     """The mark at the close and the ledger row: events 4 and 5. Arguments as in `desk_bar`."""
     _mark_close(block, sheet, rules)
     bankruptcy_frac = settings[S_BANKRUPTCY]
     for i in range(lanes_of(block)):
         _write_outcome(block, i, bankruptcy_frac)
+    for i in range(live):  # apart: a logarithm is no vector instruction
+        block[O_GROWTH + i] = math.log(block[W_RATIO + i])
 
 
 @kernel
@@ -261,7 +265,7 @@ def desk_bar(
     open_bar(block, rows, tape, clock, rules, settings, fills, sheet, live)
     trigger_stops(block, sheet, rows, rules, fills)
     liquidate(block, sheet, rows, rules, settings, fills, live)
-    close_bar(block, sheet, rules, settings)
+    close_bar(block, sheet, rules, settings, live)
 
 
 class Desk:

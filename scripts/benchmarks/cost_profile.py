@@ -94,7 +94,7 @@ def cut_step(
             trigger_stops(block, sheet, row, rules, None)
             liquidate(block, sheet, row, rules, settings, None, LANES)
         if stages >= 5:
-            close_bar(block, sheet, rules, settings)
+            close_bar(block, sheet, rules, settings, LANES)
         if stages >= 6:
             reward_block(work, parameters, weights, rewards[first : first + LANES], LANES)
             enter_book(work, books[b], parameters)

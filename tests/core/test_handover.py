@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 
 import numpy as np
 import pytest
@@ -85,3 +87,9 @@ def test_an_array_of_another_kind_is_refused_by_name(place, other):
     given[place] = other
     with pytest.raises(DataError, match=KINDS[place][0]):
         Handover(KINDS, given)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickle.dumps])
+def test_there_are_no_copies_with_old_addresses(duplicate):
+    with pytest.raises(DataError, match="copied or pickled"):
+        duplicate([Handover(KINDS, arrays())])
