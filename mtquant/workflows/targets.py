@@ -14,16 +14,18 @@ from mtquant.core import outcome as oc
 from mtquant.core.config import Config
 from mtquant.data.instruments import Instrument
 from mtquant.evaluation.metrics import max_drawdown, periods_per_year, sharpe, win_rate
+from mtquant.evaluation.significance.bootstrap import (
+    DRAWS,
+    mean_block_bars,
+    percentile_interval,
+    stationary_rows,
+)
 from mtquant.evaluation.trips import round_trips
 from mtquant.market.ledger import Ledger
 from mtquant.workflows.backtesting import Market, trade
 from mtquant.workflows.models import load_trained
 
 Float = NDArray[np.float64]
-LEVEL = 0.95
-DRAWS = 1_000
-BLOCK_BARS = 20  # mean block of the stationary bootstrap
-VAR_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,11 @@ def _targets(
     outcomes = ledger.outcomes
     returns = outcomes[:, oc.SIMPLE_RETURN]
     per_year = periods_per_year(ledger.stamps)
-    drawn = _stationary(len(returns), draws, random)
+    drawn = list(stationary_rows(len(returns), mean_block_bars(returns), draws, random))
 
     def over(measure: Callable[[Float], float]) -> tuple[float, tuple[float, float]]:
         found = np.array([measure(returns[rows]) for rows in drawn])
-        return measure(returns), _interval(found)
+        return measure(returns), percentile_interval(found)
 
     def ratio(values: Float) -> float:
         return sharpe(values, per_year)
@@ -128,7 +130,7 @@ def _targets(
     targets.append(Target("max drawdown", False, levels["drawdown"], value, interval, True))
     gains = round_trips(ledger)["profit"].to_numpy(dtype=np.float64)
     wins = np.array([win_rate(random.choice(gains, len(gains))) for _ in range(draws)])
-    value, interval = win_rate(gains), _interval(wins)
+    value, interval = win_rate(gains), percentile_interval(wins)
     targets.append(Target("win rate of trades", True, levels["win_rate"], value, interval, True))
     if "var" in levels and most_var is not None:
         bar_var = most_var * np.sqrt(252.0 / per_year)
@@ -136,20 +138,3 @@ def _targets(
         name = "bars within the VaR limit"
         targets.append(Target(name, True, levels["var"], value, interval, True))
     return targets
-
-
-def _interval(found: Float) -> tuple[float, float]:
-    known = found[np.isfinite(found)]
-    if len(known) < 2:
-        return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
-    return float(low), float(high)
-
-
-def _stationary(length: int, draws: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Row numbers [draws, length] in blocks of geometric length (Politis & Romano 1994)."""
-    rows = random.integers(0, length, (draws, length))
-    goes_on = random.random((draws, length)) >= 1.0 / BLOCK_BARS
-    for t in range(1, length):
-        rows[:, t] = np.where(goes_on[:, t], (rows[:, t - 1] + 1) % length, rows[:, t])
-    return rows
