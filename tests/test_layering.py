@@ -71,6 +71,7 @@ HEAVY = BRING_TORCH | {
 HEAVY_AT_HOME = {
     ("core/lanes.py", "numba"),
     ("core/compiled.py", "numba"),
+    ("core/handover.py", "numba"),
     ("core/prefetch.py", "numba"),
 }
 
