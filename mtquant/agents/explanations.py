@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which observed features moved a decision: integrated gradients through trained networks.
 
-What is explained is the difference to the decision about the *average* training observation, which
-is where every scaled entry is 0. Specialists' actions are explained before they are cut at +-1. The
-meta-controller's decision is followed through the messages into what the specialists saw, so that
-its reasons are features too; a message that stands while its market is closed is a reason itself.
+What is explained is the difference to the decision about the *average* of the same observations:
+an entry that never changes there has moved nothing. Specialists' actions are explained before they
+are cut at +-1. The meta-controller's decision is followed through the messages into what the
+specialists saw, so that its reasons are features too; a message that stands while its market is
+closed is a reason itself.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Explained:
     Attributes:
         names: Of the E entries.
         amounts: float64 [S, E], in the decision's own units.
-        changes: float64 [S], how far each decision is from that about the average observation.
+        changes: float64 [S], how far each decision is from that about their average.
     """
 
     names: tuple[str, ...]
@@ -69,10 +70,10 @@ def explain_actions(
         # A sum over specialists: each one's action depends on its own view alone.
         return _said(crew.stack, points[0].transpose(0, 1)).mean.sum(0)
 
-    nothing = torch.zeros_like(scaled)
-    (found,) = integrated_gradients(actions, [scaled], [nothing], steps)
+    average = scaled.mean(0, keepdim=True)
+    (found,) = integrated_gradients(actions, [scaled], [average], steps)
     with torch.no_grad():
-        now, before = (_said(crew.stack, x.transpose(0, 1)).mean for x in (scaled, nothing))
+        now, before = (_said(crew.stack, x.transpose(0, 1)).mean for x in (scaled, average))
     changes = (now - before).transpose(1, 2)  # [K, A, B]
     return [
         Explained(tuple(own), _flat(found[:, :, k]), _flat(changes[k][:, :, None])[:, 0])
@@ -102,10 +103,10 @@ def explain_scales(
     own = torch.from_numpy(hierarchy.tradable(seen))
     decide = _Decision(policy, own)
     inputs = [views, observed]
-    nothing = [torch.zeros_like(value) for value in inputs]
-    found = integrated_gradients(decide, inputs, nothing, steps)
+    average = [value.mean(0, keepdim=True).expand_as(value) for value in inputs]
+    found = integrated_gradients(decide, inputs, average, steps)
     with torch.no_grad():
-        changes = decide(inputs) - decide(nothing)
+        changes = decide(inputs) - decide(average)
     names = [*(name for own in policy.view_names() for name in own), *hierarchy.meta_names()]
     amounts = np.concatenate([_flat(found[0].flatten(2)), _flat(found[1])], axis=1)
     return _merged(names, amounts, _flat(changes.T[:, :, None])[:, 0])
@@ -136,7 +137,8 @@ class _Decision:
         said = _said(crew.stack, views.transpose(0, 1))
         told = messages(said).flatten(1, 2)[:, self._spoken]
         mean, scale = (
-            part[0, entries].view(told.shape[1:]) for part in (meta.scaling.mean, meta.scaling.scale)
+            part[0, entries].view(told.shape[1:])
+            for part in (meta.scaling.mean, meta.scaling.scale)
         )
         fresh = ((told - mean) / scale).clamp(-CLIP, CLIP)
         standing = observed[:, entries].view(fresh.shape)
@@ -150,7 +152,10 @@ class _Decision:
 
 def _said(stack: ActorCriticStack, scaled: torch.Tensor) -> Said:
     """`ActorCriticStack.forward` without its buffers, through which autograd cannot go."""
-    outputs, middle = _tower(stack.actor.layers, scaled), stack.shape.actions + stack.shape.forecasts
+    outputs, middle = (
+        _tower(stack.actor.layers, scaled),
+        stack.shape.actions + stack.shape.forecasts,
+    )
     return Said(
         outputs[:, :, : stack.shape.actions],
         _tower(stack.critic.layers, scaled)[:, :, 0],

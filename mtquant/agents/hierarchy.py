@@ -147,9 +147,7 @@ class HierarchyPolicy:
         """Names of the entries of every specialist's view."""
         layout = self.hierarchy.layout
         shape = layout.feature_names, layout.window_bars, layout.reward_state_names
-        return [
-            ObservationLayout(own, *shape).names() for own in self.hierarchy.domains.values()
-        ]
+        return [ObservationLayout(own, *shape).names() for own in self.hierarchy.domains.values()]
 
     def initial_state(self) -> Memory:
         """Nothing said, nothing asked for."""

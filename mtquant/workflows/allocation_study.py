@@ -7,12 +7,15 @@ Every allocation trades the same specialists on the same rows through the same d
     equal weight          the same exposure for every signal
     inverse volatility    in inverse proportion to the instrument's volatility known at the bar
     its own mean          the mean of its scales over the rows, held constant: what timing is worth
-    best constant         known afterwards (`evaluation/hindsight.py`)
+    best constant         known afterwards
     best by month         the best constant of each calendar month, known afterwards
 
-The best ones are solved on what each specialist earned alone through the desk, costs and stops
-included, and then traded under all limits, so they are near the optimum under the limits, not
-exactly at it.
+The best ones are sought in two steps. They are solved (`evaluation/hindsight.py`) on what each
+specialist earned alone through the desk, costs and stops included, at several scales, since a scale
+above the name cap trades weak signals larger and strong ones at the cap. All solutions are then
+traded together under all limits; of the constant ones, equal weight and the meta-controller's own
+mean among them, the best is the best constant. So it is near the optimum under the limits, and
+never above it.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ OWN, EQUAL, INVERSE, MEAN, CONSTANT, MONTHLY = (
 )
 CONFIDENCE = MESSAGE_NAMES.index("confidence")
 ALL = "all"
+SIZES = (1.0, 2.0, 4.0)  # of the name cap, at which specialists are tried alone
 LEAST_SCALE = 1e-6  # a specialist traded smaller has contributed nothing that could be judged
 
 
@@ -110,6 +114,19 @@ class AllocationStudy:
         return _regret(self.allocations[MONTHLY])
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An allocation that holds given scales.
+
+    Attributes:
+        name: MEAN, CONSTANT or MONTHLY; several may be candidates for the last two.
+        scales: float64 [T, N].
+    """
+
+    name: str
+    scales: Float
+
+
 class AllocationTrial:
     """The two passes behind a study: the first tells what the second has to hold.
 
@@ -117,7 +134,7 @@ class AllocationTrial:
         stage: The hierarchy and its rows.
 
     Attributes:
-        first: Accounts OWN, EQUAL, INVERSE, then each specialist alone.
+        first: Accounts OWN, EQUAL, INVERSE, then each specialist alone at each of `SIZES`.
     """
 
     def __init__(self, stage: Rehearsal) -> None:
@@ -126,48 +143,54 @@ class AllocationTrial:
         self._owner = hierarchy.owner
         self._counts = np.bincount(self._owner).astype(float)
         caps = rules.limits().caps
-        per_specialist = [caps[own].min() for own in hierarchy.instruments]
-        self._caps = np.minimum(per_specialist, hierarchy.gross_cap / self._counts)
+        own_caps = np.array([caps[own].min() for own in hierarchy.instruments])
+        most = hierarchy.gross_cap / self._counts
+        self._alone = np.array([np.minimum(size * own_caps, most) for size in SIZES])
         self._equal = np.minimum(caps, hierarchy.gross_cap / len(caps))
         self._name_cap = float(caps.min())
         self._volatility = stage.market.tape.risk("ewma").rows[:, RISK_DEVIATION]
-        self.first = stage.run(self._simple, 3 + len(hierarchy), contributions=True)
+        self.first = stage.run(self._simple, 3 + self._alone.size, contributions=True)
 
-    @property
-    def alone(self) -> Float:
-        """Simple return of each specialist per unit of its scale, float64 [T, K]."""
-        returns: Float = np.expm1(self.first.growth[:, 3:]) / self._caps
-        return returns
+    def candidates(self) -> list[Held]:
+        """What is to be held in the second pass."""
+        own = self.first.scales[:, 0]
+        found = [Held(MEAN, np.broadcast_to(own.mean(axis=0), own.shape))]
+        periods = months(self.stage.stamps)
+        alone = np.expm1(self.first.growth[:, 3:]).reshape(len(own), *self._alone.shape)
+        for size, scales in enumerate(self._alone):
+            limits = scales, self._counts, self.stage.hierarchy.gross_cap
+            returns = alone[:, size] / scales
+            constant = best_constant(returns, *limits)[self._owner]
+            monthly = best_by_period(returns, periods, *limits)[:, self._owner]
+            found.append(Held(CONSTANT, np.broadcast_to(constant, own.shape)))
+            found.append(Held(MONTHLY, monthly))
+        return found
 
-    def hindsight(self) -> dict[str, Float]:
-        """Scales that are known only afterwards, float64 [T, N] by name."""
-        gross = self.stage.hierarchy.gross_cap
-        limits = self._caps, self._counts, gross
-        constant = best_constant(self.alone, *limits)
-        monthly = best_by_period(self.alone, months(self.stage.stamps), *limits)
-        shape = self.first.scales[:, 0].shape
-        return {
-            MEAN: np.broadcast_to(self.first.scales[:, 0].mean(axis=0), shape),
-            CONSTANT: np.broadcast_to(constant[self._owner], shape),
-            MONTHLY: monthly[:, self._owner],
-        }
-
-    def study(self, second: Mapping[str, Float], draws: int, random: np.random.Generator) -> AllocationStudy:
+    def study(
+        self, held: list[Held], growth: Float, draws: int, random: np.random.Generator
+    ) -> AllocationStudy:
         """What came of it.
 
         Args:
-            second: Growth of the allocations of `hindsight`, float64 [T] by name.
+            held: `candidates`.
+            growth: Theirs, float64 [T, len(held)].
             draws: Bootstrap samples.
             random: Where they come from.
         """
-        names = (OWN, EQUAL, INVERSE)
-        growth = {name: self.first.growth[:, e] for e, name in enumerate(names)} | dict(second)
-        hierarchy = self.stage.hierarchy
-        best = best_constant(self.alone, self._caps, self._counts, hierarchy.gross_cap)
+        shown = {name: self.first.growth[:, e] for e, name in enumerate((OWN, EQUAL, INVERSE))}
+        shown[MEAN] = growth[:, 0]
+        equal = Held(EQUAL, np.broadcast_to(self._equal, held[0].scales.shape))
+        pool = [*zip(held, growth.T, strict=True), (equal, shown[EQUAL])]
+        monthly = [pair for pair in pool if pair[0].name == MONTHLY]
+        constant = [pair for pair in pool if pair[0].name != MONTHLY]
+        best, shown[CONSTANT] = max(constant, key=lambda pair: float(pair[1].sum()))
+        shown[MONTHLY] = max((own for _, own in monthly), key=lambda own: float(own.sum()))
+        domains, owner = self.stage.hierarchy.domains, self._owner
+        mean_scale = np.bincount(owner, best.scales[0]) / self._counts
         return AllocationStudy(
-            _allocated(growth, self.stage.market.tape.bars_per_year, draws, random),
-            dict(zip(hierarchy.domains, self._utilisation().tolist(), strict=True)),
-            dict(zip(hierarchy.domains, best.tolist(), strict=True)),
+            _allocated(shown, self.stage.market.tape.bars_per_year, draws, random),
+            dict(zip(domains, self._utilisation().tolist(), strict=True)),
+            dict(zip(domains, mean_scale.tolist(), strict=True)),
             self._confidence(draws, random),
             len(np.unique(months(self.stage.stamps))),
         )
@@ -177,11 +200,15 @@ class AllocationTrial:
         scales = np.zeros((len(moment.seen), len(self._owner)))
         scales[0] = self.stage.policy.scales(moment.seen[:1], moment.messages[:1])[0]
         scales[1] = self._equal
-        known = np.where(np.isfinite(self._volatility[moment.row]), self._volatility[moment.row], 0.0)
+        deviation = self._volatility[moment.row]
+        known = np.where(np.isfinite(deviation), deviation, 0.0)
         gross = self.stage.hierarchy.gross_cap
         scales[2] = inverse_volatility_weights(known, self._name_cap, gross)
-        for k, own in enumerate(self.stage.hierarchy.instruments):
-            scales[3 + k, own] = self._caps[k]
+        e = 3
+        for sizes in self._alone:
+            for k, own in enumerate(self.stage.hierarchy.instruments):
+                scales[e, own] = sizes[k]
+                e += 1
         return scales
 
     def _utilisation(self) -> Float:
@@ -189,7 +216,7 @@ class AllocationTrial:
         own = self.first.scales[:, 0]
         together = own.sum(axis=1, keepdims=True)
         shares = np.divide(own, together, out=np.zeros_like(own), where=together > 0.0)
-        found: Float = np.bincount(self._owner, shares.mean(axis=0))
+        found: Float = np.bincount(self._owner, shares.mean(axis=0)).astype(np.float64)
         return found
 
     def _confidence(self, draws: int, random: np.random.Generator) -> dict[str, Confidence]:
@@ -203,7 +230,9 @@ class AllocationTrial:
         return found
 
 
-def _sure_and_gained(passage: Passage, owner: NDArray[np.int64], own: list[NDArray[np.int64]]) -> tuple[Float, Float]:
+def _sure_and_gained(
+    passage: Passage, owner: NDArray[np.int64], own: list[NDArray[np.int64]]
+) -> tuple[Float, Float]:
     """Mean confidence of each specialist's messages, and its contribution per unit of scale,
     float64 [T, K] each; NaN where it did not decide or was not traded.
     """
@@ -212,9 +241,7 @@ def _sure_and_gained(passage: Passage, owner: NDArray[np.int64], own: list[NDArr
     scale = np.column_stack([passage.scales[:, 0, columns].mean(axis=1) for columns in own])
     awake = np.column_stack([passage.own[:, columns].any(axis=1) for columns in own])
     known = awake & (scale > LEAST_SCALE)
-    gained = np.divide(
-        passage.contributions, scale, out=np.full_like(scale, np.nan), where=known
-    )
+    gained = np.divide(passage.contributions, scale, out=np.full_like(scale, np.nan), where=known)
     return np.where(known, sure, np.nan), gained
 
 
@@ -281,7 +308,7 @@ CONFIDENCE_HEADINGS = ("confidence against contribution", "95 % interval ")
 
 
 def _use_rows(study: AllocationStudy) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, found in study.confidence.items():
         used = percent(study.utilisation[name]) if name != ALL else ""
         best = number(study.best[name], 3) if name != ALL else ""
@@ -293,7 +320,9 @@ def _efficiency_note(study: AllocationStudy) -> str:
     own = study.allocations[OWN]
     if not np.isfinite(own.of_constant):
         return "No constant allocation of these specialists gains on these rows: no share of it."
-    return f"The meta-controller earned {percent(own.of_constant, 0)} of the best constant allocation."
+    return (
+        f"The meta-controller earned {percent(own.of_constant, 0)} of the best constant allocation."
+    )
 
 
 def _regret_note(study: AllocationStudy) -> str:

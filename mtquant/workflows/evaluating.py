@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mtquant.agents.crew import use_threads
 from mtquant.agents.hierarchy import HierarchyPolicy
 from mtquant.core.config import Config, config_hash
 from mtquant.core.records import write_atomically
@@ -53,6 +55,7 @@ from mtquant.workflows.rehearsal import Moment, Passage, Rehearsal
 from mtquant.workflows.robustness import Robustness, robustness, robustness_section
 from mtquant.workflows.targets import Target, targets_of, targets_section
 
+Float = NDArray[np.float64]
 JSON_NAME, TEXT_NAME = "evaluation.json", "evaluation.md"
 
 Announce = Callable[[str], None]
@@ -108,6 +111,7 @@ def evaluate_phase(
         CheckpointError: Models are missing or damaged, or know the test rows.
         RunError: The folder cannot be written.
     """
+    use_threads(config.training.torch_threads)
     trained = load_trained(models, config, instruments)
     market = Market.build(config, instruments, "test")
     check_unseen(trained, market, "test", models)
@@ -187,19 +191,18 @@ class _Work:
         self, policy: HierarchyPolicy, trial: AllocationTrial
     ) -> tuple[AllocationStudy, CommunicationTest]:
         """What is known afterwards, and what disturbed ears decide, in one batch."""
-        held = trial.hindsight()
+        held = trial.candidates()
         ears = DisturbedEars(policy, trial.first, self._random("shuffles"))
         count = len(held)
 
-        def decide(moment: Moment) -> Any:
-            fixed = np.array([scales[moment.t] for scales in held.values()])
+        def decide(moment: Moment) -> Float:
+            fixed = np.array([own.scales[moment.t] for own in held])
             own = Moment(moment.t, moment.row, moment.seen[count:], moment.messages[count:])
             return np.concatenate([fixed, ears.scales(own)])
 
         second = trial.stage.run(decide, count + len(ears))
-        growth = {name: second.growth[:, e] for e, name in enumerate(held)}
-        draws = self.effort.draws
-        study = trial.study(growth, draws, self._random("allocation"))
+        growth, draws = second.growth[:, :count], self.effort.draws
+        study = trial.study(held, growth, draws, self._random("allocation"))
         return study, self._heard(ears, second, count, trial.first)
 
     def _heard(

@@ -86,9 +86,7 @@ def individuals(
         )
         targets = targets_of(1, ledger, world.rules, world.tape, draws, random)
         found.append(
-            Individual(
-                watched.policy, tuple(targets), np.array(watched.seen), watched.names
-            )
+            Individual(watched.policy, tuple(targets), np.array(watched.seen), watched.names)
         )
     return found
 

@@ -113,7 +113,9 @@ def reasons_section(found: Reasons) -> Section:
     rows = tuple((each.name, percent(each.share), number(each.amount, 4)) for each in found.top)
     together = percent(sum(each.share for each in found.top))
     if rows:
-        note = f"Integrated gradients over {found.rows} decisions each; these are {together} of all."
+        note = (
+            f"Integrated gradients over {found.rows} decisions each; these are {together} of all."
+        )
     else:
-        note = "Nothing moves them: every decision is that about the average observation."
+        note = "Nothing moves them: every decision is the same."
     return Section(titles[found.decisions], ("entry", "share", "mean amount"), rows, (note,))

@@ -26,7 +26,7 @@ from mtquant.workflows.backtesting import Market, trained_reward
 from mtquant.workflows.models import Trained
 from mtquant.workflows.targets import LEVELS, METRICS, figures
 
-BARS = 750  # traded per scenario and seed: three years of daily bars
+BARS = 500  # traded per scenario and seed: two years of daily bars
 LEAST_BARS = 100
 DIFFICULTY = 0.5  # of events; volatility and correlation of calm bars are the training rows'
 
@@ -114,9 +114,7 @@ def _traded(
     if bars < LEAST_BARS:
         return {}, bars
     reward = trained_reward(trained, market.config, market.tape)
-    ledger = run_backtest(
-        trained.policy, market.tape, market.rules, features, rows, reward
-    )
+    ledger = run_backtest(trained.policy, market.tape, market.rules, features, rows, reward)
     return figures(ledger, market.rules, market.tape), bars
 
 
@@ -142,8 +140,8 @@ def robustness_section(found: Robustness | None) -> Section:
         rows.append((scenario, *cells, f"{met} of {asked}"))
     headings = ("scenario", *(name for _, name, _, _ in shown), "targets met")
     note = (
-        f"{found.seeds} seeds of {found.bars} bars each, as volatile and correlated as the training "
-        "rows: the mean, in brackets the worst. Sharpe ratios above 0 are luck where nothing can be "
-        "foreseen; look at falls and limits."
+        f"{found.seeds} seeds of {found.bars} bars each, as volatile and correlated as the "
+        "training rows: the mean, in brackets the worst. Sharpe ratios above 0 are luck where "
+        "nothing can be foreseen; look at falls and limits."
     )
     return Section(title, headings, tuple(rows), (note,))

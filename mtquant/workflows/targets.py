@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.core import outcome as oc
 from mtquant.evaluation.bootstrap import UNKNOWN, Interval, interval_of, intervals
 from mtquant.evaluation.metrics import (
     calmar,
