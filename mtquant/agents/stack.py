@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import torch
 
+from mtquant.core.training_config import Precision
 from mtquant.learning.towers import Towers, TowerShape
 
 ACTION_GAIN, VALUE_GAIN, FORECAST_GAIN = 0.01, 1.0, 0.1
@@ -99,6 +100,12 @@ class ActorCriticStack:
 
     def __len__(self) -> int:
         return len(self.parameters)
+
+    def compute_in(self, precision: Precision) -> ActorCriticStack:
+        """Rounds the factors of matrix products from now on (`Towers.precision`)."""
+        for towers in (self.actor, self.critic):
+            towers.precision = torch.bfloat16 if precision == "bf16" else None
+        return self
 
     @classmethod
     def fresh(

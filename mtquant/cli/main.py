@@ -75,6 +75,14 @@ AlgorithmOption = Annotated[
     str | None,
     typer.Option("--algorithm", help="Of --engine sb3: ppo, recurrent_ppo, trpo, a2c or sac."),
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes that phase 1 splits its specialists over."),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option("--precision", help="float32, or bf16 for matrix products on a GPU."),
+]
 CHECKPOINTS, LOGS = Path("models/checkpoints"), Path("logs")
 MODE = typer.Option("--mode", help="train; resume; eval: measure on the test period.")
 
@@ -115,10 +123,12 @@ def train_phase1(
     device: DeviceOption = None,
     eval_episodes: DrawsOption = DRAWS,
     eval_scenarios: ScenariosOption = SCENARIO_SEEDS,
+    precision: PrecisionOption = None,
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
     engine: EngineOption = None,
     algorithm: AlgorithmOption = None,
+    workers: WorkersOption = None,
     overwrite: OverwriteOption = False,
     resume: ResumeOption = False,
     allow_different_numerics: NumericsOption = False,
@@ -131,7 +141,14 @@ def train_phase1(
     if _evaluated(mode, folders, config, instruments, overrides, eval_episodes, eval_scenarios):
         return
     resume = resume or mode is Mode.resume
-    flags = flag_overrides({"training.engine": engine, "training.algorithm": algorithm})
+    flags = flag_overrides(
+        {
+            "training.engine": engine,
+            "training.algorithm": algorithm,
+            "training.workers": workers,
+            "training.precision": precision,
+        }
+    )
     places = Places(output_dir, log_dir, None, overwrite, resume, allow_different_numerics)
     phase(1, places, config, timesteps, device, instruments, [*(overrides or []), *flags])
 
@@ -146,6 +163,7 @@ def train_phase2(
     device: DeviceOption = None,
     eval_episodes: DrawsOption = DRAWS,
     eval_scenarios: ScenariosOption = SCENARIO_SEEDS,
+    precision: PrecisionOption = None,
     specialists: Annotated[
         Path | None,
         typer.Option("--specialists", help="Folder of phase 1; beside --output-dir if left out."),
@@ -157,6 +175,7 @@ def train_phase2(
     allow_different_numerics: NumericsOption = False,
 ) -> None:
     """Train the meta-controller over the specialists of phase 1, which stay as they are."""
+    from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, phase
 
     folders = {2: output_dir}
@@ -164,7 +183,8 @@ def train_phase2(
         return
     resume = resume or mode is Mode.resume
     places = Places(output_dir, log_dir, specialists, overwrite, resume, allow_different_numerics)
-    phase(2, places, config, timesteps, device, instruments, overrides or [])
+    overrides = [*(overrides or []), *flag_overrides({"training.precision": precision})]
+    phase(2, places, config, timesteps, device, instruments, overrides)
 
 
 @train_app.command("phase3")
@@ -183,6 +203,7 @@ def train_phase3(
         ),
     ] = None,
     eval_scenarios: ScenariosOption = SCENARIO_SEEDS,
+    precision: PrecisionOption = None,
     hierarchy: Annotated[
         Path | None,
         typer.Option("--hierarchy", help="Folder of phase 2; beside --output-dir if left out."),
@@ -194,6 +215,7 @@ def train_phase3(
     allow_different_numerics: NumericsOption = False,
 ) -> None:
     """Train meta-controller and specialists together, starting from phase 2."""
+    from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, evaluate_hierarchy, phase
 
     folders = {3: output_dir}
@@ -203,8 +225,9 @@ def train_phase3(
         return
     resume = resume or mode is Mode.resume
     places = Places(output_dir, log_dir, hierarchy, overwrite, resume, allow_different_numerics)
-    phase(3, places, config, timesteps, device, instruments, overrides or [])
-    evaluate_hierarchy(places, config, device, instruments, overrides or [], eval_episodes or 100)
+    overrides = [*(overrides or []), *flag_overrides({"training.precision": precision})]
+    phase(3, places, config, timesteps, device, instruments, overrides)
+    evaluate_hierarchy(places, config, device, instruments, overrides, eval_episodes or 100)
 
 
 @train_app.command("all")
@@ -218,18 +241,22 @@ def train_all(
     device: DeviceOption = None,
     eval_episodes: DrawsOption = DRAWS,
     eval_scenarios: ScenariosOption = SCENARIO_SEEDS,
+    precision: PrecisionOption = None,
     phase1_timesteps: PhaseTimestepsOption = None,
     phase2_timesteps: PhaseTimestepsOption = None,
     phase3_timesteps: PhaseTimestepsOption = None,
+    workers: WorkersOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """All three phases in a row; --mode eval measures them on the test period."""
     from mtquant.cli.pipeline import run
+    from mtquant.cli.settings import flag_overrides
 
     folders = {number: output_dir / f"phase{number}" for number in (1, 2, 3)}
     if _evaluated(mode, folders, config, None, overrides, eval_episodes, eval_scenarios):
         return
+    flags = flag_overrides({"training.workers": workers, "training.precision": precision})
     steps = {1: phase1_timesteps, 2: phase2_timesteps, 3: phase3_timesteps}
     run(
         mode.value,
@@ -238,7 +265,7 @@ def train_all(
         log_dir,
         steps,
         device,
-        overrides or [],
+        [*(overrides or []), *flags],
         overwrite,
     )
 

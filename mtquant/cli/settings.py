@@ -32,7 +32,7 @@ def backtest_settings(
     return load_config(path, overrides), _origin(path, overrides)
 
 
-def flag_overrides(flags: Mapping[str, str | None]) -> list[str]:
+def flag_overrides(flags: Mapping[str, str | int | None]) -> list[str]:
     """What flags mean as ``--set`` texts: key -> value, None for a flag that was left out."""
     return [f"{key}={value}" for key, value in flags.items() if value is not None]
 

@@ -14,9 +14,11 @@ from pydantic import (
     model_validator,
 )
 
-from mtquant.core.checked import Section
+from mtquant.core.checked import Section, did_you_mean
 from mtquant.core.errors import ConfigError
+from mtquant.core.telemetry import METRICS
 
+MEASURED = "validation/"
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 FROM_EASY_TO_HARD = (
     "volatility_factor",
@@ -82,6 +84,18 @@ class CurriculumConfig(Section):
                     [easy, hard],
                     f"Write [{hard}, {easy}].",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _validation_measures_the_metric(self) -> Self:
+        measured = [name for name in METRICS if name.startswith(MEASURED)]
+        if self.metric not in measured:
+            raise ConfigError(
+                "training.curriculum.metric",
+                f"must be one of {', '.join(measured)}",
+                self.metric,
+                did_you_mean(self.metric, measured),
+            )
         return self
 
     @model_validator(mode="after")

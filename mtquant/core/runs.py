@@ -142,11 +142,15 @@ class RunFolder:
         )
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, needed_bytes: int = LEAST_FREE_BYTES) -> None:
     """Makes a folder and proves, before any work, that a run can be written there.
 
+    Args:
+        folder: The folder.
+        needed_bytes: What its disk must have left; 200 MB for a run whose size nobody knows.
+
     Raises:
-        RunError: It cannot be made or written, or its disk has less than 200 MB left.
+        RunError: It cannot be made or written, or its disk has less left.
     """
     probe = folder / f".probe.{os.getpid()}"
     try:
@@ -157,10 +161,10 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         remedy = "Choose another folder or mend its permissions."
         raise RunError(str(folder), "must be a writable folder", str(error), remedy) from error
-    if free < LEAST_FREE_BYTES:
-        found = f"{free // 2**20} MB"
+    if free < needed_bytes:
+        rule = f"must have {math.ceil(needed_bytes / 2**20)} MB of free disk"
         remedy = "Free some disk space or choose another folder."
-        raise RunError(str(folder), "must have 200 MB of free disk", found, remedy)
+        raise RunError(str(folder), rule, f"{free // 2**20} MB", remedy)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,29 @@ def part(name: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
     return {
         own.removeprefix(prefix): array for own, array in arrays.items() if own.startswith(prefix)
     }
+
+
+def row(arrays: Mapping[str, NDArray[Any]], k: int) -> Arrays:
+    """Row `k` of arrays that have a row per network, as rows of one."""
+    return {name: array[k : k + 1] for name, array in arrays.items()}
+
+
+def stacked(rows: Sequence[Mapping[str, NDArray[Any]]]) -> Arrays:
+    """Puts together what `row` took apart.
+
+    Raises:
+        CheckpointError: Rows are missing, or of other shapes.
+    """
+    names = rows[0].keys()
+    try:
+        return {name: np.concatenate([own[name] for own in rows]) for name in names}
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            "networks of the checkpoint",
+            "must be as many as are trained, of one shape",
+            str(error),
+            "Resume under the configuration that the run began with.",
+        ) from error
 
 
 def fill(held: Mapping[str, NDArray[Any]], arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -78,6 +78,10 @@ class Telemetry:
         logger: Who hears of numbers that are not finite.
         resumed_at: Forget what an earlier run wrote there behind this step: a run that goes on
             from there writes it again. When None the files of earlier runs stay as they are.
+
+    A run that goes on copies what stays into a file of its own, and then deletes the earlier files.
+    Killed on the way, it leaves some points in two files; the next one that goes on takes them for
+    what they are, since a copy is equal to the byte, the wall time included.
     """
 
     def __init__(
@@ -154,11 +158,14 @@ class Telemetry:
 
 
 def _events_until(files: Iterable[Path], step: int) -> list[Any]:
-    """All events up to a step, in the order of their steps; torn ends of files are passed over."""
+    """All events up to a step, in the order of their steps; copies of one event count once, and
+    torn ends of files are passed over.
+    """
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
-    kept = []
+    kept: dict[bytes, Any] = {}
     for file in files:
-        events = LegacyEventFileLoader(str(file)).Load()
-        kept += [event for event in events if event.HasField("summary") and event.step <= step]
-    return sorted(kept, key=lambda event: event.step)
+        for event in LegacyEventFileLoader(str(file)).Load():
+            if event.HasField("summary") and event.step <= step:
+                kept.setdefault(event.SerializeToString(deterministic=True), event)
+    return sorted(kept.values(), key=lambda event: event.step)

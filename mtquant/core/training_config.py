@@ -25,6 +25,8 @@ Engine = Literal["stacked", "sb3"]
 GradientMethod = Literal[
     "upgrad", "pcgrad", "cagrad", "mgda", "nash_mtl", "aligned_mtl", "sum", "mean"
 ]
+SpecialistReward = Literal["difference", "portfolio"]
+Precision = Literal["float32", "bf16"]
 Algorithm = Literal["ppo", "recurrent_ppo", "trpo", "a2c", "sac"]
 
 
@@ -133,14 +135,21 @@ class TrainingConfig(PPONumbers):
             between, messages are taken as they are.
         gradient_method: How phase 3 makes one gradient of a specialist's own goal and the
             meta-controller's (`learning/gradients.py`).
+        specialist_reward: What specialists are paid in phase 3: ``"difference"``, the portfolio's
+            growth less its growth without them, or ``"portfolio"``, all of it.
         checkpoint_every_updates: PPO iterations (rollout and update) between checkpoints.
         engine: ``"stacked"`` trains all specialists at once; ``"sb3"`` one after the other through
             stable-baselines3 and sb3-contrib.
         algorithm: Of engine ``"sb3"``; the stacked engine is PPO.
-        curriculum_learning: Whether training bars become harder step by step (not used yet).
+        curriculum_learning: Whether training bars become harder step by step.
         curriculum: How (`docs/curriculum.md`).
         device: ``"auto"`` takes the GPU where there is one; ``"cuda"`` without a GPU refuses.
+        precision: What the factors of matrix products are rounded to while training; ``"bf16"`` is
+            for a GPU, a processor without bfloat16 arithmetic is slower with it. Weights stay
+            float32.
         torch_threads: Threads torch may use; another number gives other roundings.
+        workers: Processes that phase 1 splits its specialists over; another number gives other
+            roundings. Phases 2 and 3, whose networks hear each other, take one.
         seed: Root of the run's seed tree.
     """
 
@@ -152,13 +161,16 @@ class TrainingConfig(PPONumbers):
     meta_update_freq: PositiveInt = 1
     specialist_update_freq: PositiveInt = 5
     gradient_method: GradientMethod = "upgrad"
+    specialist_reward: SpecialistReward = "difference"
     checkpoint_every_updates: PositiveInt = 10
     engine: Engine = "stacked"
     algorithm: Algorithm = "ppo"
     curriculum_learning: bool = False
     curriculum: CurriculumConfig = CurriculumConfig()
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "float32"
     torch_threads: PositiveInt = 1
+    workers: PositiveInt = 1
     seed: NonNegativeInt = 7
 
     def effective(self) -> PPOSettings:
@@ -179,6 +191,31 @@ class TrainingConfig(PPONumbers):
                 "must be ppo for the stacked engine",
                 self.algorithm,
                 "Use --engine sb3 for the others.",
+            )
+        if self.engine == "sb3" and self.precision != "float32":
+            raise ConfigError(
+                "training.precision",
+                "must be float32 for engine sb3",
+                self.precision,
+                "Use --engine stacked, or leave --precision out.",
+            )
+        if self.engine == "sb3" and self.workers > 1:
+            raise ConfigError(
+                "training.workers",
+                "must be 1 for engine sb3, which trains one specialist after the other",
+                self.workers,
+                "Use --engine stacked, or --workers 1.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_engine_has_the_curriculum(self) -> Self:
+        if self.engine == "sb3" and self.curriculum_learning:
+            raise ConfigError(
+                "training.curriculum_learning",
+                "must be false for the engine sb3, which cannot change its bars while it learns",
+                True,
+                "Use --engine stacked, or leave the curriculum out.",
             )
         return self
 

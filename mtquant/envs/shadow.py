@@ -56,6 +56,18 @@ class Shadows:
         Returns:
             float64 [E, K].
         """
+        self._live(targets)
+        whole, without = self._growth[:, -1:], self._growth[:, :-1]
+        return (whole - without) / self._env.reward.scale
+
+    def shared(self, targets: Float32) -> Float:
+        """The portfolio's growth in the bar to come, for each specialist the same; as
+        `differences`.
+        """
+        self._live(targets)
+        return np.repeat(self._growth[:, -1:], self._count, axis=1) / self._env.reward.scale
+
+    def _live(self, targets: Float32) -> None:
         simulator = self._env.simulator
         growths(
             targets,
@@ -73,8 +85,6 @@ class Shadows:
             self._rows,
             self._growth,
         )
-        whole, without = self._growth[:, -1:], self._growth[:, :-1]
-        return (whole - without) / self._env.reward.scale
 
 
 @kernel

@@ -90,10 +90,14 @@ class Towers:
 
     Attributes:
         layers: Views of the parameters, `TowerShape.split`.
+        precision: What the factors of matrix products are rounded to; None for none. Weights,
+            sums, gradients and everything else keep the type of the parameters (Micikevicius et
+            al. 2018, "Mixed precision training"; bfloat16 needs no scaling of the loss).
     """
 
     def __init__(self, shape: TowerShape, parameters: torch.Tensor) -> None:
         self.shape = shape
+        self.precision: torch.dtype | None = None
         self.parameters = parameters
         self.layers = shape.split(parameters)
         self._buffers: dict[int, _Buffers] = {}
@@ -105,7 +109,7 @@ class Towers:
         buffers = self._of(inputs)
         values = inputs
         for (matrix, bias), out in zip(self.layers, buffers.seen, strict=True):
-            torch.bmm(values, matrix, out=out).add_(bias)
+            self._product(values, matrix, out).add_(bias)
             values = out if out is buffers.seen[-1] else out.tanh_()
         return values
 
@@ -123,18 +127,24 @@ class Towers:
             before = buffers.seen[layer - 1] if layer else inputs
             to_matrix, to_bias = wanted[layer]
             torch.sum(change, 1, keepdim=True, out=to_bias)
-            torch.bmm(before.transpose(1, 2), change, out=buffers.products[layer])
+            self._product(before.transpose(1, 2), change, buffers.products[layer])
             to_matrix.copy_(buffers.products[layer])
             if layer == 0:
                 break
             below = buffers.changes[layer - 1]
-            torch.bmm(change, self.layers[layer][0].transpose(1, 2), out=below)
+            self._product(change, self.layers[layer][0].transpose(1, 2), below)
             change = torch.ops.aten.tanh_backward.grad_input(below, before, grad_input=below)
 
     def to_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """Gradient by the inputs, [K, B, inputs], behind the latest `backward` of this B."""
         change = self._of(inputs).changes[0]
-        return torch.bmm(change, self.layers[0][0].transpose(1, 2))
+        return self._product(change, self.layers[0][0].transpose(1, 2), torch.empty_like(inputs))
+
+    def _product(self, one: torch.Tensor, other: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """Batched matrix product, into `out`."""
+        if self.precision is None:
+            return torch.bmm(one, other, out=out)
+        return out.copy_(torch.bmm(one.to(self.precision), other.to(self.precision)))
 
     def _of(self, inputs: torch.Tensor) -> _Buffers:
         """The buffers for inputs [K, B, inputs]."""

@@ -35,7 +35,10 @@ def test_differences_are_those_of_single_portfolios(seed: int) -> None:
         found = shadows.differences(targets)
         again = shadows.differences(targets)
         assert found.tobytes() == again.tobytes()  # nothing was touched
+        shared = shadows.shared(targets)
         batch.step(targets)
+        # The world's reward is growth alone; an account at its end is paid the same.
+        assert (shared.astype(np.float32) == batch.rewards[:, None]).all()
         for e in set(range(ACCOUNTS)) - ended:
             moved = singles[e].move(targets[e : e + 1])
             assert found[e].tobytes() == moved.differences.tobytes()

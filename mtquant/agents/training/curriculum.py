@@ -81,12 +81,17 @@ class AdvancedCurriculumLearning:
         config: Levels, thresholds and dials.
         seeds: Node of the seed tree; scenario n is drawn from its child n.
         logger: Who hears of levels.
+        name: Whose they are, for the logger.
     """
 
     def __init__(
-        self, config: CurriculumConfig, seeds: SeedTree, logger: logging.Logger | None = None
+        self,
+        config: CurriculumConfig,
+        seeds: SeedTree,
+        logger: logging.Logger | None = None,
+        name: str = "",
     ) -> None:
-        self.config = config
+        self.config, self._name = config, name or "training"
         self._seeds = seeds
         self._logger = logger or logging.getLogger(__name__)
         self._progress = _Progress()
@@ -204,7 +209,9 @@ class AdvancedCurriculumLearning:
         now.promotions += by > 0
         now.demotions += by < 0
         now.level, now.level_step, now.passed, now.failed = level, now.step, 0, 0
-        self._logger.info("difficulty %.2f from step %d on", self.difficulty, now.step)
+        self._logger.info(
+            "%s: difficulty %.2f from step %d on", self._name, self.difficulty, now.step
+        )
 
     def _scenario(self, number: int, difficulty: float) -> Scenario:
         if not 0.0 <= difficulty <= 1.0:

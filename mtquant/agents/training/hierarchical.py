@@ -15,10 +15,11 @@ from mtquant.agents.hierarchy import META, read_hierarchy, save_hierarchy
 from mtquant.agents.scaling import Scaling
 from mtquant.agents.specialist import Specialist, bars_digest
 from mtquant.agents.stack import Weights
+from mtquant.agents.training.curriculum_env import training_env
 from mtquant.agents.training.job import Best
 from mtquant.agents.training.phase import PhaseTrainer
 from mtquant.agents.training.portfolio import PortfolioWorld
-from mtquant.agents.training.session import Session, weights_digest
+from mtquant.agents.training.session import Session, trained_under, weights_digest
 from mtquant.agents.training.validation import evaluate_episodes, evaluate_parts
 from mtquant.core.config import config_hash
 from mtquant.core.errors import CheckpointError
@@ -40,9 +41,11 @@ class HierarchicalTrainer(PhaseTrainer):
         world: Bars, features, rules and reward of the portfolio.
         best: The best validation so far.
         forecast_units: Symbol -> log return that counts as 1 in its specialist's forecasts.
+        env: The portfolios in training, once the engine is built.
     """
 
     forecast_units: Mapping[str, float]
+    env: MarketEnv
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -90,6 +93,21 @@ class HierarchicalTrainer(PhaseTrainer):
         """The specialists as `MetaControllerBatch` asks for them."""
         spoken = Hierarchy.of(env).spoken
         return lambda views: crew.speak(views)[:, spoken]
+
+    def open_env(self) -> MarketEnv:
+        """The portfolios that this phase trains in, as `env`."""
+        self.env = training_env(
+            self.world,
+            self.config.training,
+            self.bars,
+            self.split,
+            self.settings.n_envs,
+            self.seeds.child("episodes"),
+            np.ones(len(self.bars)),
+            f"phase {self.phase}",
+            self.logger,
+        )
+        return self.env
 
     def batch(self, crew: Crew, n_accounts: int, seeds: SeedTree) -> MetaControllerBatch:
         """Portfolios on the training rows."""
@@ -161,7 +179,7 @@ class HierarchicalTrainer(PhaseTrainer):
         manifest = self.manifest(0)
         identity = {
             "phase": self.phase,
-            "config_hash": manifest["config_hash"],
+            "config_hash": trained_under(self.config),
             "timesteps": self.timesteps,
             "bars": manifest["bars_sha256"],
             "begins_with": [weights_digest(crew.stack.parameters) for crew in first],
@@ -171,6 +189,7 @@ class HierarchicalTrainer(PhaseTrainer):
             identity,
             self.device,
             self.logger,
+            threads=self.config.training.torch_threads,
             different_numerics=self.different_numerics,
         )
 

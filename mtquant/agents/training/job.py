@@ -59,15 +59,6 @@ class Job:
         """PPO's numbers."""
         return self.config.training.effective()
 
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint of this job must have been made under."""
-        return {
-            "phase": 1,
-            "config_hash": config_hash(self.config),
-            "timesteps": self.timesteps,
-            "bars": {name: world.manifest()["bars_sha256"] for name, world in self.worlds.items()},
-        }
-
     def report(self, symbol: str, step: int, metrics: Mapping[str, float]) -> None:
         """Tells whoever watches."""
         if self.progress is not None:

@@ -360,8 +360,8 @@ class JointLoop:
         """
         updater = self.updater
         self.steps, self.iterations = int(state["steps"][0]), int(state["iterations"][0])
-        load_parameters(updater.crew.stack, state["specialists"])
-        load_parameters(updater.meta.stack, state["meta"])
+        load_parameters(updater.crew.stack, {"parameters": state["specialists"]})
+        load_parameters(updater.meta.stack, {"parameters": state["meta"]})
         set_generator(self._order, state["order"])
         load_adam(updater.adam, part("adam", state))
         load_adam(updater.meta_adam, part("meta_adam", state))

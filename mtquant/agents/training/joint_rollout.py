@@ -18,6 +18,7 @@ from mtquant.agents.crew import Crew, messages
 from mtquant.agents.stack import Said
 from mtquant.agents.training.rollout import Episodes, Rollout
 from mtquant.core.states import Arrays, below, fill, generator_state, part, set_generator
+from mtquant.core.training_config import SpecialistReward
 from mtquant.envs import allocation
 from mtquant.envs.hierarchy import MESSAGE, Hierarchy, heard
 from mtquant.envs.market_env import EpisodeEnd, MarketEnv
@@ -55,6 +56,8 @@ class JointCollector:
         n_steps: Bars of one rollout.
         generators: One per specialist, then the meta-controller's: noise in actions.
         forecast_units: float64 [N], the log return that counts as 1 in forecasts.
+        specialist_reward: Specialists are paid what each adds (``"difference"``), or the growth of
+            the whole portfolio (``"portfolio"``).
 
     Attributes:
         hierarchy: Who trades what.
@@ -71,6 +74,7 @@ class JointCollector:
         n_steps: int,
         generators: Sequence[np.random.Generator],
         forecast_units: NDArray[np.float64],
+        specialist_reward: SpecialistReward = "difference",
     ) -> None:
         self.env, self.crew, self.meta = env, crew, meta
         self.hierarchy = Hierarchy.of(env, domains)
@@ -80,12 +84,19 @@ class JointCollector:
         n = len(env.unit)
         self.messages = np.zeros((len(env), n, MESSAGE), dtype=np.float32)
         self.scales = np.zeros((len(env), n))
-        self._shadows = Shadows(env, self.hierarchy.owner)
+        shadows = Shadows(env, self.hierarchy.owner)
+        alone = specialist_reward == "difference"
+        self._pay = shadows.differences if alone else shadows.shared
         self._units = forecast_units
         self._actions = crew.stack.shape.actions
         # Where each specialist's instruments stand in the panel, [K, A].
         self._own = np.array(self.hierarchy.instruments)
-        env.reset()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begins a new episode everywhere; nobody has said or asked for anything."""
+        self.messages[:], self.scales[:] = 0.0, 0.0
+        self.env.reset()
 
     @torch.no_grad()
     def collect(self, gamma: float, lam: float) -> JointRollout:
@@ -165,7 +176,7 @@ class JointCollector:
     def _move(self, t: int, targets: Float32, gamma: float) -> None:
         """All portfolios live through one bar, and all are paid for it."""
         own, meta, env = self.rollout.own, self.rollout.meta, self.env
-        own.rewards[:, t] = torch.from_numpy(self._shadows.differences(targets).T)
+        own.rewards[:, t] = torch.from_numpy(self._pay(targets).T)
         if self.crew.stack.shape.forecasts:
             came = env.next_returns(self._units)[:, self._own]
             own.forecasts[:, t] = torch.from_numpy(came.transpose(1, 0, 2))

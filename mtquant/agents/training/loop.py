@@ -17,17 +17,24 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mtquant.agents.scaling import Scaling
 from mtquant.agents.stack import ActorCriticStack, Said
 from mtquant.agents.training.rollout import Collector, Rollout
 from mtquant.core.seeding import SeedTree
-from mtquant.core.states import Arrays, below, fill, generator_state, part, set_generator
+from mtquant.core.states import (
+    Arrays,
+    below,
+    fill,
+    generator_state,
+    part,
+    row,
+    set_generator,
+    stacked,
+)
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.batch import Batch
 from mtquant.learning.adam import StackedAdam, clip_rows
@@ -219,14 +226,21 @@ class PPOLoop:
         return self._metrics(rollout, report, rate, seconds)
 
     def state(self) -> Arrays:
-        """Everything that goes on: weights, moments, environments, generators."""
-        return {
-            "steps": np.array([self.steps]),
-            "parameters": self.stack.parameters.cpu().numpy().copy(),
-            "orders": np.array([generator_state(own) for own in self._orders]),
-            **below("adam", adam_state(self.updater.adam)),
-            **below("collector", self.collector.state()),
-        }
+        """Everything that goes on: steps, and below ``network0``, ... weights, moments, environment
+        and generators of each. Networks know nothing of each other, so states can be put together
+        in another way.
+        """
+        weights = {"parameters": self.stack.parameters.cpu().numpy().copy()}
+        moments = adam_state(self.updater.adam)
+        found = {"steps": np.array([self.steps])}
+        for k, collected in enumerate(self.collector.states()):
+            own = {
+                "order": generator_state(self._orders[k]),
+                **below("learnt", row({**weights, **moments}, k)),
+                **below("collector", collected),
+            }
+            found |= below(network(k), own)
+        return found
 
     def load_state(self, state: Arrays) -> None:
         """Goes on from the `state` of a loop of the same networks and batches.
@@ -234,12 +248,14 @@ class PPOLoop:
         Raises:
             CheckpointError: It is of others.
         """
+        parts = [part(network(k), state) for k in range(len(self.stack))]
+        learnt = stacked([part("learnt", own) for own in parts])
+        load_parameters(self.stack, learnt)
+        load_adam(self.updater.adam, learnt)
+        for generator, own in zip(self._orders, parts, strict=True):
+            set_generator(generator, own["order"])
+        self.collector.load_states([part("collector", own) for own in parts])
         self.steps = int(state["steps"][0])
-        load_parameters(self.stack, state["parameters"])
-        for own, place in zip(self._orders, state["orders"], strict=True):
-            set_generator(own, place)
-        load_adam(self.updater.adam, part("adam", state))
-        self.collector.load_state(part("collector", state))
 
     def _permutations(self) -> list[torch.Tensor]:
         """For each pass, [K, T x E]."""
@@ -288,6 +304,11 @@ class PPOLoop:
         return found
 
 
+def network(k: int) -> str:
+    """The name of network `k` in a state."""
+    return f"network{k}"
+
+
 def adam_state(adam: StackedAdam) -> Arrays:
     """An optimiser's state as arrays."""
     return {name: held.cpu().numpy() for name, held in adam.state().items()}
@@ -298,12 +319,12 @@ def load_adam(adam: StackedAdam, state: Arrays) -> None:
     adam.load_state({name: torch.from_numpy(held) for name, held in state.items()})
 
 
-def load_parameters(stack: ActorCriticStack, parameters: NDArray[Any]) -> None:
-    """Puts weights in place.
+def load_parameters(stack: ActorCriticStack, state: Arrays) -> None:
+    """Puts the weights of a state, ``parameters``, in place.
 
     Raises:
         CheckpointError: They are of networks of another shape.
     """
     own = stack.parameters.cpu().numpy()
-    fill({"parameters": own}, {"parameters": parameters})
+    fill({"parameters": own}, state)
     stack.parameters.copy_(torch.from_numpy(own))

@@ -15,12 +15,13 @@ import torch
 from mtquant.agents.crew import Crew
 from mtquant.agents.specialist import load_specialist
 from mtquant.agents.stack import ActorCriticStack, PolicyShape
+from mtquant.agents.training.curriculum_env import move_on
 from mtquant.agents.training.hierarchical import HierarchicalTrainer, scaling_of
 from mtquant.agents.training.loop import PPOLoop
 from mtquant.agents.training.rollout import Rollout
 from mtquant.core.telemetry import Telemetry
 from mtquant.envs import allocation
-from mtquant.envs.meta import MetaControllerTrainingEnv
+from mtquant.envs.meta import MetaControllerBatch, MetaControllerTrainingEnv
 
 NAME = "meta-controller"
 
@@ -78,10 +79,11 @@ class Phase2Trainer(HierarchicalTrainer):
                 (metrics,) = loop.iterate()
                 metrics |= decisions(loop.collector.rollout)
                 checked = loop.done or loop.steps % every == 0
-                if checked:
-                    found = self.validate(self.crew, meta)
+                found = self.validate(self.crew, meta) if checked else None
+                if found is not None:
                     self.keep_best(found, loop.steps, self.crew, meta)
                     metrics |= found
+                metrics |= move_on(self.env, loop.steps, found, loop.collector.batches[0].reset)
                 board.scalars(metrics, loop.steps)
                 if checked:
                     session.save(loop, best, [board])
@@ -91,10 +93,13 @@ class Phase2Trainer(HierarchicalTrainer):
     def build_loop(self) -> PPOLoop:
         """The engine, ready to begin."""
         settings = self.settings
-        batch = self.batch(self.crew, settings.n_envs, self.seeds.child("episodes"))
+        env = self.open_env()
+        batch = MetaControllerBatch(env, self.speak_with(self.crew, env))
         shape = PolicyShape(batch.observations.shape[1], settings.hidden_units, len(batch.unit))
         seed = self.seeds.child("torch").integer()
         stack = ActorCriticStack.fresh(shape, [seed], device=self.device)
+        for own in (stack, self.crew.stack):
+            own.compute_in(self.config.training.precision)
         scaling = scaling_of(self.meta_scaling(self.crew), self.crew)
         return PPOLoop([batch], stack, scaling, settings, self.timesteps, [self.seeds])
 

@@ -16,6 +16,7 @@ import torch
 from mtquant.agents.crew import Crew
 from mtquant.agents.hierarchy import META, HierarchyManifest, read_hierarchy
 from mtquant.agents.specialist import bars_digest
+from mtquant.agents.training.curriculum_env import move_on
 from mtquant.agents.training.gradient_coordination import GradientCoordinationSystem
 from mtquant.agents.training.hierarchical import HierarchicalTrainer
 from mtquant.agents.training.joint_loop import JointLoop
@@ -76,16 +77,17 @@ class Phase3JointTrainer(HierarchicalTrainer):
                 stack.enter_context(Telemetry(self.log_dir / symbol, self.logger, begun))
                 for symbol in self.bars
             ]
-            if begun is None:
+            if not begun:
                 self.keep_best(self.validate(self.crew, self.meta), 0, self.crew, self.meta)
             while not loop.done:
                 metrics, specialists = loop.iterate()
                 metrics |= decisions(loop.collector.rollout.meta)
                 checked = loop.done or loop.steps % every == 0
-                if checked:
-                    found = self.validate(self.crew, self.meta)
+                found = self.validate(self.crew, self.meta) if checked else None
+                if found is not None:
                     self.keep_best(found, loop.steps, self.crew, self.meta)
                     metrics |= found
+                metrics |= move_on(self.env, loop.steps, found, loop.collector.reset)
                 board.scalars(metrics, loop.steps)
                 for own, values in zip(boards, specialists, strict=False):
                     own.scalars(values, loop.steps)
@@ -97,13 +99,22 @@ class Phase3JointTrainer(HierarchicalTrainer):
     def build_loop(self) -> JointLoop:
         """The engine, ready to begin."""
         training, settings = self.config.training, self.settings
-        env = self.world.training_env(settings.n_envs, self.seeds.child("episodes"))
+        env = self.open_env()
+        for crew in (self.crew, self.meta):
+            crew.stack.compute_in(training.precision)
         names = [*self.bars, NAME]
         noise = [self.seeds.child("noise", name).generator() for name in names]
         units = np.array([self.forecast_units[symbol] for symbol in self.bars])
         domains = {symbol: (symbol,) for symbol in self.bars}
         collector = JointCollector(
-            env, domains, self.crew, self.meta, settings.n_steps, noise, units
+            env,
+            domains,
+            self.crew,
+            self.meta,
+            settings.n_steps,
+            noise,
+            units,
+            training.specialist_reward,
         )
         coordination = GradientCoordinationSystem(training.gradient_method)
         frequencies = (training.meta_update_freq, training.specialist_update_freq)

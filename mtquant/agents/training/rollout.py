@@ -168,20 +168,26 @@ class Collector:
         rollout.estimate(bootstrap, gamma, lam)
         return rollout
 
-    def state(self) -> Arrays:
-        """Where batches, noise and episodes stand."""
-        found: Arrays = {}
-        for k, batch in enumerate(self.batches):
-            found |= below(f"batch{k}", batch.state())
-            found |= below(f"episodes{k}", self.episodes[k].state())
-        return {**found, "noise": np.array([generator_state(own) for own in self.generators])}
+    def states(self) -> list[Arrays]:
+        """Where batch, noise and episodes of each network stand."""
+        return [
+            {
+                "noise": generator_state(generator),
+                **below("batch", batch.state()),
+                **below("episodes", episodes.state()),
+            }
+            for generator, batch, episodes in self._places()
+        ]
 
-    def load_state(self, state: Arrays) -> None:
-        """Goes on from the `state` of a collector of the same batches."""
-        for k, batch in enumerate(self.batches):
-            batch.load_state(part(f"batch{k}", state))
-            self.episodes[k].load_state(part(f"episodes{k}", state))
-            set_generator(self.generators[k], state["noise"][k])
+    def load_states(self, states: Sequence[Arrays]) -> None:
+        """Goes on from the `states` of a collector of the same batches."""
+        for state, (generator, batch, episodes) in zip(states, self._places(), strict=True):
+            set_generator(generator, state["noise"])
+            batch.load_state(part("batch", state))
+            episodes.load_state(part("episodes", state))
+
+    def _places(self) -> list[tuple[np.random.Generator, Batch, Episodes]]:
+        return list(zip(self.generators, self.batches, self.episodes, strict=True))
 
     def _noise(self) -> torch.Tensor:
         """[K, T, E, A], each network's from its own generator."""

@@ -14,7 +14,7 @@ rows in which features warm up are part of it, as in the real training rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -50,6 +50,10 @@ class World(Protocol):
     def reward(self) -> Reward: ...
     @property
     def environment(self) -> EnvironmentConfig: ...
+
+    def training_env(self, n_accounts: int, seeds: SeedTree) -> MarketEnv:
+        """Accounts on the real training rows."""
+        ...
 
 
 def lay_out(
@@ -95,6 +99,41 @@ def lay_out(
     return laid_out, scenario.environment(environment)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A scenario's market, laid out for the desk; T rows, N instruments.
+
+    Attributes:
+        tape: What the desk reads.
+        features: float32 [T, N, F].
+        rows: Rows behind the features' warm-up.
+        environment: With the scenario's costs and episode length.
+    """
+
+    tape: Tape
+    features: NDArray[np.float32]
+    rows: slice
+    environment: EnvironmentConfig
+
+
+def stage(world: World, scenario: Scenario, real: Mapping[str, Bars], split: Split) -> Stage:
+    """The market of a scenario; arguments and errors as for `scenario_env`."""
+    bars, environment = lay_out(scenario, real, split, world.environment)
+    series = list(bars.values())
+    panel = Panel.from_bars(series)
+    features = world.pipeline.on_panel(panel, series)
+    first = max(warmup_rows(features), environment.warmup_steps) + environment.window_bars - 1
+    if len(panel) - first < 3:
+        raise DataError(
+            "training rows",
+            f"must go on behind the first {first} bars, in which features warm up",
+            len(panel),
+            "Use more bars, or features of a shorter memory.",
+        )
+    tape = Tape.from_panel(panel, world.rules)
+    return Stage(tape, features, slice(first, len(panel)), environment)
+
+
 def scenario_env(
     world: World,
     scenario: Scenario,
@@ -120,27 +159,16 @@ def scenario_env(
     Raises:
         DataError: See `lay_out`; or no rows are left behind the features' warm-up.
     """
-    bars, environment = lay_out(scenario, real, split, world.environment)
-    series = list(bars.values())
-    panel = Panel.from_bars(series)
-    features = world.pipeline.on_panel(panel, series)
-    first = max(warmup_rows(features), environment.warmup_steps) + environment.window_bars - 1
-    if len(panel) - first < 3:
-        raise DataError(
-            "training rows",
-            f"must go on behind the first {first} bars, in which features warm up",
-            len(panel),
-            "Use more bars, or features of a shorter memory.",
-        )
+    own = stage(world, scenario, real, split)
     return MarketEnv(
-        Tape.from_panel(panel, world.rules),
+        own.tape,
         world.rules,
-        features,
+        own.features,
         world.pipeline.panel_names,
         world.reward,
-        slice(first, len(panel)),
+        own.rows,
         n_accounts,
-        environment,
+        own.environment,
         seeds,
         unit,
     )

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 from mtquant.agents.training.job import Best
+from mtquant.core.config import Config, config_hash
 from mtquant.core.errors import CheckpointError
-from mtquant.core.runs import package_versions
+from mtquant.core.runs import LEAST_FREE_BYTES, check_writable, package_versions
 from mtquant.core.states import Arrays
 from mtquant.core.telemetry import Telemetry
-from mtquant.learning.checkpoints import CheckpointStore
+from mtquant.learning.checkpoints import KEEP, CheckpointStore
 
 FOLDER = "checkpoints"
 NUMERICS = ("torch", "numpy", "numba", "mtquant")
@@ -31,7 +32,10 @@ NUMERICS = ("torch", "numpy", "numba", "mtquant")
 class Resumable(Protocol):
     """A training loop."""
 
-    steps: int
+    @property
+    def steps(self) -> int:
+        """Bars lived through."""
+        ...
 
     def state(self) -> Arrays:
         """Everything that goes on."""
@@ -49,6 +53,8 @@ class Session:
         identity: What a checkpoint must have been made under: configuration, bars, first models.
         device: Where the networks run.
         logger: Who hears of damaged checkpoints and of resuming.
+        threads: Of torch.
+        workers: Processes that the networks are split over.
         different_numerics: Allow other versions, threads and devices.
     """
 
@@ -59,6 +65,8 @@ class Session:
         device: str,
         logger: logging.Logger,
         *,
+        threads: int,
+        workers: int = 1,
         different_numerics: bool = False,
     ) -> None:
         self._store = CheckpointStore(output_dir / FOLDER, logger)
@@ -68,7 +76,8 @@ class Session:
             "identity": dict(identity),
             "numerics": {
                 "device": device,
-                "torch_threads": torch.get_num_threads(),
+                "torch_threads": threads,
+                "workers": workers,
                 **{name: versions.get(name) for name in NUMERICS},
             },
         }
@@ -77,18 +86,20 @@ class Session:
         """Puts a loop where the newest checkpoint was written; deletes them all if not to resume.
 
         Returns:
-            The step it goes on from; None where it begins.
+            The step it goes on from: 0 where there is no checkpoint to resume; None if not to.
 
         Raises:
             CheckpointError: It was made under something else, or all are damaged.
+            RunError: Checkpoints cannot be written, or have no room on the disk.
         """
+        self._require_room(loop)
         if not resume:
             self._store.clear()
             return None
         found = self._store.newest()
         if found is None:
             self._logger.info("nothing to resume: the phase begins")
-            return None
+            return 0
         self._require("identity", found.facts, "Resume with the --config and --set it began with.")
         if not self._lenient:
             remedy = "Use the same machine set-up, or --allow-different-numerics."
@@ -106,6 +117,12 @@ class Session:
         facts = {**self._facts, "best": {name: own.state() for name, own in best.items()}}
         self._store.save(loop.steps, loop.state(), facts)
 
+    def _require_room(self, loop: Resumable) -> None:
+        """Refuses a disk that checkpoints would fill, before any training."""
+        size = sum(array.nbytes for array in loop.state().values())
+        # Those that are kept, and the one being written.
+        check_writable(self._store.folder, LEAST_FREE_BYTES + (KEEP + 1) * size)
+
     def _require(self, what: str, facts: Mapping[str, Any], remedy: str) -> None:
         expected, found = self._facts[what], facts.get(what)
         if found != expected:
@@ -117,6 +134,15 @@ class Session:
                 [(found or {}).get(name) for name in differ],
                 remedy,
             )
+
+
+def trained_under(config: Config) -> str:
+    """Hash of a configuration, whatever it says about how the numbers are computed: that is
+    compared apart, since `--allow-different-numerics` allows it.
+    """
+    same = {"workers": 1, "torch_threads": 1, "device": "auto"}
+    training = config.training.model_copy(update=same)
+    return config_hash(config.model_copy(update={"training": training}))
 
 
 def weights_digest(parameters: torch.Tensor) -> str:

@@ -1,57 +1,239 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phase 1 through the stacked engine: all specialists of a job at once."""
+"""Phase 1 through the stacked engine: all specialists of a job at once, on one core or several."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, Protocol
 
 import torch
 
 from mtquant.agents.crew import Crew, kept
 from mtquant.agents.scaling import Scaling, observation_scaling
 from mtquant.agents.stack import ActorCriticStack, PolicyShape
+from mtquant.agents.training.curriculum_env import move_on, training_env
 from mtquant.agents.training.job import Best, Job
-from mtquant.agents.training.loop import PPOLoop
-from mtquant.agents.training.session import Session
+from mtquant.agents.training.loop import PPOLoop, network
+from mtquant.agents.training.session import Session, trained_under
 from mtquant.agents.training.validation import evaluate_parts
+from mtquant.agents.training.world import SpecialistWorld
+from mtquant.core.processes import Workers
 from mtquant.core.seeding import SeedTree
+from mtquant.core.states import Arrays, below, part
 from mtquant.core.telemetry import Telemetry
+
+Metrics = dict[str, float]
 
 
 def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
     """Trains all specialists of a job; by symbol what `Phase1Trainer.train_specialist` returns."""
-    torch.set_num_threads(job.config.training.torch_threads)
-    loop = build_loop(job)
-    watch = Watch(job, loop)
+    best = {symbol: Best() for symbol in job.worlds}
     session = Session(
         job.output_dir,
-        job.identity(),
+        identity(job),
         job.device,
         job.logger,
+        threads=job.config.training.torch_threads,
+        workers=len(shares(job)),
         different_numerics=job.different_numerics,
     )
-    begun = session.begin(loop, watch.best, resume=job.resume)
     every = job.config.training.checkpoint_every_updates * job.settings.rollout_steps
     with ExitStack() as stack:
+        team = stack.enter_context(team_of(job))
+        begun = session.begin(team, best, resume=job.resume)
         boards = {
             symbol: stack.enter_context(Telemetry(job.log_dir / symbol, job.logger, begun))
             for symbol in job.worlds
         }
-        while not loop.done:
-            found = loop.iterate()
-            checked = loop.done or loop.steps % every == 0
+        steps = team.steps
+        while steps < job.timesteps:
+            found = team.iterate()
+            steps = team.steps
+            checked = steps >= job.timesteps or steps % every == 0
+            validated = team.validate() if checked else None
+            if validated is not None:
+                team.keep([s for s in best if best[s].beaten_by(validated[s], steps)])
+            for metrics_of in (validated or {}, team.move_on(validated)):
+                for symbol, metrics in metrics_of.items():
+                    found[symbol] |= metrics
+            for symbol, metrics in found.items():
+                boards[symbol].scalars(metrics, steps)
             if checked:
-                for own, validation in zip(found, watch.validate(), strict=True):
-                    own.update(validation)
-            for symbol, metrics in zip(job.worlds, found, strict=True):
-                boards[symbol].scalars(metrics, loop.steps)
-            if checked:
-                session.save(loop, watch.best, boards.values())
-            for symbol, metrics in zip(job.worlds, found, strict=True):
-                job.report(symbol, loop.steps, metrics)
-    return {symbol: watch.best[symbol].result(job, symbol, loop.steps) for symbol in job.worlds}
+                session.save(team, best, boards.values())
+            for symbol, metrics in found.items():
+                job.report(symbol, steps, metrics)
+    return {symbol: best[symbol].result(job, symbol, steps) for symbol in job.worlds}
+
+
+def identity(job: Job) -> dict[str, Any]:
+    """What a checkpoint of this job must have been made under."""
+    return {
+        "phase": 1,
+        "config_hash": trained_under(job.config),
+        "timesteps": job.timesteps,
+        "bars": {name: world.manifest()["bars_sha256"] for name, world in job.worlds.items()},
+    }
+
+
+class Team(Protocol):
+    """Specialists in training, wherever they are."""
+
+    @property
+    def steps(self) -> int:
+        """Bars that each has lived through."""
+        ...
+
+    def iterate(self) -> dict[str, Metrics]:
+        """One rollout and one update of all; metrics by symbol."""
+        ...
+
+    def validate(self) -> dict[str, Metrics]:
+        """The ``validation/*`` metrics of all, on the whole of their validation rows."""
+        ...
+
+    def keep(self, symbols: Sequence[str]) -> None:
+        """Writes these as they are now."""
+
+    def move_on(self, validated: Mapping[str, Metrics] | None) -> dict[str, Metrics]:
+        """Lets the curriculum go on (`curriculum_env.move_on`); its metrics by symbol."""
+        ...
+
+    def state(self) -> Arrays:
+        """Everything that goes on, by symbol: the same whatever process it is in."""
+        ...
+
+    def load_state(self, state: Arrays) -> None:
+        """Goes on from an earlier `state`."""
+
+
+@contextmanager
+def team_of(job: Job) -> Iterator[Team]:
+    """All specialists of a job: in this process, or in `training.workers` others."""
+    parts = shares(job)
+    if len(parts) == 1:
+        yield Shift(job)
+        return
+    # Neither whoever watches nor log handlers can go along; both are served from here.
+    jobs = [replace(job, worlds=worlds, progress=None) for worlds in parts]
+    with Workers(Shift, [(own,) for own in jobs]) as workers:
+        yield Shifts(workers)
+
+
+def shares(job: Job) -> list[dict[str, SpecialistWorld]]:
+    """The worlds of each process: as equal in number as can be, in the job's order."""
+    names = list(job.worlds)
+    count = min(job.config.training.workers, len(names))
+    cuts = [len(names) * k // count for k in range(count + 1)]
+    return [{name: job.worlds[name] for name in names[begin:end]} for begin, end in pairwise(cuts)]
+
+
+class Shift:
+    """The specialists of one process."""
+
+    def __init__(self, job: Job) -> None:
+        torch.set_num_threads(job.config.training.torch_threads)
+        self._job, self._loop = job, build_loop(job)
+        self._crew = Crew(self._loop.stack, self._loop.scaling)
+
+    @property
+    def steps(self) -> int:
+        """See `Team`."""
+        return self._loop.steps
+
+    def lived(self) -> int:
+        """The same, for who asks from another process."""
+        return self.steps
+
+    def iterate(self) -> dict[str, Metrics]:
+        """See `Team`."""
+        return dict(zip(self._job.worlds, self._loop.iterate(), strict=True))
+
+    def validate(self) -> dict[str, Metrics]:
+        """See `Team`."""
+        worlds = self._job.worlds
+        envs = [world.evaluation_env(1, SeedTree(0), whole=True) for world in worlds.values()]
+        return dict(zip(worlds, evaluate_parts(self._crew.act, envs), strict=True))
+
+    def keep(self, symbols: Sequence[str]) -> None:
+        """See `Team`."""
+        for k, symbol in enumerate(self._job.worlds):
+            if symbol in symbols:
+                self._job.keep(symbol, kept(self._crew, k), self._loop.steps)
+
+    def move_on(self, validated: Mapping[str, Metrics] | None) -> dict[str, Metrics]:
+        """See `Team`."""
+        found = {}
+        for symbol, batch in zip(self._job.worlds, self._loop.collector.batches, strict=True):
+            validation = None if validated is None else validated[symbol]
+            found[symbol] = move_on(batch, self.steps, validation, batch.reset)
+        return found
+
+    def state(self) -> Arrays:
+        """See `Team`."""
+        state = self._loop.state()
+        found = {"steps": state["steps"]}
+        for k, symbol in enumerate(self._job.worlds):
+            found |= below(symbol, part(network(k), state))
+        return found
+
+    def load_state(self, state: Arrays) -> None:
+        """See `Team`."""
+        found = {"steps": state["steps"]}
+        for k, symbol in enumerate(self._job.worlds):
+            found |= below(network(k), part(symbol, state))
+        self._loop.load_state(found)
+
+
+class Shifts:
+    """Shifts in other processes.
+
+    Args:
+        workers: Around one `Shift` each.
+    """
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    @property
+    def steps(self) -> int:
+        """See `Team`."""
+        return int(self._workers.ask("lived")[0])
+
+    def iterate(self) -> dict[str, Metrics]:
+        """See `Team`."""
+        return self._merged("iterate")
+
+    def validate(self) -> dict[str, Metrics]:
+        """See `Team`."""
+        return self._merged("validate")
+
+    def keep(self, symbols: Sequence[str]) -> None:
+        """See `Team`."""
+        self._workers.ask("keep", list(symbols))
+
+    def move_on(self, validated: Mapping[str, Metrics] | None) -> dict[str, Metrics]:
+        """See `Team`."""
+        return self._merged("move_on", validated)
+
+    def state(self) -> Arrays:
+        """See `Team`."""
+        found: Arrays = {}
+        for own in self._workers.ask("state"):
+            found |= own
+        return found
+
+    def load_state(self, state: Arrays) -> None:
+        """See `Team`."""
+        self._workers.ask("load_state", state)
+
+    def _merged(self, method: str, *arguments: Any) -> dict[str, Metrics]:
+        found: dict[str, Metrics] = {}
+        for own in self._workers.ask(method, *arguments):
+            found |= own
+        return found
 
 
 def build_loop(job: Job) -> PPOLoop:
@@ -59,37 +241,27 @@ def build_loop(job: Job) -> PPOLoop:
     settings = job.settings
     seeds = [job.seeds.child(symbol) for symbol in job.worlds]
     batches = [
-        world.training_env(settings.n_envs, node.child("episodes"))
-        for world, node in zip(job.worlds.values(), seeds, strict=True)
+        training_env(
+            world,
+            job.config.training,
+            {symbol: world.bars},
+            world.split,
+            settings.n_envs,
+            node.child("episodes"),
+            name=symbol,
+            logger=job.logger,
+        )
+        for (symbol, world), node in zip(job.worlds.items(), seeds, strict=True)
     ]
     layout, actions = batches[0].layout, len(batches[0].unit)
     forecasts = actions if settings.forecast_coef else 0
     shape = PolicyShape(layout.size, settings.hidden_units, actions, forecasts)
     networks = ActorCriticStack.fresh(
         shape, [node.child("torch").integer() for node in seeds], device=job.device
-    )
+    ).compute_in(job.config.training.precision)
     pairs = [
         observation_scaling(layout, world.scaler, world.environment.max_position_size)
         for world in job.worlds.values()
     ]
     scaling = Scaling.of(pairs, networks.parameters)
     return PPOLoop(batches, networks, scaling, settings, job.timesteps, seeds)
-
-
-class Watch:
-    """Validates specialists together, and keeps the best of each."""
-
-    def __init__(self, job: Job, loop: PPOLoop) -> None:
-        self._job, self._loop = job, loop
-        self._crew = Crew(loop.stack, loop.scaling)
-        self.best = {symbol: Best() for symbol in job.worlds}
-
-    def validate(self) -> list[Mapping[str, float]]:
-        """The ``validation/*`` metrics of all, on the whole of their validation rows."""
-        worlds = self._job.worlds
-        envs = [world.evaluation_env(1, SeedTree(0), whole=True) for world in worlds.values()]
-        found = evaluate_parts(self._crew.act, envs)
-        for k, (symbol, metrics) in enumerate(zip(worlds, found, strict=True)):
-            if self.best[symbol].beaten_by(metrics, self._loop.steps):
-                self._job.keep(symbol, kept(self._crew, k), self._loop.steps)
-        return list(found)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mtquant.agents.hierarchy import FILE_NAME
@@ -27,6 +29,12 @@ SOURCES = {2: "specialists_dir", 3: "hierarchy_dir"}
 ROLLOUT = 256
 # Six rollouts of 256; a checkpoint after every second.
 STEPS = TINY_STEPS + 2 * ROLLOUT
+# A level lasts three rollouts at most, so that some begin between two checkpoints.
+CURRICULUM = (
+    "training.curriculum_learning=true",
+    "training.curriculum.min_steps_per_level=0",
+    f"training.curriculum.max_steps_per_level={3 * ROLLOUT}",
+)
 
 
 class Killed(Exception):
@@ -57,7 +65,18 @@ def whole(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def interrupted(phase: int, market: Path, root: Path, before: Path, after: int) -> None:
+@pytest.fixture(scope="module")
+def schooled(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the curriculum."""
+    root = tmp_path_factory.mktemp("schooled")
+    for phase in KINDS:
+        trainer(phase, market, root, root, *CURRICULUM).train()
+    return root
+
+
+def interrupted(
+    phase: int, market: Path, root: Path, before: Path, after: int, *overrides: str
+) -> None:
     """A phase that dies when it reports its rollout number `after`."""
 
     def progress(name: str, step: int, metrics: Mapping[str, float]) -> None:
@@ -65,7 +84,7 @@ def interrupted(phase: int, market: Path, root: Path, before: Path, after: int) 
             raise Killed
 
     with pytest.raises(Killed):
-        trainer(phase, market, root, before, progress=progress).train()
+        trainer(phase, market, root, before, *overrides, progress=progress).train()
 
 
 def models(root: Path, phase: int) -> dict[str, bytes]:
@@ -102,11 +121,29 @@ def test_resumed_is_uninterrupted(
     interrupted(phase, market, tmp_path, whole, after)
     resumed = trainer(phase, market, tmp_path, whole, resume=True).train()
     assert models(tmp_path, phase) == models(whole, phase)
-    again = curves(tmp_path, phase)
     # What is written before the kill and again after it stands there once, and is the same.
-    if after > 1:
-        assert again == curves(whole, phase)
+    assert curves(tmp_path, phase) == curves(whole, phase)
     assert resumed
+
+
+@pytest.mark.parametrize("phase", KINDS)
+@pytest.mark.parametrize("after", [3, 5])
+def test_resumed_is_uninterrupted_with_the_curriculum(
+    phase: int, after: int, market: Path, schooled: Path, tmp_path: Path
+) -> None:
+    """Killed in scenarios that began behind the latest checkpoint, and with it."""
+    interrupted(phase, market, tmp_path, schooled, after, *CURRICULUM)
+    trainer(phase, market, tmp_path, schooled, *CURRICULUM, resume=True).train()
+    assert models(tmp_path, phase) == models(schooled, phase)
+    found = curves(tmp_path, phase)
+    assert found == curves(schooled, phase)
+    levels = [
+        [value for _, value in own["curriculum/difficulty"]]
+        for own in found.values()
+        if "curriculum/difficulty" in own
+    ]
+    assert len(levels) == (len(SYMBOLS) if phase == 1 else 1)
+    assert all(len(set(own)) > 1 for own in levels)
 
 
 def test_a_damaged_checkpoint_is_passed_over(
@@ -148,3 +185,45 @@ def test_without_resume_a_run_begins_anew(market: Path, whole: Path, tmp_path: P
     interrupted(1, market, tmp_path, whole, 3)
     trainer(1, market, tmp_path, whole).train()
     assert models(tmp_path, 1) == models(whole, 1)
+
+
+@pytest.fixture(scope="module")
+def shared_out(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phase 1 in two processes, without interruption."""
+    root = tmp_path_factory.mktemp("shared_out")
+    trainer(1, market, root, root, "training.workers=2").train()
+    return root
+
+
+def test_resumed_in_two_processes(market: Path, shared_out: Path, tmp_path: Path) -> None:
+    def progress(name: str, step: int, metrics: Mapping[str, float]) -> None:
+        if step == 3 * ROLLOUT:
+            raise Killed
+
+    two = "training.workers=2"
+    with pytest.raises(Killed):
+        trainer(1, market, tmp_path, tmp_path, two, progress=progress).train()
+    trainer(1, market, tmp_path, tmp_path, two, resume=True).train()
+    assert models(tmp_path, 1) == models(shared_out, 1)
+    assert curves(tmp_path, 1) == curves(shared_out, 1)
+
+
+def test_another_number_of_processes(
+    market: Path, whole: Path, shared_out: Path, tmp_path: Path
+) -> None:
+    """Refused, since the last bits differ; where that is allowed the run goes on all the same."""
+    interrupted(1, market, tmp_path, whole, 3)
+    with pytest.raises(CheckpointError, match=r"checkpoint's workers must be.*different-numerics"):
+        trainer(1, market, tmp_path, whole, "training.workers=2", resume=True).train()
+    own = trainer(
+        1, market, tmp_path, whole, "training.workers=2", resume=True, different_numerics=True
+    ).train()
+    for symbol in SYMBOLS:
+        one, two, mixed = (
+            load_file(folder / "phase1" / symbol / WEIGHTS_NAME)
+            for folder in (whole, shared_out, tmp_path)
+        )
+        for name, weights in one.items():
+            torch.testing.assert_close(two[name], weights, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(mixed[name], weights, rtol=1e-3, atol=1e-4)
+    assert set(own) == set(SYMBOLS)
