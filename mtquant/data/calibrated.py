@@ -91,7 +91,8 @@ def mean_correlation(returns: Float) -> float:
 def _on_calendar(made: Bars, real: Bars, stamps: NDArray[np.int64]) -> Bars:
     """Made-up bars on the real close stamps [T + 1] but the first, from the real price there."""
     start = real.close[np.searchsorted(real.stamps, stamps[0])]
-    prices = {name: getattr(made, name) * start / FIRST_PRICE for name in PRICE_COLUMNS}
+    factor = start / FIRST_PRICE
+    prices = {name: getattr(made, name) * factor for name in PRICE_COLUMNS}
     bars = replace(made, stamps=stamps[1:], bar_seconds=real.bar_seconds, **prices)
     check_bars(bars)
     return bars

@@ -13,9 +13,9 @@ Every allocation trades the same specialists on the same rows through the same d
 The best ones are sought in two steps. They are solved (`evaluation/hindsight.py`) on what each
 specialist earned alone through the desk, costs and stops included, at several scales, since a scale
 above the name cap trades weak signals larger and strong ones at the cap. All solutions are then
-traded together under all limits; of the constant ones, equal weight and the meta-controller's own
-mean among them, the best is the best constant. So it is near the optimum under the limits, and
-never above it.
+traded together under all limits; of the constant ones, with equal weight, cash and the
+meta-controller's own mean among them, the best is the best constant. So it is near the optimum
+under the limits, and never above it.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Held:
     """An allocation that holds given scales.
 
     Attributes:
-        name: MEAN, CONSTANT or MONTHLY; several may be candidates for the last two.
+        name: MEAN, CONSTANT or MONTHLY; several are candidates for the last two.
         scales: float64 [T, N].
     """
 
@@ -179,8 +179,10 @@ class AllocationTrial:
         """
         shown = {name: self.first.growth[:, e] for e, name in enumerate((OWN, EQUAL, INVERSE))}
         shown[MEAN] = growth[:, 0]
-        equal = Held(EQUAL, np.broadcast_to(self._equal, held[0].scales.shape))
-        pool = [*zip(held, growth.T, strict=True), (equal, shown[EQUAL])]
+        shape = held[0].scales.shape
+        equal, cash = (Held(CONSTANT, np.broadcast_to(x, shape)) for x in (self._equal, 0.0))
+        others = [(equal, shown[EQUAL]), (cash, np.zeros(len(growth)))]
+        pool = [*zip(held, growth.T, strict=True), *others]
         monthly = [pair for pair in pool if pair[0].name == MONTHLY]
         constant = [pair for pair in pool if pair[0].name != MONTHLY]
         best, shown[CONSTANT] = max(constant, key=lambda pair: float(pair[1].sum()))
@@ -220,7 +222,7 @@ class AllocationTrial:
         return found
 
     def _confidence(self, draws: int, random: np.random.Generator) -> dict[str, Confidence]:
-        sure, gained = _sure_and_gained(self.first, self._owner, self.stage.hierarchy.instruments)
+        sure, gained = _sure_and_gained(self.first, self.stage.hierarchy.instruments)
         found = {
             name: _judged(sure[:, k], gained[:, k], draws, random)
             for k, name in enumerate(self.stage.hierarchy.domains)
@@ -230,9 +232,7 @@ class AllocationTrial:
         return found
 
 
-def _sure_and_gained(
-    passage: Passage, owner: NDArray[np.int64], own: list[NDArray[np.int64]]
-) -> tuple[Float, Float]:
+def _sure_and_gained(passage: Passage, own: list[NDArray[np.int64]]) -> tuple[Float, Float]:
     """Mean confidence of each specialist's messages, and its contribution per unit of scale,
     float64 [T, K] each; NaN where it did not decide or was not traded.
     """
