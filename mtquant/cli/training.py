@@ -107,6 +107,9 @@ def run_phase(
             different_numerics=places.different_numerics,
         )
     console.print(results_table(result))
+    for name, metrics in result.results.items():
+        if "note" in metrics:
+            say(console, f"note          {name}: {metrics['note']}")
     say(console, f"models        {result.output_dir}")
     say(console, f"curves        tensorboard --logdir {places.log_dir}")
     say(console, f"weights hash  {result.weights_hash}")

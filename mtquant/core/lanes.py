@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mtquant.core.compiled import kernel
 
 Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 
 LANES = 16  # two cache lines of each column
 
@@ -85,6 +86,32 @@ def lane(typing_context: Any, block: Any, first: Any, count: Any) -> Any:
     return signature, generate
 
 
+FLOATS = 16  # that `copy_floats` takes at once: a cache line
+
+
+@intrinsic  # type: ignore[misc]
+def copy_floats(typing_context: Any, source: Any, first: Any, target: Any, place: Any) -> Any:
+    """``target[place : place + FLOATS] = source[first : first + FLOATS]`` (in kernels only).
+
+    Contiguous float32 arrays, indices from 0. One load and one store, which a loop over a row of
+    unknown length becomes only after comparisons that take longer than the copy.
+    """
+    signature = types.void(source, types.intp, target, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        line = ir.PointerType(ir.VectorType(ir.FloatType(), FLOATS))
+        pointers = []
+        for array, index, kind in zip(
+            arguments[::2], arguments[1::2], signature.args[::2], strict=True
+        ):
+            data = context.make_array(kind)(context, builder, array).data
+            pointers.append(builder.bitcast(builder.gep(data, [index]), line))
+        builder.store(builder.load(pointers[0], align=4), pointers[1], align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 @intrinsic(prefer_literal=True)  # type: ignore[misc]
 def as_tuple(typing_context: Any, array: Any, count: Any) -> Any:
     """The first `count` numbers of an array as a tuple (in kernels only; `count` a constant).
@@ -114,3 +141,7 @@ if numba.config.DISABLE_JIT:
     def lane(block: Float, first: int, count: int) -> Float:
         """The same in plain Python."""
         return block[first : first + count * LANES : LANES]
+
+    def copy_floats(source: Float32, first: int, target: Float32, place: int) -> None:
+        """The same in plain Python."""
+        target[place : place + FLOATS] = source[first : first + FLOATS]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
 from mtquant.core.compiled import kernel
+from mtquant.core.handover import unpacker
 from mtquant.core.lanes import LANES, as_tuple, choose, lane, lanes_of
 from mtquant.core.prefetch import prefetch_row
 from mtquant.market.account import (
@@ -34,8 +35,9 @@ from mtquant.market.observation import see_block, write_observation
 from mtquant.market.planning import Limits, plan_block
 from mtquant.market.rules import RULE_COLUMNS
 from mtquant.market.tape import CLOCK_COLUMNS, S_TARGET, TAPE_COLUMNS, load_bars, sheet_at
-from mtquant.rewards.compose import STATES, TERMS, start_reward, step_reward
+from mtquant.rewards.compose import CORE_TERMS, STATES, TERMS, start_reward, step_reward
 from mtquant.rewards.terms import P_MORE, PARAMETERS
+from mtquant.risk.limits import RISK_CORRELATION
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -51,7 +53,8 @@ EPISODES = len(EPISODE_NAMES)
 OUTCOMES = len(oc.OUTCOME_COLUMNS)
 
 # The book of a block of accounts: the state of the reward, its trace over the episode, and the sums
-# over the episode. At work it lies in front of the block, in the same array.
+# over the episode. At work it lies in front of the block, in the same array, and holds of the trace
+# and the sums what the bar adds to them.
 STATE_ROWS = slice(0, STATES)
 TRACE_ROWS = slice(STATE_ROWS.stop, STATE_ROWS.stop + TERMS)
 EPISODE_ROWS = slice(TRACE_ROWS.stop, TRACE_ROWS.stop + EPISODES)
@@ -66,7 +69,10 @@ BOOK = EPISODE_ROWS.stop * LANES
 def reward_block(
     work: Float, parameters: Float, weights: Float, rewards: Float32, live: int
 ) -> None:
-    """The reward of every account, its trace, and the sums over the episode."""
+    """The reward of every account, the state of the reward, and what the bar adds to the book."""
+    for k in range(TERMS):
+        for i in range(lanes_of(work)):
+            work[TRACE + k * LANES + i] = 0.0
     numbers, shares = as_tuple(parameters, PARAMETERS), as_tuple(weights, TERMS)
     if numbers[P_MORE] == 0.0:
         # The same loop without the branch for terms that nobody has asked for.
@@ -81,14 +87,14 @@ def reward_block(
             memory, trace = lane(work, i, STATES), lane(work, TRACE + i, TERMS)
             work[BOOK + W_SUM + i] = step_reward(memory, outcome, numbers, shares, trace)
     for i in range(lanes_of(work)):
-        work[X_REWARD + i] += work[BOOK + W_SUM + i]
-        work[X_LENGTH + i] += 1.0
-        work[X_GROWTH + i] += work[BOOK + O_GROWTH + i]
-        work[X_TURNOVER + i] += work[BOOK + O_TURNOVER + i]
-        work[X_COST + i] += work[BOOK + O_COST + i]
-        work[X_STOPS + i] += work[BOOK + BAR_STOPS + i]
-        work[X_BOUND + i] += choose(work[BOOK + O_BINDING + i] > 0.0, 1.0, 0.0)
-        work[X_GROSS + i] += work[BOOK + O_GROSS + i]
+        work[X_REWARD + i] = work[BOOK + W_SUM + i]
+        work[X_LENGTH + i] = 1.0
+        work[X_GROWTH + i] = work[BOOK + O_GROWTH + i]
+        work[X_TURNOVER + i] = work[BOOK + O_TURNOVER + i]
+        work[X_COST + i] = work[BOOK + O_COST + i]
+        work[X_STOPS + i] = work[BOOK + BAR_STOPS + i]
+        work[X_BOUND + i] = choose(work[BOOK + O_BINDING + i] > 0.0, 1.0, 0.0)
+        work[X_GROSS + i] = work[BOOK + O_GROSS + i]
     for i in range(live):
         rewards[i] = work[BOOK + W_SUM + i]
 
@@ -101,19 +107,42 @@ def copy_numbers(source: NDArray[Any], target: NDArray[Any]) -> None:
 
 
 @kernel
+def open_book(book: Float, work: Float) -> None:
+    """Lays the state of the reward on the workbench; the rest of the book stays where it is."""
+    for k in range(STATES):
+        for i in range(lanes_of(work)):
+            work[k * LANES + i] = book[k * LANES + i]
+
+
+@kernel
+def enter_book(work: Float, book: Float, parameters: Float) -> None:
+    """Enters the bar into the book of a block: state, trace and sums."""
+    for k in range(STATES):
+        for i in range(lanes_of(work)):
+            book[k * LANES + i] = work[k * LANES + i]
+    evaluated = TRACE + LANES * (CORE_TERMS if parameters[P_MORE] == 0.0 else TERMS)
+    for k in range(TRACE, evaluated):
+        book[k] += work[k]
+    for k in range(X_REWARD, BOOK):
+        book[k] += work[k]
+
+
+@kernel
 def write_block(
     values: Float32,
     first: int,
     live: int,
     row: Rows,
     tape: Float,
+    clock: Float,
     features: Float32,
     window: int,
     seen: Float32,
+    risk: Float,
 ) -> None:
     """Writes the observations of accounts `first` and on, and asks for the bars that the block
-    behind them will live through next: they are anywhere in memory, and are here by the time they
-    are needed.
+    behind them will live through next, and for the risk it plans with: they are anywhere in memory,
+    and are here by the time they are needed.
     """
     n = tape.shape[1]
     for i in range(live):
@@ -121,12 +150,18 @@ def write_block(
         behind = first + LANES + i
         behind = row[behind if behind < row.shape[0] else i] + 1
         prefetch_row(tape, behind, 8 * TAPE_COLUMNS * n)
+        prefetch_row(clock, behind, 8 * CLOCK_COLUMNS)
         prefetch_row(features, behind, 4 * features.shape[2] * n)
+        if risk.shape[0] > 1:  # of the eigenvectors behind the correlations few have need
+            prefetch_row(risk, behind - 1, 8 * (RISK_CORRELATION + n) * n)
 
 
 @kernel
 def _step_all(
     n_instruments: int,
+    window: int,
+    equity: float,
+    limits: Limits,
     actions: Float32,
     unit: Float,
     blocks: Float,
@@ -136,16 +171,13 @@ def _step_all(
     tape: Float,
     clock: Float,
     features: Float32,
-    window: int,
     rules: Float,
     settings: Float,
-    limits: Limits,
     parameters: Float,
     weights: Float,
     rewards: Float32,
     done: NDArray[np.uint8],
     values: Float32,
-    fills: None,
     work: Float,
     sheet: Float,
     seen: Float32,
@@ -153,7 +185,6 @@ def _step_all(
     ends: Rows,
     scales: Float,
     cursor: Rows,
-    equity: float,
     last_values: Float32,
     last_books: Float,
     last_outcomes: Float,
@@ -169,7 +200,8 @@ def _step_all(
     for b in range(blocks.shape[0]):
         first = b * LANES
         live = min(LANES, actions.shape[0] - first)
-        copy_numbers(books[b], work[:BOOK])
+        book = books[b]
+        open_book(book, work)
         copy_numbers(blocks[b], work[BOOK + ACCOUNT :])
         rows = row[first : first + LANES]
         for n in range(n_instruments):
@@ -178,13 +210,14 @@ def _step_all(
         plan_block(block, sheet, rows, rules, settings, limits, live)
         for i in range(live):
             rows[i] += 1
-        desk_bar(block, rows, tape, clock, rules, settings, fills, sheet, live)
+        desk_bar(block, rows, tape, clock, rules, settings, None, sheet, live)
         if risk.shape[0] > 0:
             for i in range(live):
                 write_diversification(block, i, rules, risk[rows[i] - 1])
         reward_block(work, parameters, weights, rewards[first : first + live], live)
+        enter_book(work, book, parameters)
         see_block(block, sheet, rules, work[:TRACE], seen)
-        write_block(values, first, live, row, tape, features, window, seen)
+        write_block(values, first, live, row, tape, clock, features, window, seen, limits[4])
         before = ended
         for i in range(live):
             e = first + i
@@ -195,25 +228,25 @@ def _step_all(
                 continue
             ended += 1
             copy_numbers(values[e], last_values[e])
-            copy_numbers(lane(work, i, BOOK // LANES), last_books[e])
+            copy_numbers(lane(book, i, BOOK // LANES), last_books[e])
             copy_numbers(lane(block, OUTCOME + i, OUTCOMES), last_outcomes[e])
             finished[ended - 1] = e
             draw = cursor[e]
             cursor[e] = draw + 1
             rows[i], end[e] = starts[e, draw], ends[e, draw]
             for k in range(0, BOOK, LANES):
-                work[k + i] = 0.0
+                book[k + i] = 0.0
             for k in range(OUTCOME, ACCOUNT, LANES):
                 block[k + i] = 0.0
-            start_reward(lane(work, i, STATES))
+            start_reward(lane(book, i, STATES))
             open_account(block, i, equity, scales[e, draw], tape[rows[i]])
         if ended > before:
+            open_book(book, work)
             load_bars(tape, rows, 0, sheet, live)
             see_block(block, sheet, rules, work[:TRACE], seen)
             for i in range(live):
                 if done[first + i] != 0:
                     write_observation(values[first + i], rows[i], features, window, seen, i)
-        copy_numbers(work[:BOOK], books[b])
         copy_numbers(work[BOOK + ACCOUNT :], blocks[b])
     return ended
 
@@ -239,15 +272,59 @@ def observe_accounts(
         live = min(LANES, values.shape[0] - first)
         rows = row[first : first + live]
         load_bars(tape, rows, 0, sheet, live)
-        copy_numbers(books[b], work[:BOOK])
+        open_book(books[b], work)
         copy_numbers(blocks[b], work[BOOK + ACCOUNT :])
         see_block(work[BOOK:], sheet, rules, work[:TRACE], seen)
         for i in range(live):
             write_observation(values[first + i], rows[i], features, window, seen, i)
 
 
+# The arrays of a step behind the actions; shapes in `MarketEnv` and `Simulator`. Limits:
+# `planning.Limits`.
+STEP_KINDS = (
+    ("unit", "float64", 1),
+    ("blocks", "float64", 2),
+    ("books", "float64", 2),
+    ("rows", "int64", 1),
+    ("end", "int64", 1),
+    ("prices", "float64", 3),
+    ("clock", "float64", 2),
+    ("features", "float32", 3),
+    ("rules", "float64", 2),
+    ("settings", "float64", 1),
+    ("parameters", "float64", 1),
+    ("weights", "float64", 1),
+    ("rewards", "float32", 1),
+    ("done", "uint8", 1),
+    ("observations", "float32", 2),
+    ("work", "float64", 1),
+    ("sheet", "float64", 1),
+    ("seen", "float32", 1),
+    ("starts", "int64", 2),
+    ("ends", "int64", 2),
+    ("scales", "float64", 2),
+    ("cursor", "int64", 1),
+    ("last values", "float32", 2),
+    ("last books", "float64", 2),
+    ("last outcomes", "float64", 2),
+    ("finished", "int64", 1),
+    ("rewarded risk", "float64", 3),
+    ("caps", "float64", 1),
+    ("sectors", "int64", 1),
+    ("sector caps", "float64", 1),
+    ("bounds", "float64", 1),
+    ("risk", "float64", 3),
+    ("scenarios", "float64", 2),
+    ("window", "int64", 2),
+    ("scratch", "float64", 2),
+    ("tail scratch", "float64", 2),
+)
+LIMITS_FIRST = 27
+_arrays_of = unpacker(STEP_KINDS)
+
+
 @kernel
-def step_accounts(*arrays: Any) -> int:
+def step_accounts(actions: Float32, handed: Any, window: int, equity: float) -> int:
     """Steps all accounts by one bar and returns how many episodes ended.
 
     The loop is compiled twice from one source. Where the widths of all arrays are compared with
@@ -256,15 +333,19 @@ def step_accounts(*arrays: Any) -> int:
     instructions; with one instrument it drops the loops over instruments as well.
 
     Args:
-        *arrays: The arguments of `_step_all` behind `n_instruments`, in its order.
+        actions: float32 [E, N].
+        handed: The argument of a `Handover` of STEP_KINDS.
+        window: Bars of features in an observation.
+        equity: Deposit of the next episodes.
 
     Returns:
         The number of ended episodes, or -1 if an array has another width than its module says.
     """
-    actions, tape = arrays[0], arrays[6]
-    clock, features, window, rules = arrays[7], arrays[8], arrays[9], arrays[10]
+    arrays = _arrays_of(handed)
+    limits = arrays[LIMITS_FIRST:]
+    prices, clock, features, rules = arrays[5], arrays[6], arrays[7], arrays[8]
     if not (
-        tape.shape[2] == TAPE_COLUMNS
+        prices.shape[2] == TAPE_COLUMNS
         and clock.shape[1] == CLOCK_COLUMNS
         and rules.shape[1] == RULE_COLUMNS
         and 0 < features.shape[2] < MOST_FEATURES
@@ -273,10 +354,10 @@ def step_accounts(*arrays: Any) -> int:
         return -1
     if (
         actions.shape[1] == 1
-        and tape.shape[1] == 1
+        and prices.shape[1] == 1
         and features.shape[1] == 1
         and rules.shape[0] == 1
         and window == 1
     ):
-        return _step_all(1, *arrays)
-    return _step_all(rules.shape[0], *arrays)
+        return _step_all(1, window, equity, limits, actions, *arrays[:LIMITS_FIRST])
+    return _step_all(rules.shape[0], window, equity, limits, actions, *arrays[:LIMITS_FIRST])

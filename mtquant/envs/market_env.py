@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mtquant.core import outcome as oc
 from mtquant.core.config import EnvironmentConfig
 from mtquant.core.errors import ConfigError, DataError, PolicyError
+from mtquant.core.handover import Handover
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
 from mtquant.core.states import Arrays, below, fill, part
@@ -25,6 +26,7 @@ from mtquant.envs.fused import (
     EPISODE_NAMES,
     EPISODE_ROWS,
     STATE_ROWS,
+    STEP_KINDS,
     TRACE_ROWS,
     observe_accounts,
     step_accounts,
@@ -126,7 +128,8 @@ class MarketEnv:
             seeds,
         )
         self.features = observable(features)
-        self.unit = np.full(n, environment.max_position_size) if unit is None else unit
+        largest = environment.max_position_size if unit is None else unit
+        self.unit = np.full(n, largest, dtype=np.float64)
         self.reward = reward
         self._parameters = reward.parameter_vector()
         self._weights = reward.weight_vector()
@@ -146,9 +149,48 @@ class MarketEnv:
         self._block = np.zeros(BOOK + block_size(n))
         self._sheet = np.zeros(n * SHEET_SIZE)
         self._seen = new_seen(self.layout)
+        self._deposit = rules.initial_equity
+        self._handover = self._hand_over()
 
     def __len__(self) -> int:
         return len(self.simulator)
+
+    def _hand_over(self) -> Handover:
+        """Every array of a step, in the order of STEP_KINDS."""
+        simulator = self.simulator
+        return Handover(
+            STEP_KINDS,
+            (
+                self.unit,
+                simulator.blocks,
+                self._books,
+                simulator.rows,
+                simulator.end,
+                simulator.tape.prices,
+                simulator.tape.clock,
+                self.features,
+                simulator.rules_matrix,
+                simulator.settings,
+                self._parameters,
+                self._weights,
+                self.rewards,
+                self.done,
+                self.observations,
+                self._block,
+                self._sheet,
+                self._seen,
+                simulator.starts,
+                simulator.ends,
+                simulator.scales,
+                simulator.cursor,
+                self._last_values,
+                self._last_books,
+                self._last_outcomes,
+                self._finished,
+                self._risk,
+                *simulator.limits,
+            ),
+        )
 
     def seed(self, seeds: SeedTree) -> None:
         """Starts every account's stream of episodes anew; takes effect at the next reset."""
@@ -201,38 +243,7 @@ class MarketEnv:
             )
         simulator = self.simulator
         ended = step_accounts(
-            actions,
-            self.unit,
-            simulator.blocks,
-            self._books,
-            simulator.rows,
-            simulator.end,
-            simulator.tape.prices,
-            simulator.tape.clock,
-            self.features,
-            self.layout.window_bars,
-            simulator.rules_matrix,
-            simulator.settings,
-            simulator.limits,
-            self._parameters,
-            self._weights,
-            self.rewards,
-            self.done,
-            self.observations,
-            None,
-            self._block,
-            self._sheet,
-            self._seen,
-            simulator.starts,
-            simulator.ends,
-            simulator.scales,
-            simulator.cursor,
-            simulator.rules.initial_equity,
-            self._last_values,
-            self._last_books,
-            self._last_outcomes,
-            self._finished,
-            self._risk,
+            actions, self._handover.argument, self.layout.window_bars, self._deposit
         )
         if not ended:
             return NOBODY

@@ -1,62 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Performance measures: pure functions of float64 arrays, and `summarize` for a ledger.
-
-    from mtquant.evaluation.metrics import METRIC_TEXTS, summarize
-
-    for name, value in summarize(ledger).items():
-        ...  # METRIC_TEXTS[name] says what the number means
+"""Performance measures of one series: pure functions of float64 arrays.
 
 Rules that hold for every function here: returns are simple returns per bar as fractions (0.01 is 1
 %); an undefined result (no observations, no variance, no trade, no loss to divide by) is NaN and
 never infinite; a NaN in the input makes the result NaN, because a return that is not known must not
 be counted as zero. Formulas are those of quantstats 0.0.86 and skfolio 1.12 unless the docstring
-says otherwise; `docs/evaluation.md` lists them on one page.
+says otherwise; `docs/evaluation.md` lists them on one page. Measures against another series are in
+`relative`, those of a whole ledger in `summary`.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable
 
-from mtquant.core.errors import RunError
-from mtquant.core.seeding import SeedTree
-from mtquant.evaluation.trips import round_trips
-from mtquant.market.ledger import Ledger
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mtquant.risk import measures as risk
 
 Float = NDArray[np.float64]
 
 NAN = float("nan")
 NANOSECONDS_PER_YEAR = 365.25 * 86_400 * 1e9
-MIN_INTERVAL_BARS = 20  # below this the block length itself cannot be estimated
 # Rounding gives a constant series a deviation of 1e-16 of its size; nothing real is that calm.
 NO_VARIANCE = 1e-12
-
-METRIC_TEXTS = {
-    "bars": "bars lived through",
-    "periods_per_year": "bars per year, from the stamps of the bars themselves",
-    "total_return": "final equity over initial equity, minus 1",
-    "annual_return": "total return as a constant yearly rate (geometric)",
-    "annual_volatility": "standard deviation of bar returns, per year",
-    "sharpe": "mean over standard deviation of bar returns, per year",
-    "sharpe_low": "lower end of the 95 % bootstrap interval of the Sharpe ratio",
-    "sharpe_high": "upper end of the 95 % bootstrap interval of the Sharpe ratio",
-    "sortino": "mean over downside deviation against 0, per year",
-    "calmar": "annual return over maximum drawdown",
-    "max_drawdown": "largest fall from a peak, as a fraction of that peak",
-    "win_rate_bars": "share of bars with a gain among bars with a gain or a loss",
-    "win_rate_trips": "share of closed round trips that gained after fee and slippage",
-    "profit_factor": "gains over losses of closed round trips, after fee and slippage",
-    "round_trips": "round trips closed (flat to flat, or a change of side)",
-    "fills": "fills of a quantity above 0",
-    "refusals": "orders refused",
-    "turnover_per_bar": "traded notional over equity, mean per bar",
-    "turnover_per_year": "traded notional over equity, per year",
-    "mean_gross": "mean of the sum of absolute exposures, in units of equity",
-    "time_in_market": "share of bars that closed with a position",
-    "fees": "commission paid, account currency",
-    "slippage": "half spread and slippage paid, account currency",
-    "financing": "overnight cost, account currency; negative when the account was paid",
-}
 
 
 def periods_per_year(stamps: NDArray[np.int64]) -> float:
@@ -179,6 +146,86 @@ def max_drawdown(equity: Float, initial_equity: float) -> float:
     return float(np.max(drawdowns(equity, initial_equity)))
 
 
+def longest_drawdown(equity: Float, initial_equity: float) -> float:
+    """Bars of the longest stretch below a peak, one that has not ended counted up to the end.
+
+    quantstats counts calendar days and, at the end, the day of recovery; a bar is what every
+    calendar has.
+
+    Returns:
+        Number of bars; NaN for no bars, an initial equity not above 0, or a NaN.
+    """
+    if len(equity) == 0 or not initial_equity > 0:
+        return NAN
+    falls = drawdowns(equity, initial_equity)
+    if np.isnan(falls).any():
+        return NAN
+    rows = np.arange(1, len(falls) + 1)
+    return float(np.max(rows - np.maximum.accumulate(np.where(falls > 0.0, 0, rows))))
+
+
+def omega(simple_returns: Float) -> float:
+    """Gains over losses of the bars: `profit_factor` of returns, the threshold being 0.
+
+    Source: Keating and Shadwick, "A Universal Performance Measure", Journal of Performance
+    Measurement 6 (2002).
+    """
+    return profit_factor(simple_returns)
+
+
+def tail_ratio(simple_returns: Float) -> float:
+    """``|95 % quantile / 5 % quantile|`` of the returns, interpolated; NaN where that is 0.
+
+    Above 1 the good tail reaches farther than the bad one.
+    """
+    if len(simple_returns) == 0 or np.isnan(simple_returns).any():
+        return NAN
+    low, high = np.quantile(simple_returns, [0.05, 0.95])
+    return _finite(abs(high / low)) if low != 0.0 else NAN
+
+
+def skewness(simple_returns: Float) -> float:
+    """Third central moment over the cube of the deviation, population moments, as skfolio.
+
+    quantstats reports pandas' estimate, which is ``sqrt(T (T - 1)) / (T - 2)`` times this.
+    """
+    return _standardised_moment(simple_returns, 3)
+
+
+def kurtosis(simple_returns: Float) -> float:
+    """Fourth central moment over the fourth power of the deviation, population moments.
+
+    3 for a normal distribution, as skfolio and the papers on the Sharpe ratio have it; quantstats
+    reports the excess over 3, adjusted for small samples.
+    """
+    return _standardised_moment(simple_returns, 4)
+
+
+def value_at_risk(simple_returns: Float) -> float:
+    """Loss of one bar that at most 5 % of the bars exceed, a positive fraction (historical).
+
+    As skfolio; the formula is that of `mtquant.risk.measures.historical_var`. quantstats fits a
+    normal distribution and shows a loss as negative.
+    """
+    return _risk(risk.historical_var, simple_returns)
+
+
+def conditional_value_at_risk(simple_returns: Float) -> float:
+    """Mean loss of the worst 5 % of the bars, a positive fraction (historical).
+
+    As skfolio; `mtquant.risk.measures.conditional_var`.
+    """
+    return _risk(risk.conditional_var, simple_returns)
+
+
+def conditional_drawdown(simple_returns: Float) -> float:
+    """Mean of the worst 5 % of the drawdowns at each close, CDaR, a positive fraction.
+
+    As skfolio on compounded drawdowns; `mtquant.risk.measures.conditional_drawdown`.
+    """
+    return _risk(risk.conditional_drawdown, simple_returns)
+
+
 def calmar(equity: Float, initial_equity: float, periods_per_year: float) -> float:
     """``annual_return / max_drawdown``; NaN without a drawdown.
 
@@ -212,96 +259,19 @@ def time_in_market(positions: Float) -> float:
     return float(np.mean(np.any(positions != 0.0, axis=1))) if len(positions) else NAN
 
 
-def sharpe_interval(
-    simple_returns: Float, periods_per_year: float, seed: int, level: float = 0.95, reps: int = 1000
-) -> tuple[float, float]:
-    """Bootstrap interval of the Sharpe ratio that keeps the serial dependence of returns.
-
-    Stationary block bootstrap, percentile method: blocks of random length are drawn with
-    replacement; their mean length is the one that Politis and White estimate from the returns.
-
-    Source: Politis and Romano, "The Stationary Bootstrap", JASA 89 (1994); Politis and White,
-    "Automatic Block-Length Selection", Econometric Reviews 23 (2004), with the correction of 2009.
-
-    Args:
-        simple_returns: float64 [T].
-        periods_per_year: Bars per year.
-        seed: Root of the seed tree; the same seed gives the same interval.
-        level: Coverage, a fraction.
-        reps: Resamples drawn.
-
-    Returns:
-        Lower and upper end; (NaN, NaN) for fewer than 20 bars or an undefined Sharpe ratio. A
-        resample without variance, as of a policy that hardly ever trades, counts as a ratio of 0.
-    """
-    if len(simple_returns) < MIN_INTERVAL_BARS or np.isnan(
-        sharpe(simple_returns, periods_per_year)
-    ):
-        return NAN, NAN
-    from arch.bootstrap import StationaryBootstrap, optimal_block_length
-
-    estimated = float(optimal_block_length(simple_returns)["stationary"].iloc[0])
-    block = int(np.clip(np.ceil(np.nan_to_num(estimated, nan=1.0)), 1, len(simple_returns)))
-    generator = SeedTree(seed).child("evaluation", "sharpe_interval").generator()
-    bootstrap = StationaryBootstrap(block, simple_returns, seed=generator)
-    draws = bootstrap.apply(lambda sample: np.array([sharpe(sample, periods_per_year)]), reps)
-    # A resample that missed every bar with a position earned nothing: its ratio counts as 0.
-    ends = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
-    low, high = np.quantile(np.nan_to_num(draws, nan=0.0), ends)
-    return float(low), float(high)
-
-
-def summarize(ledger: Ledger, seed: int = 0) -> dict[str, float]:
-    """Every measure of `METRIC_TEXTS` for one ledger, in that order.
-
-    Args:
-        ledger: At least one bar.
-        seed: Seed of the Sharpe interval.
-
-    Returns:
-        Name to value; fractions, ratios, counts or account currency as `METRIC_TEXTS` says; NaN
-        where undefined.
-
-    Raises:
-        RunError: The ledger has no bars.
-    """
-    if len(ledger) == 0:
-        raise RunError(
-            f"ledger {ledger.name}", "must hold at least one bar", 0, "Choose a longer period."
-        )
-    returns, years = ledger.column("simple_return"), periods_per_year(ledger.stamps)
-    low, high = sharpe_interval(returns, years, seed)
-    profits = round_trips(ledger)["profit"].to_numpy(dtype=np.float64)
-    filled = int(np.count_nonzero(ledger.fills_frame()["quantity"]))
-    turnover = float(np.mean(ledger.column("turnover")))
-    account = (ledger.equity, ledger.initial_equity)
-    return {
-        "bars": float(len(ledger)),
-        "periods_per_year": years,
-        "total_return": total_return(*account),
-        "annual_return": annual_return(*account, years),
-        "annual_volatility": annual_volatility(returns, years),
-        "sharpe": sharpe(returns, years),
-        "sharpe_low": low,
-        "sharpe_high": high,
-        "sortino": sortino(returns, years),
-        "calmar": calmar(*account, years),
-        "max_drawdown": max_drawdown(*account),
-        "win_rate_bars": win_rate(returns),
-        "win_rate_trips": win_rate(profits),
-        "profit_factor": profit_factor(profits),
-        "round_trips": float(len(profits)),
-        "fills": float(filled),
-        "refusals": float(len(ledger.fills) - filled),
-        "turnover_per_bar": turnover,
-        "turnover_per_year": turnover * years,
-        "mean_gross": float(np.mean(ledger.column("gross"))),
-        "time_in_market": time_in_market(ledger.positions),
-        "fees": float(np.sum(ledger.column("fee"))),
-        "slippage": float(np.sum(ledger.column("slippage"))),
-        "financing": float(np.sum(ledger.column("financing"))),
-    }
-
-
 def _finite(value: float) -> float:
     return float(value) if np.isfinite(value) else NAN
+
+
+def _standardised_moment(returns: Float, order: int) -> float:
+    if len(returns) < 2:
+        return NAN
+    around = returns - np.mean(returns)
+    deviation = float(np.sqrt(np.mean(around**2)))
+    if not deviation > NO_VARIANCE * float(np.max(np.abs(returns))):
+        return NAN
+    return float(np.mean((around / deviation) ** order))
+
+
+def _risk(measure: Callable[[ArrayLike], float], returns: Float) -> float:
+    return measure(returns) if len(returns) > 1 and np.isfinite(returns).all() else NAN

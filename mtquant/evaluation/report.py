@@ -25,9 +25,11 @@ from mtquant.core.errors import RunError
 from mtquant.core.records import write_atomically
 from mtquant.evaluation import report_charts as charts
 from mtquant.evaluation import report_tables as tables_of
-from mtquant.evaluation.metrics import summarize
+from mtquant.evaluation.comparison import Comparison, against_baselines
+from mtquant.evaluation.significance.tried import Tried
+from mtquant.evaluation.summary import summarize
 from mtquant.evaluation.trips import round_trips
-from mtquant.evaluation.verdict import LOSS, SOME_EDGE, Verdict, against_baselines, judge
+from mtquant.evaluation.verdict import Grade, Verdict, judge
 from mtquant.market.ledger import Ledger
 
 LAST_TRIPS = 200
@@ -41,6 +43,7 @@ def write_report(
     *,
     title: str,
     seed: int = 0,
+    tried: Tried | None = None,
     figures: Mapping[str, go.Figure] | None = None,
     tables: Mapping[str, str | pd.DataFrame] | None = None,
     card: Mapping[str, Any] | None = None,
@@ -53,6 +56,8 @@ def write_report(
         runs: The policy's ledger, then the baselines'.
         title: Heading of the page.
         seed: Seed of the Sharpe intervals.
+        tried: What was looked at before the policy was chosen; None if nobody kept a record, which
+            weakens the verdict.
         figures: Charts of the vectorbt section by heading.
         tables: Tables of the vectorbt section by heading: a frame, or text that is shown as it is.
         card: The run card, nested as one likes: hashes of config and model, versions, machine.
@@ -71,23 +76,23 @@ def write_report(
     _second_opinion(page, figures or {}, tables or {}, audit)
     _trips(page, runs[0])
     _run_card(page, runs[0], card or {})
-    judged = judge(runs[0], summaries[0])
-    text = page.render(
-        title, _subtitle(runs[0]), judged, _statements(runs, summaries, judged, seed)
-    )
+    judged, statements = _judged(runs, summaries, seed, tried)
+    text = page.render(title, _subtitle(runs[0]), judged, statements)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda aside: aside.write_text(text, encoding="utf-8"))
     return path
 
 
-def report_markdown(runs: Sequence[Ledger], *, title: str, seed: int = 0) -> str:
+def report_markdown(
+    runs: Sequence[Ledger], *, title: str, seed: int = 0, tried: Tried | None = None
+) -> str:
     """Title, verdict and metrics table as Markdown, for a terminal or a README.
 
     Raises:
         RunError: There is no run, or one without bars.
     """
     summaries = _summaries(runs, seed)
-    lines = _statements(runs, summaries, judge(runs[0], summaries[0]), seed)
+    _, lines = _judged(runs, summaries, seed, tried)
     table = tables_of.metrics_table([run.name for run in runs], summaries)
     bullets = "\n".join(f"- {line}" for line in lines)
     return f"## {title}\n\n{_subtitle(runs[0])}\n\n{bullets}\n\n{tables_of.markdown_table(table)}\n"
@@ -133,7 +138,7 @@ class _Page:
         template = Template(
             files("mtquant.evaluation").joinpath("report.html").read_text(encoding="utf-8")
         )
-        kind = {SOME_EDGE: " some", LOSS: " loss"}.get(verdict.evidence, "")
+        kind = {Grade.EVIDENCE: " some", Grade.LOSS: " loss"}.get(verdict.assessment.grade, "")
         first, *others = (escape(line) for line in statements)
         box = f'<p class="lead">{first}</p>' + "".join(f"<p>{line}</p>" for line in others)
         names = [
@@ -173,20 +178,24 @@ def _subtitle(run: Ledger) -> str:
     )
 
 
-def _statements(
+def _judged(
     runs: Sequence[Ledger],
-    summaries: Sequence[Mapping[str, float]],
-    verdict: Verdict,
+    summaries: Sequence[dict[str, float]],
     seed: int,
-) -> list[str]:
-    """The verdict, then the comparison with the baselines, then the notes on the data."""
-    about = len(verdict.lines) - len(runs[0].notes)
-    comparisons = _comparisons(runs, summaries, seed)
-    return [*verdict.lines[:about], *comparisons, *verdict.lines[about:]]
+    tried: Tried | None,
+) -> tuple[Verdict, list[str]]:
+    """The verdict; its sentences, then those on the baselines, then the notes on the data."""
+    compared = against_baselines(runs[0], runs[1:], seed)
+    judged = judge(runs[0], summaries[0], tried, compared)
+    about = len(judged.lines) - len(runs[0].notes)
+    comparisons = _comparisons(runs, summaries, compared)
+    return judged, [*judged.lines[:about], *comparisons, *judged.lines[about:]]
 
 
 def _comparisons(
-    runs: Sequence[Ledger], summaries: Sequence[Mapping[str, float]], seed: int
+    runs: Sequence[Ledger],
+    summaries: Sequence[Mapping[str, float]],
+    compared: Comparison | None,
 ) -> list[str]:
     """Sentences on the baselines: who earned more, and whether the comparison is fair."""
     policy, baselines = runs[0], list(zip(runs[1:], summaries[1:], strict=True))
@@ -194,7 +203,7 @@ def _comparisons(
         return ["No baseline was run beside it."]
     best, summary = max(baselines, key=lambda pair: pair[1]["total_return"])
     lines = [f"Best baseline by total return: {best.name}, {summary['total_return']:+.1%}."]
-    lines += against_baselines(policy, [run for run, _ in baselines], seed)
+    lines += compared.lines if compared is not None else ()
     for run, _ in baselines:
         if run.world_hash != policy.world_hash:
             lines.append(f"Not comparable: {run.name} lived under other rules.")

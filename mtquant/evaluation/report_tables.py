@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mtquant.core.outcome import LIMIT_TEXTS
-from mtquant.evaluation.metrics import METRIC_TEXTS
+from mtquant.evaluation.summary import METRIC_TEXTS
 from mtquant.market.ledger import Ledger
 
 UNDEFINED = "–"
@@ -44,7 +44,15 @@ METRIC_ROWS: tuple[tuple[str, str, Format], ...] = (
     ("Sharpe (95 % interval)", "sharpe", ratio),
     ("Sortino", "sortino", ratio),
     ("Calmar", "calmar", ratio),
+    ("Omega", "omega", ratio),
     ("Maximum drawdown", "max_drawdown", percent),
+    ("Longest drawdown, bars", "longest_drawdown", count),
+    ("CDaR, worst 5 %", "conditional_drawdown", percent),
+    ("VaR 95 % of a bar", "value_at_risk", percent),
+    ("CVaR 95 % of a bar", "conditional_value_at_risk", percent),
+    ("Tail ratio", "tail_ratio", ratio),
+    ("Skewness", "skewness", ratio),
+    ("Kurtosis (normal: 3)", "kurtosis", ratio),
     ("Winning bars", "win_rate_bars", percent),
     ("Winning round trips", "win_rate_trips", percent),
     ("Profit factor", "profit_factor", ratio),

@@ -1,37 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a backtest allows one to say, in plain words and in a fixed order.
 
-The order is the point: whether the policy traded at all comes before any ratio, then what the
-evidence amounts to, then the numbers. A Sharpe ratio comes only with its interval, and an interval
-that holds zero is no evidence, however large the ratio.
+The order is the point: what the evidence amounts to, and why, comes before any number. Whether the
+policy traded at all is asked first, then whether the interval of its Sharpe ratio leaves 0 out,
+then whether luck among all that was tried, or the market itself, would show as much. A Sharpe ratio
+comes only with its interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 
 from mtquant.core.outcome import STATUS_BANKRUPT
-from mtquant.evaluation.metrics import periods_per_year, sharpe, sharpe_interval, summarize
+from mtquant.evaluation.comparison import Comparison, against_baselines
+from mtquant.evaluation.significance.bootstrap import SharpeEstimate
+from mtquant.evaluation.significance.deflation import deflated_sharpe, minimum_backtest_years
+from mtquant.evaluation.significance.tried import Tried
+from mtquant.evaluation.summary import summarize
 from mtquant.market.ledger import Ledger
 
 MIN_TIME_IN_MARKET = 0.02  # share of bars
 MIN_MEAN_GROSS = 0.02  # units of equity
 BARS_PER_TURN = 250  # one turn of the book is asked for per so many bars, and at least one in all
+CONFIDENCE = 0.95  # of the deflated Sharpe ratio
 
-TOO_FEW_TRADES = "no evidence of edge: too few trades to judge"
-NO_EDGE = "no evidence of edge"
-LOSS = "evidence of a loss"
-SOME_EDGE = "some evidence of edge"
 
-EVIDENCE_TEXTS = {
-    TOO_FEW_TRADES: "No evidence of edge: too few trades for any ratio to be about its decisions.",
-    NO_EDGE: "No evidence of edge.",
-    LOSS: "Evidence of a loss: the whole interval of the Sharpe ratio lies below zero.",
-    SOME_EDGE: "Some evidence of a return above zero, on one period and one seed; not proof.",
+class Grade(StrEnum):
+    """What the evidence amounts to."""
+
+    EVIDENCE = "evidence"
+    WEAK = "weak evidence"
+    NONE = "no evidence"
+    LOSS = "evidence of a loss"
+
+
+OPENINGS = {
+    Grade.EVIDENCE: "Evidence of an edge",
+    Grade.WEAK: "Weak evidence of an edge",
+    Grade.NONE: "No evidence of edge",
+    Grade.LOSS: "Evidence of a loss",
 }
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A grade with its reason.
+
+    Attributes:
+        grade: What the evidence amounts to.
+        reason: Why, the rest of a sentence without its full stop.
+    """
+
+    grade: Grade
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        """Grade and reason."""
+        return f"{OPENINGS[self.grade]}: {self.reason}."
 
 
 @dataclass(frozen=True)
@@ -41,75 +71,99 @@ class Verdict:
     Attributes:
         lines: Sentences in the order in which they must be read.
         hardly_trades: The policy trades too little for its ratios to mean anything.
-        sharpe: Sharpe ratio per year; NaN if undefined.
-        interval: 95 % bootstrap interval of it; (NaN, NaN) if undefined.
-        evidence: One of the keys of `EVIDENCE_TEXTS`.
+        sharpe: Sharpe ratio per year with its interval.
+        deflated: Probability that it is above what luck gives the best of all tries; NaN if they
+            are not on record.
+        assessment: The grade and why.
     """
 
     lines: tuple[str, ...]
     hardly_trades: bool
-    sharpe: float
-    interval: tuple[float, float]
-    evidence: str
+    sharpe: SharpeEstimate
+    deflated: float
+    assessment: Assessment
 
 
-def verdict(ledger: Ledger, seed: int = 0) -> Verdict:
-    """Judges one ledger; the seed draws the Sharpe interval.
+def verdict(
+    ledger: Ledger, seed: int = 0, tried: Tried | None = None, baselines: Sequence[Ledger] = ()
+) -> Verdict:
+    """Judges one ledger.
+
+    Args:
+        ledger: At least one bar.
+        seed: Draws the intervals.
+        tried: What was looked at before this policy was chosen; None if nobody kept a record.
+        baselines: Ledgers of baselines on the same bars.
 
     Raises:
         RunError: The ledger has no bars.
     """
-    return judge(ledger, summarize(ledger, seed))
+    compared = against_baselines(ledger, baselines, seed)
+    return judge(ledger, summarize(ledger, seed), tried, compared)
 
 
-def judge(ledger: Ledger, summary: dict[str, float]) -> Verdict:
-    """`verdict` for a ledger whose `summarize` is at hand already."""
+def judge(
+    ledger: Ledger,
+    summary: dict[str, float],
+    tried: Tried | None,
+    compared: Comparison | None,
+) -> Verdict:
+    """`verdict` for a ledger whose `summarize` and `against_baselines` are at hand already."""
     turns = book_turns(summary)
     hardly = (
         summary["time_in_market"] < MIN_TIME_IN_MARKET
         or summary["mean_gross"] < MIN_MEAN_GROSS
         or turns < max(1.0, summary["bars"] / BARS_PER_TURN)
     )
-    interval = (summary["sharpe_low"], summary["sharpe_high"])
-    evidence = _evidence(hardly, interval)
+    found = _estimate(summary)
+    deflated = _deflated(summary, found, tried)
+    bankrupt = bool(np.any(ledger.column("status") == STATUS_BANKRUPT))
+    if hardly:
+        judged = Assessment(Grade.NONE, "too few trades for any ratio to be about its decisions")
+    elif bankrupt:
+        judged = Assessment(Grade.NONE, "the account went bankrupt")
+    else:
+        judged = assess(found, deflated, tried, _objections(ledger, compared))
     lines = [_trading_line(summary, turns)] if hardly else []
-    if np.any(ledger.column("status") == STATUS_BANKRUPT):
+    if bankrupt:
         lines.append("The account went bankrupt: its figures end on that bar.")
-    lines += [EVIDENCE_TEXTS[evidence], _return_line(summary), _sharpe_line(summary)]
+    lines += [judged.sentence, _return_line(summary), _sharpe_line(found)]
+    lines += _tried_lines(found, deflated, tried)
     if ledger.fill_at == "close":
         lines.append("Optimistic: orders filled at the same close they were decided on.")
-    return Verdict((*lines, *ledger.notes), hardly, summary["sharpe"], interval, evidence)
+    return Verdict((*lines, *ledger.notes), hardly, found, deflated, judged)
 
 
-def against_baselines(policy: Ledger, baselines: Sequence[Ledger], seed: int = 0) -> list[str]:
-    """One sentence on whether the policy did better than the best baseline did.
+def assess(
+    found: SharpeEstimate, deflated: float, tried: Tried | None, objections: Sequence[str] = ()
+) -> Assessment:
+    """The grade of a Sharpe ratio.
 
-    A return above zero may be the market's. The policy is brought to the volatility of the baseline
-    with the highest Sharpe ratio, and the ratio of the differences of their returns is judged by
-    the same bootstrap. No sentence where there is nothing to compare: other bars, no variance.
+    Evidence needs an interval above 0 and a deflated probability of 95 %; what falls short of the
+    latter, or meets another objection, is weak.
+
+    Args:
+        found: The ratio with its interval.
+        deflated: From `deflated_sharpe`; NaN if it could not be computed.
+        tried: What was looked at; None if not on record.
+        objections: Further reasons not to call it evidence.
     """
-    years = periods_per_year(policy.stamps)
-    mine = policy.column("simple_return")
-    ratios = {
-        run.name: (sharpe(run.column("simple_return"), years), run)
-        for run in baselines
-        if len(run) == len(policy) and bool((run.stamps == policy.stamps).all())
-    }
-    known = {name: pair for name, pair in ratios.items() if np.isfinite(pair[0])}
-    if not known or not mine.std() > 0.0:
-        return []
-    name, (_, best) = max(known.items(), key=lambda item: item[1][0])
-    theirs = best.column("simple_return")
-    difference = mine * (theirs.std() / mine.std()) - theirs
-    low, high = sharpe_interval(difference, years, seed)
-    ratio = sharpe(difference, years)
-    if not np.isfinite([low, high, ratio]).all():
-        return []
-    judged = "better than it" if low > 0.0 else "worse than it" if high < 0.0 else "no evidence"
-    return [
-        f"At equal volatility against {name}, the best baseline by Sharpe ratio: {judged}"
-        f" (ratio of the difference {ratio:.2f}, 95 % interval {low:.2f} to {high:.2f})."
-    ]
+    if np.isnan(found.low):
+        return Assessment(Grade.NONE, "too few bars, or no variance, for an interval")
+    if found.high < 0.0:
+        return Assessment(Grade.LOSS, "the whole interval of the Sharpe ratio lies below 0")
+    if not found.low > 0.0:
+        return Assessment(Grade.NONE, "the interval of the Sharpe ratio holds 0")
+    above = "the interval of the Sharpe ratio lies above 0"
+    doubts = list(objections)
+    best = "" if tried is None else f"the best of {_count(tried)}"
+    if tried is None:
+        doubts.insert(0, "nobody kept a record of what else was tried")
+    elif not deflated >= CONFIDENCE:
+        doubts.insert(0, f"{best} may look like that by luck alone")
+    if doubts:
+        return Assessment(Grade.WEAK, f"{above}, but {'; and '.join(doubts)}")
+    return Assessment(Grade.EVIDENCE, f"{above}, and luck does not explain it as {best}")
 
 
 def book_turns(summary: dict[str, float]) -> float:
@@ -129,12 +183,32 @@ def book_turns(summary: dict[str, float]) -> float:
     return summary["turnover_per_bar"] * summary["bars"] / (2.0 * gross_sum / held_bars)
 
 
-def _evidence(hardly: bool, interval: tuple[float, float]) -> str:
-    if hardly:
-        return TOO_FEW_TRADES
-    if interval[0] > 0.0:
-        return SOME_EDGE
-    return LOSS if interval[1] < 0.0 else NO_EDGE
+def _estimate(summary: dict[str, float]) -> SharpeEstimate:
+    names = ("sharpe", "sharpe_low", "sharpe_high", "sharpe_error")
+    ratio, low, high, error = (summary[name] for name in names)
+    bars, years = int(summary["bars"]), summary["periods_per_year"]
+    return SharpeEstimate(ratio, low, high, error, bars, years)
+
+
+def _deflated(summary: dict[str, float], found: SharpeEstimate, tried: Tried | None) -> float:
+    if tried is None:
+        return float("nan")
+    return deflated_sharpe(found, summary["skewness"], summary["kurtosis"], tried.effective)
+
+
+def _objections(ledger: Ledger, compared: Comparison | None) -> list[str]:
+    objections = []
+    if compared is not None and not compared.better:
+        objections.append(f"it is not shown to be better than {compared.baseline}")
+    if ledger.fill_at == "close":
+        objections.append("orders filled at the close they were decided on")
+    return objections
+
+
+def _count(tried: Tried) -> str:
+    if tried.trials == 1:
+        return "1 try"
+    return f"{tried.trials:,} tries (worth {tried.effective:,.1f} independent ones)"
 
 
 def _trading_line(summary: dict[str, float], turns: float) -> str:
@@ -157,10 +231,28 @@ def _return_line(summary: dict[str, float]) -> str:
     return f"Total return {total:+.1%}{yearly}, largest fall {fall:.1%}."
 
 
-def _sharpe_line(summary: dict[str, float]) -> str:
-    if np.isnan(summary["sharpe"]):
+def _sharpe_line(found: SharpeEstimate) -> str:
+    if np.isnan(found.ratio):
         return "Sharpe ratio undefined: the returns do not vary."
-    if np.isnan(summary["sharpe_low"]):
+    if np.isnan(found.low):
         return "Sharpe ratio not shown: too few bars for an interval."
-    value, low, high = (summary[key] for key in ("sharpe", "sharpe_low", "sharpe_high"))
-    return f"Sharpe ratio {value:z.2f}, 95 % interval {low:z.2f} to {high:z.2f}."
+    return f"Sharpe ratio {found.ratio:z.2f}, 95 % interval {found.low:z.2f} to {found.high:z.2f}."
+
+
+def _tried_lines(found: SharpeEstimate, deflated: float, tried: Tried | None) -> list[str]:
+    if tried is None or np.isnan(deflated):
+        return []
+    lines = [
+        f"Deflated for {_count(tried)}: the ratio is above what luck alone gives the best of them"
+        f" with a probability of {deflated:.1%}; evidence asks for {CONFIDENCE:.0%}."
+    ]
+    years, needed = (
+        found.bars / found.periods_per_year,
+        minimum_backtest_years(tried.effective, found.ratio),
+    )
+    if needed > years:
+        lines.append(
+            f"Too short for that many tries: luck alone is expected to reach this ratio within"
+            f" {needed:.1f} years, and these are {years:.1f}."
+        )
+    return lines

@@ -52,9 +52,18 @@ Float = NDArray[np.float64]
     W_MARGIN,  # used margin
     W_NET,
     W_TOGETHER,  # risk of the book if all instruments moved together
-) = range(0, 14 * LANES, LANES)
+    W_DOUBT,  # what the limits have to look at again (`planning.py`)
+    W_CUT,  # 1 where the gross cap cuts the book, else 0; to W_SEARCHING: `budget.py`
+    W_THRESHOLD,
+    W_LOW,
+    W_HIGH,
+    W_FREE,
+    W_OVER,
+    W_UNDER,
+    W_SEARCHING,
+) = range(0, 23 * LANES, LANES)
 
-OUTCOME = 14 * LANES
+OUTCOME = 23 * LANES
 ACCOUNT = OUTCOME + len(oc.OUTCOME_COLUMNS) * LANES
 (
     O_EQUITY_BEFORE,

@@ -21,6 +21,7 @@ from mtquant.market.account import (
     B_MARK,
     B_POSITION,
     B_RATE,
+    BAR_FILLS,
     BAR_STOPS,
     W_ELAPSED,
     W_SUM,
@@ -49,6 +50,7 @@ from mtquant.market.rules import (
 from mtquant.market.tape import (
     S_FINANCING,
     S_QUEUED,
+    S_REDUCES,
     T_HIGH,
     T_LOW,
     T_OPEN,
@@ -113,7 +115,6 @@ def _fill_order(
     i: int,
     n: int,
     sheet: Float,
-    taken: bool,
     exact: bool,
     rule: Rule,
     rules: Float,
@@ -121,16 +122,11 @@ def _fill_order(
     row: int,
 ) -> None:
     """Answers the queued order at the instrument's last known mid and rate: filled, cut or
-    refused.
-
-    Args:
-        taken: Whether it is this order's turn; nothing happens else.
-        exact: Whether the margin has to be looked at.
+    refused; `exact` where the margin has to be looked at.
     """
-    queued = sheet[sheet_at(n, S_QUEUED) + i]
-    order = choose(taken, queued, 0.0)
+    order = sheet[sheet_at(n, S_QUEUED) + i]
     tradable = sheet[sheet_at(n, T_TRADABLE) + i] > 0.0
-    sheet[sheet_at(n, S_QUEUED) + i] = choose(taken, 0.0, queued)
+    sheet[sheet_at(n, S_QUEUED) + i] = 0.0
     mid, rate = block[at(n, B_MARK) + i], block[at(n, B_RATE) + i]
     priced = (mid > 0.0) & (rate > 0.0)  # also false for NaN
     done = choose(tradable & priced, order, 0.0)
@@ -178,8 +174,8 @@ def _find_ample(block: Float, sheet: Float, rules: Float) -> None:
 def fill_orders(
     block: Float, sheet: Float, rows: Rows, rules: Float, fills: Float | None, live: int
 ) -> None:
-    """Fills every queued order at the last known mids: first those that only reduce, then the
-    others. Where margin may be short, each is held against the margin that is left.
+    """Fills every queued order at the last known mids. Where margin may be short, those that only
+    reduce come first, and each is held against the margin that is left.
 
     Args:
         block: float64, flat (`account.py`); the caller has set the marks.
@@ -193,20 +189,32 @@ def fill_orders(
     for i in range(live):
         if not block[W_SUM + i] < 0.0:
             _fill_in_turn(block, i, sheet, rows[i], rules, fills)
-    if count_of(rules) == 1:  # one instrument needs no order among its orders
-        rule = rule_of(rules, 0)
-        for i in range(lanes_of(block)):
-            _fill_order(block, i, 0, sheet, True, False, rule, rules, fills, rows[i])
-        return
+    # What is left is ample: whichever order comes first, all are filled.
     for n in range(count_of(rules)):
         rule = rule_of(rules, n)
+        if fills is not None:
+            for i in range(lanes_of(block)):
+                raises = _raises(block, i, n, sheet[sheet_at(n, S_QUEUED) + i])
+                sheet[sheet_at(n, S_REDUCES) + i] = choose(raises, 0.0, 1.0)
         for i in range(lanes_of(block)):
-            reduces = not _raises(block, i, n, sheet[sheet_at(n, S_QUEUED) + i])
-            _fill_order(block, i, n, sheet, reduces, False, rule, rules, fills, rows[i])
-    for n in range(count_of(rules)):
-        rule = rule_of(rules, n)
-        for i in range(lanes_of(block)):
-            _fill_order(block, i, n, sheet, True, False, rule, rules, fills, rows[i])
+            _fill_order(block, i, n, sheet, False, rule, rules, fills, rows[i])
+    if fills is not None:
+        _reducing_first(block, sheet, fills)
+
+
+@kernel
+def _reducing_first(block: Float, sheet: Float, fills: Float) -> None:
+    """Brings the fills of orders that only reduce before the others, as the account would have had
+    them filled were its margin short.
+    """
+    for k in range(1, int(block[BAR_FILLS])):
+        for place in range(k, 0, -1):
+            this, other = fills[place], fills[place - 1]
+            reduces = sheet[sheet_at(int(this[oc.FILL_INSTRUMENT]), S_REDUCES)]
+            if reduces <= sheet[sheet_at(int(other[oc.FILL_INSTRUMENT]), S_REDUCES)]:
+                break
+            for column in range(fills.shape[1]):
+                this[column], other[column] = other[column], this[column]
 
 
 @kernel
@@ -219,7 +227,7 @@ def _fill_in_turn(
             order = sheet[sheet_at(n, S_QUEUED) + i]
             if order != 0.0 and _raises(block, i, n, order) == (raising == 1):
                 rule = rule_of(rules, n)
-                _fill_order(block, i, n, sheet, True, True, rule, rules, fills, row)
+                _fill_order(block, i, n, sheet, True, rule, rules, fills, row)
 
 
 @kernel

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core.compiled import kernel
-from mtquant.core.lanes import LANES, choose, lanes_of
+from mtquant.core.lanes import FLOATS, LANES, choose, copy_floats, lanes_of
 from mtquant.market.account import (
     A_COST_SCALE,
     A_EQUITY,
@@ -171,14 +171,18 @@ def write_observation(
         i: The lane.
     """
     # Numbers with a bound: then no index can count from the end of an array, and none is checked.
-    n_instruments = min(features.shape[1], MOST_ENTRIES)
-    width, bars = min(features.shape[2], MOST_ENTRIES), min(max(window, 1), MOST_ENTRIES)
+    n_instruments = max(min(features.shape[1], MOST_ENTRIES), 0)
+    width = max(min(features.shape[2], MOST_ENTRIES), 0)
+    bars = min(max(window, 1), MOST_ENTRIES)
     size = bars * width + INSTRUMENT_EXTRAS
     for n in range(n_instruments):
         for back in range(bars):
-            known = features[row - bars + 1 + back, n]
-            for f in range(width):
-                values[n * size + back * width + f] = known[f]
+            known, place = features[row - bars + 1 + back, n], n * size + back * width
+            whole = width // FLOATS * FLOATS
+            for f in range(0, whole, FLOATS):
+                copy_floats(known, f, values, place + f)
+            for f in range(whole, width):
+                values[place + f] = known[f]
         for j in range(INSTRUMENT_EXTRAS):
             values[n * size + bars * width + j] = seen[(n * INSTRUMENT_EXTRAS + j) * LANES + i]
     shown = n_instruments * INSTRUMENT_EXTRAS

@@ -10,19 +10,22 @@ from numpy.typing import NDArray
 
 from mtquant.core.compiled import kernel
 from mtquant.core.lanes import choose, lanes_of
-from mtquant.core.outcome import LIMIT_NAME
+from mtquant.core.outcome import LIMIT_NAME, LIMIT_UNKNOWN
 from mtquant.market.account import (
     A_EQUITY,
     B_MARK,
     B_POSITION,
     B_RATE,
     BAR_BINDING,
+    W_CUT,
+    W_DOUBT,
     W_NET,
     W_SUM,
     W_TOGETHER,
     at,
     value_of,
 )
+from mtquant.market.budget import project_block
 from mtquant.market.rules import (
     MOST_INSTRUMENTS,
     R_LOT,
@@ -56,6 +59,8 @@ from mtquant.risk.limits import (
     BOUND_VAR,
     BOUND_VOLATILITY,
     RISK_DEVIATION,
+    X_TRADE,
+    broken_risk,
     new_scratch,
 )
 from mtquant.risk.projection import limit_book
@@ -70,6 +75,8 @@ LOT_TOLERANCE = 1e-9  # in lots: a quantity this close below a lot boundary coun
 HOLD_TOLERANCE = (
     1e-9  # in units of equity: a limit has to move a held exposure by more to cause an order
 )
+DOUBT_RISK, DOUBT_ELSE = 1.0, 2.0
+LARGEST = np.finfo(np.float64).max
 
 
 @kernel
@@ -102,55 +109,128 @@ def _queue_order(block: Float, sheet: Float, i: int, n: int, rule: Rule) -> None
 
 
 @kernel
-def _clip(block: Float, sheet: Float, rules: Float, caps: Float, sector_of: Int) -> None:
-    """Wanted and clipped exposures, and what the limits look at first: gross, net, gross by sector,
-    and the risk if all instruments moved together.
-    """
+def _clip(block: Float, sheet: Float, rules: Float, caps: Float) -> None:
+    """What is wanted, and that within the name caps."""
     for i in range(lanes_of(block)):
-        block[W_SUM + i] = 0.0
-        block[W_NET + i] = 0.0
-        block[W_TOGETHER + i] = 0.0
         block[BAR_BINDING + i] = 0.0
     for n in range(count_of(rules)):
-        for i in range(lanes_of(block)):
-            sheet[sheet_at(n, S_SECTOR) + i] = 0.0
-    for n in range(count_of(rules)):
         rule, cap = rule_of(rules, n), caps[n]
-        sector = min(max(sector_of[n], 0), n)
         for i in range(lanes_of(block)):
             asked = _want(block, sheet, i, n, rule)
-            allowed = min(max(asked, -cap), cap)
-            size = abs(allowed)
-            risk = size * sheet[sheet_at(n, S_DEVIATION) + i]
             sheet[sheet_at(n, S_WANTED) + i] = asked
-            sheet[sheet_at(n, S_PLANNED) + i] = allowed
-            sheet[sheet_at(sector, S_SECTOR) + i] += size
-            block[W_SUM + i] += size
-            block[W_NET + i] += allowed
-            block[W_TOGETHER + i] += choose(size > 0.0, risk, 0.0)
+            sheet[sheet_at(n, S_PLANNED) + i] = min(max(asked, -cap), cap)
             binding = block[BAR_BINDING + i]
             block[BAR_BINDING + i] = choose(abs(asked) > cap, float(LIMIT_NAME), binding)
 
 
 @kernel
-def _find_bound(block: Float, sheet: Float, sector_caps: Float, bounds: Float) -> None:
-    """Finds the accounts whose clipped books may break a limit: W_SUM becomes 1, else 0.
-
-    No book is riskier than if all instruments moved together, and no correlation exposure is larger
-    than the gross one, so most books need no look at correlations.
+def _add_up(block: Float, sheet: Float, rules: Float) -> None:
+    """What the limits look at first: gross, net, and the risk of the planned book if all
+    instruments moved together.
     """
-    gross = min(bounds[BOUND_GROSS], bounds[BOUND_CORRELATION])
-    deviation = min(bounds[BOUND_VAR], bounds[BOUND_VOLATILITY])
-    net, turnover = bounds[BOUND_NET], bounds[BOUND_TURNOVER]
     for i in range(lanes_of(block)):
-        inside = (block[W_SUM + i] <= gross) & (block[W_TOGETHER + i] <= deviation)
-        inside &= (abs(block[W_NET + i]) <= net) & (turnover == np.inf)
-        block[W_SUM + i] = choose(inside, 0.0, 1.0)
+        block[W_SUM + i] = 0.0
+        block[W_NET + i] = 0.0
+        block[W_TOGETHER + i] = 0.0
+    for n in range(count_of(rules)):
+        for i in range(lanes_of(block)):
+            planned = sheet[sheet_at(n, S_PLANNED) + i]
+            size = abs(planned)
+            risk = size * sheet[sheet_at(n, S_DEVIATION) + i]
+            block[W_SUM + i] += size
+            block[W_NET + i] += planned
+            block[W_TOGETHER + i] += choose(size > 0.0, risk, 0.0)
+
+
+@kernel
+def _doubt_sectors(
+    block: Float, sheet: Float, rules: Float, sector_of: Int, sector_caps: Float
+) -> None:
+    """Notes ELSE in W_DOUBT where the gross exposure of a sector is above its cap."""
+    for n in range(count_of(rules)):
+        for i in range(lanes_of(block)):
+            sheet[sheet_at(n, S_SECTOR) + i] = 0.0
+    for n in range(count_of(rules)):
+        sector = min(max(sector_of[n], 0), n)
+        for i in range(lanes_of(block)):
+            size = abs(sheet[sheet_at(n, S_PLANNED) + i])
+            sheet[sheet_at(sector, S_SECTOR) + i] += size
     for s in range(min(sector_caps.shape[0], MOST_INSTRUMENTS)):
         cap = sector_caps[s]
         for i in range(lanes_of(block)):
             over = sheet[sheet_at(s, S_SECTOR) + i] > cap
-            block[W_SUM + i] = choose(over, 1.0, block[W_SUM + i])
+            block[W_DOUBT + i] = choose(over, DOUBT_ELSE, block[W_DOUBT + i])
+
+
+@kernel
+def _doubt(
+    block: Float,
+    sheet: Float,
+    rules: Float,
+    sector_of: Int,
+    sector_caps: Float,
+    bounds: Float,
+) -> None:
+    """Notes in W_DOUBT which planned books may break a limit other than the gross cap: RISK where
+    only their risk can tell, ELSE where another limit is broken.
+
+    No book is riskier than if all instruments moved together, and no correlation exposure is larger
+    than the gross one, so most books need no look at correlations.
+    """
+    deviation = min(bounds[BOUND_VAR], bounds[BOUND_VOLATILITY])
+    net, correlation = bounds[BOUND_NET], bounds[BOUND_CORRELATION]
+    if correlation < np.inf:
+        deviation = min(deviation, LARGEST)  # infinite is unknown, and not calm
+    for i in range(lanes_of(block)):
+        calm = (block[W_SUM + i] <= correlation) & (block[W_TOGETHER + i] <= deviation)
+        inside = abs(block[W_NET + i]) <= net
+        found = choose(inside, choose(calm, 0.0, DOUBT_RISK), DOUBT_ELSE)
+        block[W_DOUBT + i] = max(block[W_DOUBT + i], found)
+    lowest = np.inf
+    for s in range(sector_caps.shape[0]):
+        lowest = min(lowest, sector_caps[s])
+    if lowest < np.inf:
+        _doubt_sectors(block, sheet, rules, sector_of, sector_caps)
+
+
+@kernel
+def _find_cut(block: Float, project: bool, bounds: Float) -> bool:
+    """Notes in W_CUT whose books only the gross cap is known to cut, in W_DOUBT who needs the exact
+    limits in any case; whether there is a book to cut.
+    """
+    gross, turnover = bounds[BOUND_GROSS], bounds[BOUND_TURNOVER]
+    anybody = False
+    for i in range(lanes_of(block)):
+        inside, over = block[W_SUM + i] <= gross, block[W_SUM + i] > gross
+        doubt = block[W_DOUBT + i]
+        cut = over & project & (doubt < DOUBT_ELSE)
+        block[W_CUT + i] = choose(cut, 1.0, 0.0)
+        certain = (cut | inside) & (turnover == np.inf)
+        block[W_DOUBT + i] = choose(certain, doubt, DOUBT_ELSE)
+        anybody |= cut
+    return anybody
+
+
+@kernel
+def _holds_risk(block: Float, sheet: Float, i: int, limits: Limits, row: int, rules: Float) -> bool:
+    """Whether an account's planned book holds the risk limits and is the nearest one that does;
+    then those that bound are noted: where the gross cap cut the book, the ones it broke before.
+    """
+    caps, _, _, bounds, risk, _, _, scratch, _ = limits
+    book = scratch[X_TRADE]
+    today = risk[min(row, risk.shape[0] - 1)]
+    for n in range(count_of(rules)):
+        book[n] = sheet[sheet_at(n, S_PLANNED) + i]
+    if broken_risk(book, bounds, today, scratch) != 0:
+        return False
+    if block[W_CUT + i] > 0.0:
+        for n in range(count_of(rules)):
+            book[n] = min(max(sheet[sheet_at(n, S_WANTED) + i], -caps[n]), caps[n])
+        broken = broken_risk(book, bounds, today, scratch)
+        if broken == LIMIT_UNKNOWN:  # what nobody may hold takes no part in the cut
+            return False
+        block[BAR_BINDING + i] += float(broken)
+    return True
 
 
 @kernel
@@ -179,6 +259,39 @@ def _limit_one(
 
 
 @kernel
+def _limit_block(
+    block: Float,
+    sheet: Float,
+    rows: Int,
+    rules: Float,
+    settings: Float,
+    limits: Limits,
+    live: int,
+) -> None:
+    """From S_WANTED to S_PLANNED and BAR_BINDING, abreast where name and gross caps decide.
+
+    Exact: what is nearest under some of the limits and holds the others is nearest under all.
+    """
+    caps, sector_of, sector_caps, bounds, _, _, _, _, _ = limits
+    for i in range(lanes_of(block)):
+        block[W_DOUBT + i] = 0.0
+    _add_up(block, sheet, rules)
+    _doubt(block, sheet, rules, sector_of, sector_caps, bounds)
+    # Of one name the nearest multiple is the nearest book: the exact limits know.
+    project = (settings[S_PROJECT] > 0.0) & (count_of(rules) > 1)
+    if _find_cut(block, project, bounds):
+        project_block(block, sheet, rules, caps, bounds[BOUND_GROSS])
+        _add_up(block, sheet, rules)
+        _doubt(block, sheet, rules, sector_of, sector_caps, bounds)
+    for i in range(live):
+        doubt = block[W_DOUBT + i]
+        if doubt == 0.0:
+            continue
+        if doubt == DOUBT_ELSE or not _holds_risk(block, sheet, i, limits, rows[i], rules):
+            _limit_one(block, sheet, i, rows[i], rules, settings, limits)
+
+
+@kernel
 def plan_block(
     block: Float,
     sheet: Float,
@@ -199,17 +312,14 @@ def plan_block(
         limits: `limit_arrays`.
         live: Lanes in use, the first ones.
     """
-    caps, sector_of, sector_caps, bounds, risk, scenarios, window, _, tail_scratch = limits
+    caps, _, _, _, risk, scenarios, window, _, tail_scratch = limits
     if risk.shape[0] > 1:
         for i in range(live):
             deviations = risk[rows[i], RISK_DEVIATION]
             for n in range(count_of(rules)):
                 sheet[sheet_at(n, S_DEVIATION) + i] = deviations[n]
-    _clip(block, sheet, rules, caps, sector_of)
-    _find_bound(block, sheet, sector_caps, bounds)
-    for i in range(live):
-        if block[W_SUM + i] > 0.0:
-            _limit_one(block, sheet, i, rows[i], rules, settings, limits)
+    _clip(block, sheet, rules, caps)
+    _limit_block(block, sheet, rows, rules, settings, limits, live)
     if settings[S_TAIL_VAR] < np.inf:
         modified = settings[S_CORNISH_FISHER] > 0.0
         for i in range(live):

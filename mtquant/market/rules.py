@@ -61,10 +61,10 @@ def rule_of(rules: Float, n: int) -> Rule:
 
 @kernel
 def count_of(rules: Float) -> int:
-    """How many instruments there are; a number with a bound, so that the compiler can tell that no
+    """How many instruments there are; a number with bounds, so that the compiler can tell that no
     index counts from the end of an array.
     """
-    return min(rules.shape[0], MOST_INSTRUMENTS)
+    return max(min(rules.shape[0], MOST_INSTRUMENTS), 0)
 
 
 # Entries of the settings vector that kernels read.

@@ -25,7 +25,7 @@ T_OPEN, T_HIGH, T_LOW, T_CLOSE, T_RATE_OPEN, T_RATE_CLOSE, T_TRADABLE = range(TA
 
 # A sheet is what a block of accounts needs to know of one bar: for each instrument the columns of
 # the tape and these, each of LANES numbers, in one flat array.
-SHEET_COLUMNS = TAPE_COLUMNS + 8
+SHEET_COLUMNS = TAPE_COLUMNS + 9
 (
     S_TARGET,  # exposure asked for by the policy
     S_WANTED,  # the same, with the held one where the policy asked for nothing
@@ -35,6 +35,7 @@ SHEET_COLUMNS = TAPE_COLUMNS + 8
     S_DEVIATION,  # one-day standard deviation of the instrument, known at the decision
     S_SECTOR,  # gross exposure of sector n
     S_HELD,  # exposure held
+    S_REDUCES,  # 1 where the order only reduces; written with the ledger on
 ) = range(TAPE_COLUMNS, SHEET_COLUMNS)
 SHEET_SIZE = SHEET_COLUMNS * LANES
 

@@ -40,6 +40,7 @@ from mtquant.core.outcome import (
     LIMIT_NAME,
     LIMIT_NET,
     LIMIT_SECTOR,
+    LIMIT_UNKNOWN,
     LIMIT_VAR,
     LIMIT_VOLATILITY,
 )
@@ -204,6 +205,43 @@ def portfolio_deviation(risk: Float, exposures: Float) -> float:
         variance += _deviation(risk, exposures, n) * row
     # Positive semidefinite but for rounding; NaN only where two unknown risks met.
     return math.inf if variance != variance else math.sqrt(max(variance, 0.0))
+
+
+@kernel
+def broken_risk(exposures: Float, bounds: Float, risk: Float, scratch: Float) -> int:
+    """The limits on correlation, VaR and volatility that a book breaks, of which at least one is in
+    force: LIMIT_*, or LIMIT_UNKNOWN alone where a position's risk is unknown.
+
+    Args:
+        exposures: float64 [N].
+        bounds, risk: The limits, see the module.
+        scratch: Rows X_SIZE and X_TRIAL are overwritten.
+    """
+    signed, along = scratch[X_SIZE], scratch[X_TRIAL]
+    for n in range(exposures.shape[0]):
+        signed[n] = _deviation(risk, exposures, n)
+        if not abs(signed[n]) < math.inf:
+            return LIMIT_UNKNOWN
+        along[n] = 0.0
+    binding = 0
+    cap = bounds[BOUND_CORRELATION]
+    if cap < math.inf and not correlation_exposure(risk, exposures) <= cap:
+        binding |= LIMIT_CORRELATION
+    if min(bounds[BOUND_VAR], bounds[BOUND_VOLATILITY]) == math.inf:
+        return binding
+    for m in range(exposures.shape[0]):
+        size, row = signed[m], risk[RISK_CORRELATION + m]
+        for n in range(exposures.shape[0]):
+            along[n] += row[n] * size
+    variance = 0.0
+    for n in range(exposures.shape[0]):
+        variance += signed[n] * along[n]
+    deviation = math.sqrt(max(variance, 0.0))
+    if not deviation <= bounds[BOUND_VAR]:
+        binding |= LIMIT_VAR
+    if not deviation <= bounds[BOUND_VOLATILITY]:
+        binding |= LIMIT_VOLATILITY
+    return binding
 
 
 @kernel

@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 
 from mtquant.agents.baselines import inverse_volatility_weights
 from mtquant.envs.hierarchy import MESSAGE_NAMES
-from mtquant.evaluation.bootstrap import Interval, mean_intervals, rank_correlation
 from mtquant.evaluation.hindsight import best_by_period, best_constant, months, share
 from mtquant.evaluation.sections import Section, between, number, percent
+from mtquant.evaluation.significance.bootstrap import Interval
+from mtquant.evaluation.significance.paired import mean_intervals, rank_correlation
 from mtquant.risk.limits import RISK_DEVIATION
 from mtquant.workflows.rehearsal import Moment, Passage, Rehearsal
 

@@ -10,20 +10,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.agents.baselines import baselines
+from mtquant.agents.baselines import Chance, baselines
 from mtquant.backtest.runner import run_backtest
 from mtquant.backtest.vectorbt_audit import Audit, audit
 from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
-from mtquant.core.config import Config, EnvironmentConfig
+from mtquant.core.config import Config
 from mtquant.core.errors import CheckpointError, DataError
 from mtquant.core.protocols import Policy
 from mtquant.core.runs import RunFolder
+from mtquant.core.trials import TrialLedger
 from mtquant.data.bars import Bars
 from mtquant.data.instruments import Instrument
 from mtquant.data.panel import Panel
 from mtquant.data.sources import load_bars, split_bars
-from mtquant.evaluation.metrics import summarize
 from mtquant.evaluation.report import report_markdown, write_report
+from mtquant.evaluation.significance.tried import Tried
+from mtquant.evaluation.summary import summarize
 from mtquant.features.timeframes import TimeframePipeline, warmup_rows, without_ages
 from mtquant.market.ledger import Ledger
 from mtquant.market.rules import Rules
@@ -143,18 +145,20 @@ def backtest(
         output, config=config, seed=config.training.seed, command=command, overwrite=True
     )
     ledger = trade(trained, market, progress)
-    others = _baselines(config.environment, market, progress)
+    others = _baselines(config, market, ledger, progress)
     ledgers = (ledger, *others)
     for each in ledgers:  # before the audit: a ledger that fails it is what one wants to look at
         each.save(output / "ledgers" / each.name.replace(" ", "_"))
     found = audit(ledger, market.rules)
     run.stage(f"backtest/{part}", {**summarize(ledger, config.training.seed)})
+    tried = Tried.of(TrialLedger.beside(models))
     title = f"{trained.policy.name.capitalize()} out of sample: {part} period"
     report = write_report(
         output / "report.html",
         ledgers,
         title=title,
         seed=config.training.seed,
+        tried=tried,
         figures=vectorbt_figures(found, ledger, market.tape.bars_per_year),
         tables=vectorbt_tables(found, ledger, market.tape.bars_per_year),
         card={**_short(run.card), "weights": trained.weights, "warnings": trained.warnings},
@@ -164,7 +168,7 @@ def backtest(
             "fills replayed": found.fills,
         },
     )
-    markdown = report_markdown(ledgers, title=title, seed=config.training.seed)
+    markdown = report_markdown(ledgers, title=title, seed=config.training.seed, tried=tried)
     return BacktestResult(
         report, ledgers, found, markdown, ledger.hash(), trained.weights, trained.warnings
     )
@@ -198,16 +202,21 @@ def check_unseen(trained: Trained, market: Market, part: str, models: Path) -> N
 
 
 def _baselines(
-    environment: EnvironmentConfig, market: Market, progress: Progress | None
+    config: Config, market: Market, ledger: Ledger, progress: Progress | None
 ) -> list[Ledger]:
-    """Cash, buy and hold, inverse volatility and momentum in the same world, without stops."""
+    """What is to be beaten, in the same world without stops; chance trades as much as `ledger`."""
     # Windows count an instrument's own bars: the panel has more rows where hours differ.
     per_year = float(np.median([bars.bars_per_year for bars in market.bars]))
     per_day = max(1, round(per_year / TRADING_DAYS_PER_YEAR))
-    policies = baselines(per_day, environment.max_position_size, environment.max_gross_exposure)
+    caps = (config.environment.max_position_size, config.environment.max_gross_exposure)
+    turnover, seed = float(np.mean(ledger.column("turnover"))), config.training.seed
+    chance = Chance.matching(turnover, len(ledger.symbols), *caps, seed)
     reward = Reward({"growth": 1.0}, 1.0)  # baselines do not look at its state
     rules = market.rules.without_stops()
-    return [_trade(policy, market, rules, reward, progress) for policy in policies]
+    return [
+        _trade(policy, market, rules, reward, progress)
+        for policy in (*baselines(per_day, *caps), chance)
+    ]
 
 
 def _trade(

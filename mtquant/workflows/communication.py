@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from mtquant.agents.hierarchy import HierarchyPolicy
 from mtquant.envs.hierarchy import MESSAGE_NAMES
-from mtquant.evaluation.bootstrap import Interval, intervals
 from mtquant.evaluation.metrics import sharpe
 from mtquant.evaluation.sections import Section, between, number, percent
+from mtquant.evaluation.significance.bootstrap import Interval
+from mtquant.evaluation.significance.paired import intervals
 from mtquant.workflows.rehearsal import Moment, Passage
 
 Float = NDArray[np.float64]

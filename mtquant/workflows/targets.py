@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.evaluation.bootstrap import UNKNOWN, Interval, interval_of, intervals
 from mtquant.evaluation.metrics import (
     calmar,
     max_drawdown,
@@ -19,6 +18,8 @@ from mtquant.evaluation.metrics import (
     win_rate,
 )
 from mtquant.evaluation.sections import Section, between, number, percent
+from mtquant.evaluation.significance.bootstrap import Interval, percentile_interval
+from mtquant.evaluation.significance.paired import UNKNOWN, intervals
 from mtquant.evaluation.trips import round_trips
 from mtquant.market.ledger import Ledger
 from mtquant.market.rules import Rules
@@ -125,7 +126,7 @@ def targets_of(
 
     ends = dict(zip(measures, intervals(returns, all_of, draws, random), strict=True))
     gains = _gains(ledger)
-    ends["win_rate"] = interval_of(
+    ends["win_rate"] = percentile_interval(
         np.array([win_rate(random.choice(gains, len(gains))) for _ in range(draws)])
     )
     return [

@@ -19,7 +19,15 @@ from worlds import Market, random_actions, stagger
 from mtquant.core.compiled import kernel
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
-from mtquant.envs.fused import BOOK, TRACE, copy_numbers, reward_block, write_block
+from mtquant.envs.fused import (
+    BOOK,
+    TRACE,
+    copy_numbers,
+    enter_book,
+    open_book,
+    reward_block,
+    write_block,
+)
 from mtquant.market.account import ACCOUNT
 from mtquant.market.desk import close_bar, open_bar
 from mtquant.market.execution import liquidate, trigger_stops
@@ -71,7 +79,7 @@ def cut_step(
     for b in range(blocks.shape[0]):
         first = b * LANES
         row = rows[first : first + LANES]
-        copy_numbers(books[b], work[:BOOK])
+        open_book(books[b], work)
         copy_numbers(blocks[b], work[BOOK + ACCOUNT :])
         if stages >= 2:
             for n in range(n_instruments):
@@ -89,11 +97,11 @@ def cut_step(
             close_bar(block, sheet, rules, settings, LANES)
         if stages >= 6:
             reward_block(work, parameters, weights, rewards[first : first + LANES], LANES)
+            enter_book(work, books[b], parameters)
         if stages >= 7:
             see_block(block, sheet, rules, work[:TRACE], seen)
         if stages >= 8:
-            write_block(values, first, LANES, rows, tape, features, 1, seen)
-        copy_numbers(work[:BOOK], books[b])
+            write_block(values, first, LANES, rows, tape, clock, features, 1, seen, limits[4])
         copy_numbers(work[BOOK + ACCOUNT :], blocks[b])
 
 

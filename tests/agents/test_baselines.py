@@ -9,15 +9,22 @@ import pytest
 from mtquant.agents.baselines import (
     BuyAndHold,
     Cash,
+    Chance,
+    EqualWeight,
     InverseVolatility,
+    MinimumVariance,
     Momentum,
+    RiskParity,
     baselines,
     inverse_volatility_weights,
     observed,
+    observed_past,
 )
+from mtquant.agents.covariance_weights import minimum_variance_weights, risk_parity_weights
 from mtquant.core import outcome as oc
 from mtquant.core.errors import PolicyError
 from mtquant.core.protocols import Observation, Policy
+from mtquant.risk.dependence import shrunk_covariance
 from tests.support.builders import make_bars
 from tests.support.markets import DAY, Portfolio
 
@@ -45,6 +52,15 @@ def test_observed_is_the_latest_bar_of_each_instrument() -> None:
     assert observed(seen, "x").tolist() == [2.0, 4.0]
     with pytest.raises(PolicyError, match="must hold y"):
         observed(seen, "y")
+
+
+def test_the_past_is_oldest_first() -> None:
+    block = {"x[-2]": 1.0, "y[-2]": 9.0, "x[-1]": 2.0, "y[-1]": 9.0, "x": 3.0, "y": 9.0, "z": 7.0}
+    values = {f"A.{name}": value for name, value in block.items()}
+    values |= {f"B.{name}": -value for name, value in block.items()}
+    past = observed_past(observation(values), "x", 3)
+    assert past.tolist() == [[1.0, -1.0], [2.0, -2.0], [3.0, -3.0]]
+    assert observed_past(observation(values), "x", 2).tolist() == past[1:].tolist()
 
 
 def test_weights_by_hand() -> None:
@@ -116,7 +132,13 @@ def test_buy_and_hold_is_trimmed_by_the_name_cap_alone() -> None:
 
 
 def test_monthly_baselines_decide_on_the_first_bar_of_a_month() -> None:
-    for policy in (InverseVolatility(0.9, 1.0, 20), Momentum(0.9, 1.0, 20, lookback_bars=30)):
+    for policy in (
+        EqualWeight(0.9, 1.0),
+        InverseVolatility(0.9, 1.0, 20),
+        Momentum(0.9, 1.0, 20, lookback_bars=30),
+        MinimumVariance(0.9, 1.0, 20),
+        RiskParity(0.9, 1.0, 20),
+    ):
         assert isinstance(policy, Policy)
         ledger = Portfolio.build(PAIR, *FREE).run(policy, slice(30, 200))
         decided = np.isfinite(ledger.targets).all(axis=1)
@@ -168,11 +190,69 @@ def test_an_order_is_asked_for_until_its_market_has_answered() -> None:
     assert np.isnan(targets).all()
 
 
+def test_covariance_books_are_the_weights_of_the_window() -> None:
+    portfolio = Portfolio.build(PAIR, *FREE)
+    # The last 20 log returns of both at row 30, float32 in the observation.
+    returns = np.column_stack([np.diff(np.log(bars.close[10:31])) for bars in PAIR])
+    covariance = shrunk_covariance(returns, "ledoit_wolf")
+    for policy, weights in (
+        (MinimumVariance(1.0, 1.0, 20), minimum_variance_weights(covariance)),
+        (RiskParity(1.0, 1.0, 20), risk_parity_weights(covariance)),
+    ):
+        assert weights.min() > 0.0 and weights.max() < 0.9
+        targets = portfolio.run(policy, slice(30, 60)).targets[0]
+        np.testing.assert_allclose(targets, weights, rtol=1e-5)
+
+
+def test_a_return_shown_again_counts_once() -> None:
+    """GBPUSD has every second bar; on the rows between, the panel repeats its last return."""
+    rare = PAIR[1].rows(np.arange(0, 200, 2))
+    policy = RiskParity(1.0, 1.0, 20)
+    portfolio = Portfolio.build([PAIR[0], rare], *FREE)
+    returns = np.zeros((20, 2))
+    returns[:, 0] = np.diff(np.log(PAIR[0].close[10:31]))
+    returns[1::2, 1] = np.diff(np.log(rare.close[5:16]))
+    expected = risk_parity_weights(shrunk_covariance(returns, "ledoit_wolf"))
+    targets = portfolio.run(policy, slice(30, 60)).targets[0]
+    np.testing.assert_allclose(targets, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("turnover", [0.02, 0.2])
+def test_chance_trades_as_much_as_asked(turnover: float) -> None:
+    # 400 bars with a draw on 6 or 60 % of them: a draw varies by half of its mean.
+    bars = [make_bars(symbol, 401, seed, DAY) for seed, symbol in enumerate(("EURUSD", "GBPUSD"))]
+    policy = Chance.matching(turnover, 2, 0.5, 1.0, seed=3)
+    assert policy.chance == pytest.approx(turnover / (2 * 2 * 0.5 / 3))
+    ledger = Portfolio.build(bars, *FREE).run(policy)
+    assert ledger.column("turnover").mean() == pytest.approx(turnover, rel=0.35)
+    again = Portfolio.build(bars, *FREE).run(policy)
+    assert again.hash() == ledger.hash()
+    other = Portfolio.build(bars, *FREE).run(Chance.matching(turnover, 2, 0.5, 1.0, seed=4))
+    assert other.hash() != ledger.hash()
+
+
+def test_chance_of_a_policy_that_does_not_trade_is_cash() -> None:
+    policy = Chance.matching(0.0, 2, 0.5, 1.0, seed=3)
+    assert len(Portfolio.build(PAIR).run(policy).fills) == 0
+    assert Chance.matching(9.0, 2, 0.5, 1.0, seed=3).chance == 1.0
+
+
+def test_equal_weight_is_rebalanced() -> None:
+    ledger = Portfolio.build(PAIR, *FREE).run(EqualWeight(0.9, 1.0))
+    decided = np.isfinite(ledger.targets).all(axis=1)
+    assert (ledger.targets[decided] == 0.5).all()
+    assert len(ledger.fills) > 2
+
+
 def test_windows_count_days() -> None:
     daily, hourly = baselines(1, 0.1, 1.0), baselines(24, 0.1, 1.0)
-    names = ["cash", "buy and hold", "inverse volatility", "momentum"]
+    names = ["cash", "buy and hold", "equal weight", "inverse volatility", "momentum"]
+    names += ["minimum variance", "risk parity"]
     assert [policy.name for policy in daily] == [policy.name for policy in hourly] == names
-    assert daily[3].feature_names == ("volatility_60", "log_return_120")
+    assert all(isinstance(policy, Policy) for policy in daily)
+    by_day, by_hour = (dict(zip(names, found, strict=True)) for found in (daily, hourly))
+    assert by_day["momentum"].feature_names == ("volatility_60", "log_return_120")
     # 60 and 120 days of 24 bars.
-    assert hourly[3].feature_names == ("volatility_1440", "log_return_2880")
-    assert hourly[2].feature_names == ("volatility_1440",)
+    assert by_hour["momentum"].feature_names == ("volatility_1440", "log_return_2880")
+    assert by_hour["inverse volatility"].feature_names == ("volatility_1440",)
+    assert by_hour["risk parity"].window_bars == by_hour["minimum variance"].window_bars == 1440

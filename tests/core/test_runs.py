@@ -13,7 +13,15 @@ import pytest
 from mtquant.core import runs
 from mtquant.core.config import Config, config_hash, load_config
 from mtquant.core.errors import RunError
-from mtquant.core.runs import CARD_NAME, LOG_NAME, RunFolder, git_state, training_log
+from mtquant.core.runs import (
+    CARD_NAME,
+    LOG_NAME,
+    RunFolder,
+    check_writable,
+    git_state,
+    training_log,
+)
+from tests.support.permissions import read_only
 
 
 @pytest.fixture
@@ -72,6 +80,24 @@ def test_a_full_disk_is_refused_before_work(tmp_path, monkeypatch):
     with pytest.raises(RunError, match="found '199 MB'"):
         RunFolder.create(tmp_path, config=Config(), seed=7)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_room_that_a_run_needs_is_asked_for(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(0, 0, 300 * 2**20))
+    check_writable(tmp_path, 300 * 2**20)
+    with pytest.raises(RunError, match="must have 301 MB of free disk; found '300 MB'"):
+        check_writable(tmp_path, 300 * 2**20 + 1)
+
+
+def test_a_folder_without_write_permission_is_refused(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    with read_only(closed), pytest.raises(RunError, match=r"must be a writable folder.*denied"):
+        check_writable(closed)
+    with read_only(closed), pytest.raises(RunError, match=r"must be a writable folder.*denied"):
+        check_writable(closed / "run")
+    check_writable(closed)
 
 
 def test_git_state_never_fails(monkeypatch, tmp_path):

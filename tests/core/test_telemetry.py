@@ -6,12 +6,14 @@ import math
 import re
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mtquant.core.telemetry import METRICS, Telemetry
+from tests.support.kills import Program
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +56,40 @@ def test_flush_makes_events_visible_before_the_end(tmp_path):
     board.flush()
     assert len(read(tmp_path).Scalars("train/loss")) == 1
     board.close()
+
+
+def points(folder: Path) -> list[tuple[int, float]]:
+    return [(event.step, event.value) for event in read(folder).Scalars("train/loss")]
+
+
+def test_a_run_that_goes_on_forgets_what_was_behind_its_step(tmp_path):
+    with Telemetry(tmp_path) as board:
+        for step in range(5):
+            board.scalar("train/loss", float(step), step)
+    with Telemetry(tmp_path, resumed_at=2) as board:
+        board.scalar("train/loss", 30.0, 3)
+    assert points(tmp_path) == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 30.0)]
+
+
+def test_killed_at_any_file_operation_no_point_stands_twice(tmp_path):
+    """Two earlier files, and a run that is killed again and again while it takes them over."""
+    logs = tmp_path / "logs"
+    for first in (0, 3):
+        with Telemetry(logs) as board:
+            for step in range(first, first + 3):
+                board.scalar("train/loss", float(step), step)
+    code = (
+        "from pathlib import Path; from mtquant.core.telemetry import Telemetry\n"
+        "with Telemetry(Path('logs'), resumed_at=4) as board:\n"
+        "    board.scalar('train/loss', 50.0, 5)"
+    )
+    program = Program(("-c", code), tmp_path)
+    # Where points double with every kill, it never gets to its end.
+    runs = list(islice(program.kill_at_every_operation("tfevents"), 30))
+    assert sum(run.killed for run in runs) > 2
+    assert not runs[-1].killed
+    assert runs[-1].code == 0, runs[-1].stderr
+    assert points(logs) == [*((step, float(step)) for step in range(5)), (5, 50.0)]
 
 
 def test_writing_loads_neither_torch_nor_tensorflow(tmp_path):

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures against independent formulas, by hand, and by property."""
+"""Measures against quantstats and skfolio, by hand, and by property."""
 
 from __future__ import annotations
+
+import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import skfolio.measures as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mtquant.core.errors import RunError
 from mtquant.evaluation import metrics as m
-from tests.support.ledgers import daily_stamps, ledger_from_returns, trading_ledger
+from tests.support.ledgers import daily_stamps
 
 PERIODS = 252.0
 RETURNS = np.random.default_rng(5).normal(3e-4, 0.01, 700)
@@ -26,34 +29,74 @@ returns = arrays(
 )
 
 
-# --- references: the formulas of quantstats 0.0.86 (stats.py), written again with pandas ---------
+# --- references: quantstats 0.0.86 and skfolio 1.12 themselves -----------------------------------
+
+SERIES = pd.Series(RETURNS, index=pd.date_range("2020-01-01", periods=len(RETURNS), freq="D"))
+EQUAL_TO_QUANTSTATS = {
+    "sharpe": (m.sharpe(RETURNS, PERIODS), lambda q: q.sharpe(SERIES)),
+    "sharpe above 2 %": (m.sharpe(RETURNS, PERIODS, 0.02), lambda q: q.sharpe(SERIES, rf=0.02)),
+    "sortino": (m.sortino(RETURNS, PERIODS), lambda q: q.sortino(SERIES)),
+    "volatility": (m.annual_volatility(RETURNS, PERIODS), lambda q: q.volatility(SERIES)),
+    "calmar": (m.calmar(EQUITY, 1000.0, PERIODS), lambda q: q.calmar(SERIES)),
+    "annual return": (m.annual_return(EQUITY, 1000.0, PERIODS), lambda q: q.cagr(SERIES)),
+    "total return": (m.total_return(EQUITY, 1000.0), lambda q: q.comp(SERIES)),
+    "drawdown": (m.max_drawdown(EQUITY, 1000.0), lambda q: -q.max_drawdown(SERIES)),
+    "omega": (m.omega(RETURNS), lambda q: q.omega(SERIES)),
+    "win rate": (m.win_rate(RETURNS), lambda q: q.win_rate(SERIES)),
+    "profit factor": (m.profit_factor(RETURNS), lambda q: q.profit_factor(SERIES)),
+    "tail ratio": (m.tail_ratio(RETURNS), lambda q: q.tail_ratio(SERIES)),
+    # It counts calendar days and the day of recovery, here one a bar.
+    "longest drawdown": (
+        m.longest_drawdown(EQUITY, 1000.0),
+        lambda q: q.drawdown_details(q.to_drawdown_series(SERIES))["days"].max(),
+    ),
+}
 
 
-def test_ratios_equal_the_formulas_of_quantstats() -> None:
-    series = pd.Series(RETURNS)
-    assert m.sharpe(RETURNS, PERIODS) == pytest.approx(
-        series.mean() / series.std(ddof=1) * 252**0.5, rel=1e-12
-    )
-    downside = ((series[series < 0] ** 2).sum() / len(series)) ** 0.5
-    assert m.sortino(RETURNS, PERIODS) == pytest.approx(
-        series.mean() / downside * 252**0.5, rel=1e-12
-    )
-    assert m.annual_volatility(RETURNS, PERIODS) == pytest.approx(
-        series.std() * 252**0.5, rel=1e-12
-    )
-    gains, losses = series[series > 0].sum(), series[series < 0].sum()
-    assert m.profit_factor(RETURNS) == pytest.approx(abs(gains / losses), rel=1e-12)
-    assert m.win_rate(RETURNS) == (series > 0).sum() / (series != 0).sum()
+@pytest.fixture(scope="module")
+def quantstats() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries it imports
+        import quantstats.stats
+    return quantstats.stats
 
 
-def test_drawdown_and_growth_equal_the_formulas_of_quantstats() -> None:
-    # quantstats puts a base before the first return, as we do the initial equity.
-    prices = pd.Series(np.concatenate(([1000.0], EQUITY)))
-    falls = prices / prices.cummax() - 1.0
-    np.testing.assert_allclose(m.drawdowns(EQUITY, 1000.0), -falls.to_numpy()[1:], atol=1e-14)
-    growth = float(prices.iloc[-1] / prices.iloc[0]) ** (252.0 / 700.0) - 1.0
-    assert m.annual_return(EQUITY, 1000.0, PERIODS) == pytest.approx(growth, rel=1e-12)
-    assert m.calmar(EQUITY, 1000.0, PERIODS) == pytest.approx(growth / -falls.min(), rel=1e-12)
+@pytest.mark.parametrize("name", EQUAL_TO_QUANTSTATS)
+def test_measure_equals_quantstats(name: str, quantstats: Any) -> None:
+    ours, theirs = EQUAL_TO_QUANTSTATS[name]
+    assert ours == pytest.approx(float(theirs(quantstats)), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (m.skewness, sk.skew),
+        (m.kurtosis, sk.kurtosis),
+        (m.value_at_risk, sk.value_at_risk),
+        (m.conditional_value_at_risk, sk.cvar),
+        (
+            m.conditional_drawdown,
+            lambda returns: sk.cdar(sk.get_drawdowns(returns, compounded=True)),
+        ),
+    ],
+    ids=["skewness", "kurtosis", "value at risk", "cvar", "cdar"],
+)
+def test_measure_equals_skfolio(ours: Any, theirs: Any) -> None:
+    assert ours(RETURNS) == pytest.approx(float(theirs(RETURNS)), rel=1e-10)
+
+
+def test_what_quantstats_adjusts_is_known(quantstats: Any) -> None:
+    # pandas' estimates for small samples (Joanes and Gill 1998), as the documentation says.
+    n = len(RETURNS)
+    skew = m.skewness(RETURNS) * np.sqrt(n * (n - 1)) / (n - 2)
+    excess = (n - 1) / ((n - 2) * (n - 3)) * ((n + 1) * (m.kurtosis(RETURNS) - 3.0) + 6.0)
+    assert quantstats.skew(SERIES) == pytest.approx(skew, rel=1e-10)
+    assert quantstats.kurtosis(SERIES) == pytest.approx(excess, rel=1e-10)
+
+
+def test_drawdowns_equal_skfolio() -> None:
+    falls = sk.get_drawdowns(RETURNS, compounded=True)
+    np.testing.assert_allclose(m.drawdowns(EQUITY, 1000.0), -falls, atol=1e-14)
 
 
 def test_values_by_hand() -> None:
@@ -67,6 +110,11 @@ def test_values_by_hand() -> None:
     # One year of 2 % over 252 bars is 7.858e-5 a bar, taken off every return.
     rate = 1.02 ** (1 / 252) - 1
     assert m.sharpe(steps, 252.0, 0.02) == pytest.approx(m.sharpe(steps - rate, 252.0))
+    # Gains 0.2 over losses 0.1; one bar below the peak; the worst 5 % of 3 bars is the worst.
+    assert m.omega(steps) == pytest.approx(2.0)
+    assert m.longest_drawdown(equity, 100.0) == 2.0
+    assert m.value_at_risk(steps) == m.conditional_value_at_risk(steps) == pytest.approx(0.1)
+    assert m.conditional_drawdown(steps) == pytest.approx(0.1)
 
 
 def test_first_bar_loss_counts_as_drawdown() -> None:
@@ -116,6 +164,13 @@ def test_results_are_in_range_and_never_infinite(steps: np.ndarray) -> None:
         m.calmar(equity, 50.0, PERIODS),
         m.win_rate(steps),
         m.profit_factor(steps),
+        m.tail_ratio(steps),
+        m.skewness(steps),
+        m.kurtosis(steps),
+        m.value_at_risk(steps),
+        m.conditional_value_at_risk(steps),
+        m.conditional_drawdown(steps),
+        m.longest_drawdown(equity, 50.0),
     )
     assert not np.isinf(values).any()
     if len(steps):
@@ -138,6 +193,13 @@ def test_undefined_results_are_nan() -> None:
         m.profit_factor(nothing),
         m.profit_factor(constant),
         m.time_in_market(np.empty((0, 2))),
+        m.longest_drawdown(nothing, 100.0),
+        m.tail_ratio(nothing),
+        m.tail_ratio(np.zeros(9)),
+        m.skewness(constant),
+        m.kurtosis(nothing),
+        m.value_at_risk(nothing),
+        m.conditional_drawdown(nothing[:1]),
         # Tenfold in one hour is 10^8766 a year, more than a float holds.
         m.annual_return(np.array([1000.0]), 100.0, 8766.0),
     )
@@ -148,90 +210,11 @@ def test_nan_in_gives_nan_out() -> None:
     steps = np.array([0.01, np.nan, -0.02, 0.01])
     for value in (m.sharpe(steps, PERIODS), m.sortino(steps, PERIODS), m.win_rate(steps)):
         assert np.isnan(value)
-    assert np.isnan(m.profit_factor(steps))
+    measures = (m.profit_factor, m.omega, m.tail_ratio, m.skewness, m.kurtosis, m.value_at_risk)
+    assert np.isnan([measure(steps) for measure in measures]).all()
+    assert np.isnan(m.conditional_drawdown(steps))
+    assert np.isnan(m.longest_drawdown(np.cumprod(1.0 + steps), 1.0))
 
 
 def test_ruin_is_minus_one_a_year() -> None:
     assert m.annual_return(np.array([50.0, 0.0]), 100.0, PERIODS) == -1.0
-
-
-# --- the interval ---------------------------------------------------------------------------------
-
-
-def test_interval_is_as_wide_as_theory_says() -> None:
-    # Lo (2002), "The Statistics of Sharpe Ratios": for independent returns the standard error
-    # per bar is sqrt((1 + SR^2 / 2) / T). 2,000 normal draws, 0.05 a bar, 400 resamples.
-    steps = np.random.default_rng(11).normal(0.0005, 0.01, 2000)
-    low, high = m.sharpe_interval(steps, 1.0, seed=3, reps=400)
-    ratio = m.sharpe(steps, 1.0)
-    half = 1.96 * np.sqrt((1.0 + ratio**2 / 2.0) / 2000)
-    assert low < ratio < high
-    assert (high - low) / 2.0 == pytest.approx(half, rel=0.2)
-
-
-def test_interval_is_wider_for_dependent_returns() -> None:
-    # AR(1) with coefficient 0.5: the variance of the mean is (1 + .5) / (1 - .5) = 3 times as
-    # large and the interval up to sqrt(3) = 1.73 times as wide; shuffling takes that away.
-    generator = np.random.default_rng(12)
-    steps, noise = np.zeros(2000), generator.normal(0.0, 0.01, 2000)
-    for t in range(1, 2000):
-        steps[t] = 0.5 * steps[t - 1] + noise[t]
-    low, high = m.sharpe_interval(steps, 1.0, seed=3, reps=300)
-    shuffled_low, shuffled_high = m.sharpe_interval(
-        generator.permutation(steps), 1.0, seed=3, reps=300
-    )
-    assert (high - low) > 1.3 * (shuffled_high - shuffled_low)
-
-
-def test_interval_is_drawn_from_its_seed_alone() -> None:
-    first = m.sharpe_interval(RETURNS, PERIODS, seed=1, reps=50)
-    np.random.default_rng(0).normal()
-    assert m.sharpe_interval(RETURNS, PERIODS, seed=1, reps=50) == first
-    assert m.sharpe_interval(RETURNS, PERIODS, seed=2, reps=50) != first
-
-
-@pytest.mark.parametrize("steps", [RETURNS[:19], np.zeros(100)], ids=["short", "flat"])
-def test_interval_is_nan_where_it_means_nothing(steps: np.ndarray) -> None:
-    assert np.isnan(m.sharpe_interval(steps, PERIODS, seed=0, reps=50)).all()
-
-
-def test_one_lucky_bar_is_no_evidence() -> None:
-    # One bar of 1,000 moved: e^-1 = 37 % of the resamples miss it, more than the 2.5 % below the
-    # lower end, which is therefore 0.
-    steps = np.zeros(1000)
-    steps[500] = 0.05
-    low, high = m.sharpe_interval(steps, 1.0, seed=0, reps=200)
-    assert low == 0.0 < m.sharpe(steps, 1.0) < high
-
-
-# --- summaries ------------------------------------------------------------------------------------
-
-
-def test_summary_has_the_documented_keys_in_order() -> None:
-    assert list(m.summarize(trading_ledger(bars=300))) == list(m.METRIC_TEXTS)
-
-
-def test_summary_counts_and_sums() -> None:
-    ledger = trading_ledger(bars=400, seed=8)
-    summary = m.summarize(ledger)
-    quantity = ledger.fills_frame()["quantity"]
-    assert summary["fills"] == (quantity != 0).sum() > 0
-    assert summary["refusals"] == (quantity == 0).sum() > 0
-    assert summary["fees"] == pytest.approx(ledger.fills_frame()["fee"].sum())
-    assert summary["turnover_per_year"] == pytest.approx(
-        ledger.column("turnover").mean() * m.periods_per_year(ledger.stamps)
-    )
-    assert summary["time_in_market"] == np.mean(np.abs(ledger.positions).sum(axis=1) > 0)
-
-
-def test_summary_refuses_an_empty_ledger() -> None:
-    with pytest.raises(RunError, match="at least one bar"):
-        m.summarize(ledger_from_returns([]))
-
-
-def test_summary_of_one_bar_is_mostly_undefined() -> None:
-    summary = m.summarize(ledger_from_returns([0.01]))
-    assert summary["total_return"] == pytest.approx(0.01)
-    assert np.isnan(
-        [summary["sharpe"], summary["annual_return"], summary["turnover_per_year"]]
-    ).all()

@@ -141,7 +141,7 @@ def test_no_run_is_refused(tmp_path: Path) -> None:
 def test_markdown_has_the_verdict_and_the_table() -> None:
     text = report_markdown([POLICY, BASELINE], title="T", seed=2)
     assert text.startswith("## T\n")
-    assert text.index("- No evidence of edge.") < text.index("|  | specialists | buy & hold |")
+    assert text.index("- No evidence of edge:") < text.index("|  | specialists | buy & hold |")
     assert re.search(r"\| Sharpe \(95 % interval\) \| -?[\d.]+ \(-?[\d.]+ to -?[\d.]+\)", text)
 
 

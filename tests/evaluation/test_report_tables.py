@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mtquant.core import outcome as oc
 from mtquant.evaluation import report_charts as charts
 from mtquant.evaluation import report_tables as t
-from mtquant.evaluation.metrics import METRIC_TEXTS, summarize
+from mtquant.evaluation.summary import METRIC_TEXTS, summarize
 from tests.support.ledgers import ledger_from_fills, ledger_from_returns, trading_ledger
 
 

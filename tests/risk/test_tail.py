@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from mtquant.core.outcome import LIMIT_VAR
 from mtquant.risk import measures as m
-from mtquant.risk.tail import book_losses, cornish_fisher_tail, historical_tail, limit_tail
+from mtquant.risk.tail import (
+    book_losses,
+    cornish_fisher_tail,
+    exceeds,
+    historical_tail,
+    limit_tail,
+)
 
 
 def world(seed):
@@ -38,6 +44,17 @@ def test_the_book_has_the_risk_of_its_returns(seed):
     assert tails(book, scenarios, window) == pytest.approx(
         (m.historical_var(returns), m.cornish_fisher_var(returns)), rel=1e-9
     )
+
+
+@given(seeds, st.integers(-3, 3))
+def test_counting_tells_what_sorting_would(seed, moved):
+    scenarios, window, book = world(seed)
+    losses = np.empty(window[1] - window[0])
+    book_losses(book, scenarios, *window, losses)
+    value = historical_tail(losses, np.empty(250))
+    bound = np.sort(losses)[np.searchsorted(np.sort(losses), value) + moved]  # a loss near it
+    assert exceeds(losses, bound) == (value > bound)
+    assert not exceeds(losses, value)
 
 
 @given(seeds, st.booleans(), st.floats(0.001, 0.2))

@@ -54,7 +54,8 @@ def write_market(
 ) -> Path:
     """Writes one random walk per symbol, daily, and returns the folder."""
     for n, symbol in enumerate(symbols, start=seed):
-        walk = make_bars(symbol, bars, n, DAY, volatility=0.01)
+        quote = INSTRUMENTS[symbol].quote
+        walk = make_bars(symbol, bars, n, DAY, quote, volatility=0.01)
         write_parquet(walk, folder / f"{symbol}.parquet")
     return folder
 

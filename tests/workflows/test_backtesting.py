@@ -31,7 +31,8 @@ from mtquant.workflows.training import train_phase
 from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
 from tests.support.specialists import Replay, constant_weights, manifest_of, world_of
 
-NAMES = ["specialists", "cash", "buy and hold", "inverse volatility", "momentum"]
+NAMES = ["specialists", "cash", "buy and hold", "equal weight", "inverse volatility", "momentum"]
+NAMES += ["minimum variance", "risk parity", "random, same turnover"]
 
 
 @dataclass(frozen=True)

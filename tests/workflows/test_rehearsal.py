@@ -10,7 +10,7 @@ import pytest
 
 from mtquant.agents.baselines import Cash
 from mtquant.envs.hierarchy import MESSAGE_NAMES
-from mtquant.evaluation.bootstrap import mean_intervals
+from mtquant.evaluation.significance.paired import mean_intervals
 from mtquant.workflows.allocation_study import (
     CONSTANT,
     EQUAL,

@@ -31,6 +31,7 @@ from mtquant.features.timeframes import TimeframePipeline, without_ages
 from mtquant.market.rules import Rules
 
 SCALING_BARS = 256  # lived through at random to learn how large the entries of an observation are
+UNCHANGED = "the weights of phase 2: nothing that phase 3 learnt was better on the validation rows"
 STILL = 1e-6  # an entry that varies less counts as a constant
 
 
@@ -157,7 +158,7 @@ class HierarchicalTrainer(PhaseTrainer):
             save_hierarchy(self.output_dir, self.weights(crew, meta), manifest)
 
     def result(self, timesteps: int) -> dict[str, Any]:
-        """What `train` returns."""
+        """What `train` returns; a ``"note"`` where training kept what it began with."""
         manifest, _ = read_hierarchy(self.output_dir)
         shown = {name: round(value, 4) for name, value in self.best.metrics.items()}
         self.logger.info(
@@ -167,12 +168,16 @@ class HierarchicalTrainer(PhaseTrainer):
             self.best.step,
             shown,
         )
-        return {
+        found = {
             "timesteps": timesteps,
             "best_step": self.best.step,
             "weights_sha256": manifest.weights_sha256,
             **self.best.metrics,
         }
+        if self.best.step == 0:
+            self.logger.info("phase %d kept %s", self.phase, UNCHANGED)
+            found["note"] = f"kept {UNCHANGED}"
+        return found
 
     def session(self, *first: Crew) -> Session:
         """Checkpoints of this phase, which begins with the networks `first`."""

@@ -6,10 +6,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mtquant.core.config import Config
+from mtquant.core.env_config import with_env_config
 from mtquant.core.errors import ConfigError
 from mtquant.core.runs import check_writable
 from mtquant.core.seeding import SeedTree
@@ -35,9 +37,10 @@ class PhaseTrainer:
         progress: Called with a name, its steps so far and its latest metrics.
         resume: Go on from the newest checkpoint in `output_dir`.
         different_numerics: Also from one of other versions, threads or another device.
+        env_config: Written over `config`, in the keys of spec 003 (`core/env_config.py`).
 
     Raises:
-        ConfigError: cuda was asked for and there is no GPU.
+        ConfigError: cuda was asked for and there is no GPU, or an unknown key of `env_config`.
         DataError, RunError: Bars or folders cannot be used. It is checked here, before any
             training.
     """
@@ -57,7 +60,9 @@ class PhaseTrainer:
         progress: Progress | None = None,
         resume: bool = False,
         different_numerics: bool = False,
+        env_config: Mapping[str, Any] | None = None,
     ) -> None:
+        config = with_env_config(config, env_config)
         self.config, self.instruments = config, instruments
         self.settings = config.training.effective()
         self.output_dir, self.log_dir = output_dir, log_dir

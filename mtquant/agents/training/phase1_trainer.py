@@ -20,6 +20,7 @@ from mtquant.agents.training.stacked import train_stacked
 from mtquant.agents.training.validation import evaluate_episodes
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.core.errors import ConfigError
+from mtquant.envs.gym import MarketGymEnv
 
 
 class Phase1Trainer(PhaseTrainer):
@@ -40,6 +41,15 @@ class Phase1Trainer(PhaseTrainer):
             symbol: SpecialistWorld.build(series, self.split, self.config, self.instruments)
             for symbol, series in self.bars.items()
         }
+
+    def create_specialist_environment(self, specialist_name: str) -> MarketGymEnv:
+        """One account on the training rows of an instrument as a Gymnasium environment.
+
+        Raises:
+            ConfigError: There is no such instrument.
+        """
+        seeds = self.seeds.child(specialist_name, "account")
+        return MarketGymEnv(self._world(specialist_name).training_env(1, seeds))
 
     def train(self) -> dict[str, Any]:
         """Trains all specialists, at once with the stacked engine.

@@ -64,7 +64,8 @@ class Phase3JointTrainer(HierarchicalTrainer):
         What phase 2 has left is validated first, so that the best is never worse there than that.
 
         Returns:
-            ``"timesteps"``, ``"weights_sha256"``, ``"best_step"`` and the validation metrics.
+            ``"timesteps"``, ``"weights_sha256"``, ``"best_step"`` and the validation metrics; a
+            ``"note"`` where nothing was better than what phase 2 has left (``"best_step"`` 0).
         """
         torch.set_num_threads(self.config.training.torch_threads)
         session, best = self.session(self.crew, self.meta), {NAME: self.best}

@@ -166,12 +166,18 @@ def test_refusals() -> None:
         ("demote_below=0.5", "demote_below must be less than"),
         ("max_steps_per_level=10", "max_steps_per_level must not be less than"),
         ("breakdown=[0, 2]", "breakdown"),
+        ("metric=sharpe", r"must be one of validation/sharpe, .*Did you mean validation/sharpe\?"),
         ("level=3", r"Did you mean training\.curriculum\.levels"),
     ],
 )
 def test_configurations_that_do_not_fit(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(None, [f"training.curriculum.{override}"])
+
+
+def test_the_engine_sb3_has_no_curriculum() -> None:
+    with pytest.raises(ConfigError, match=r"curriculum_learning must be false for the engine sb3"):
+        load_config(None, ["training.engine=sb3", "training.curriculum_learning=true"])
 
 
 def test_the_page_says_what_is_shipped() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mtquant.agents.training.phase3_joint_training import Phase3JointTrainer
 from mtquant.backtest.runner import run_backtest
 from mtquant.core import outcome as oc
 from mtquant.core.config import Config
-from mtquant.core.errors import CheckpointError
+from mtquant.core.errors import CheckpointError, RulesError
 from mtquant.core.seeding import SeedTree
 from mtquant.envs.meta import MetaControllerBatch
 from mtquant.envs.pettingzoo import JointTrainingEnv
@@ -215,6 +216,54 @@ def test_a_missing_phase_is_named_before_any_work(trained: Trained, tmp_path: Pa
         Phase2Trainer(trained.config, *folders, INSTRUMENTS, specialists_dir=tmp_path / "none")
     with pytest.raises(CheckpointError, match="Train phase 2 first"):
         Phase3JointTrainer(trained.config, *folders, INSTRUMENTS, hierarchy_dir=tmp_path / "none")
+
+
+def test_an_instrument_that_phase_1_has_not_trained_is_named(
+    trained: Trained, tmp_path: Path
+) -> None:
+    symbols = (*SYMBOLS, "XAUUSD")
+    config = tiny_config(write_market(tmp_path / "bars", symbols), symbols=symbols)
+    for symbol in SYMBOLS:  # the very bars that phase 1 saw
+        shutil.copy(trained.market / f"{symbol}.parquet", tmp_path / "bars")
+    folders = tmp_path / "out", tmp_path / "logs"
+    with pytest.raises(CheckpointError, match=r"XAUUSD.*Train phase 1 first"):
+        Phase2Trainer(config, *folders, INSTRUMENTS, specialists_dir=trained.root / "phase1")
+    with pytest.raises(CheckpointError, match=r"instruments of .*must be those of phase 3"):
+        Phase3JointTrainer(config, *folders, INSTRUMENTS, hierarchy_dir=trained.root / "phase2")
+
+
+@pytest.mark.parametrize("kind", [Phase1Trainer, Phase2Trainer, Phase3JointTrainer])
+def test_an_unknown_instrument_is_named_before_any_work(
+    kind: Any, trained: Trained, tmp_path: Path
+) -> None:
+    config = tiny_config(trained.market, symbols=("EURUSD", "GBPUSB"))
+    folders = tmp_path / "out", tmp_path / "logs"
+    with pytest.raises(RulesError, match=r"must be a configured symbol.*Did you mean GBPUSD"):
+        kind(config, *folders, INSTRUMENTS)
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_phase_3_says_so_where_it_kept_what_phase_2_has_left(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it began with scores 1, all that comes later 0."""
+    scores = iter([1.0])
+    metrics = {f"validation/{name}": 0.0 for name in ("drawdown", "turnover", "win_rate")}
+    monkeypatch.setattr(
+        Phase3JointTrainer,
+        "validate",
+        lambda *_: {**metrics, "validation/sharpe": next(scores, 0.0)},
+    )
+    with caplog.at_level("INFO"):
+        found = trained.trainer(Phase3JointTrainer, "kept", **source(trained, 3)).train()
+    assert found["best_step"] == 0
+    assert found["note"].startswith("kept the weights of phase 2: nothing that phase 3 learnt")
+    assert "phase 3 kept the weights of phase 2" in caplog.text
+    _, before = read_hierarchy(trained.root / "phase2")
+    _, after = read_hierarchy(trained.root / "kept")
+    for name, weights in before.items():
+        assert all(torch.equal(weights[key], after[name][key]) for key in weights)
+    assert "note" not in trained.results[2]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections import namedtuple
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,12 @@ from mtquant.agents.training.phase1_trainer import Phase1Trainer
 from mtquant.agents.training.phase2_trainer import Phase2Trainer
 from mtquant.agents.training.phase3_joint_training import Phase3JointTrainer
 from mtquant.agents.training.session import FOLDER
-from mtquant.core.errors import CheckpointError
-from mtquant.learning.checkpoints import STATE_NAME
+from mtquant.core.errors import CheckpointError, RunError
+from mtquant.core.runs import LEAST_FREE_BYTES
+from mtquant.learning.checkpoints import MANIFEST_NAME as MANIFEST
+from mtquant.learning.checkpoints import STATE_NAME, sealed
 from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
+from tests.support.permissions import read_only
 
 KINDS: dict[int, type[PhaseTrainer]] = {1: Phase1Trainer, 2: Phase2Trainer, 3: Phase3JointTrainer}
 SOURCES = {2: "specialists_dir", 3: "hierarchy_dir"}
@@ -172,13 +177,43 @@ def test_other_numerics_are_refused_unless_allowed(
 ) -> None:
     interrupted(1, market, tmp_path, whole, 3)
     (checkpoint,) = (tmp_path / "phase1" / FOLDER).iterdir()
-    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest = json.loads((checkpoint / MANIFEST).read_text())
     manifest["facts"]["numerics"]["torch"] = "1.0"
-    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    (checkpoint / MANIFEST).write_bytes(sealed(manifest))
     with pytest.raises(CheckpointError, match=r"checkpoint's torch must be.*different-numerics"):
         trainer(1, market, tmp_path, whole, resume=True).train()
     trainer(1, market, tmp_path, whole, resume=True, different_numerics=True).train()
     assert models(tmp_path, 1) == models(whole, 1)
+
+
+@pytest.mark.parametrize("phase", KINDS)
+def test_a_disk_without_room_for_checkpoints_is_refused_before_training(
+    phase: int, market: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for a run, but not for its checkpoints."""
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, LEAST_FREE_BYTES + 1))
+
+    def progress(name: str, step: int, metrics: Mapping[str, float]) -> None:
+        raise AssertionError("it trained")
+
+    with pytest.raises(RunError, match=r"phase./checkpoints must have 20. MB of free disk"):
+        trainer(phase, market, tmp_path, whole, progress=progress).train()
+
+
+@pytest.mark.parametrize("phase", KINDS)
+@pytest.mark.parametrize("closed", ["models", "logs"])
+def test_a_closed_folder_is_refused_before_training(
+    phase: int, closed: str, market: Path, whole: Path, tmp_path: Path
+) -> None:
+    config, named = tiny_config(market), {}
+    if phase > 1:
+        named[SOURCES[phase]] = whole / f"phase{phase - 1}"
+    for name in ("models", "logs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
+    with read_only(tmp_path / closed), pytest.raises(RunError, match=f"{closed}.* must be a writ"):
+        KINDS[phase](config, tmp_path / "models", tmp_path / "logs", INSTRUMENTS, **named)
 
 
 def test_without_resume_a_run_begins_anew(market: Path, whole: Path, tmp_path: Path) -> None:

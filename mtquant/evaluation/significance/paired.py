@@ -1,44 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals of measures of a time series, and of two beside each other.
+"""Intervals of measures of several series, and of a correlation, from the same drawn bars.
 
-Rows are drawn in blocks that begin anywhere and have geometric lengths (the stationary bootstrap:
-Politis & Romano 1994, "The stationary bootstrap", JASA 89), so that neighbouring bars stay
-neighbours. Series that are drawn by the same rows stay paired: what moved both is not counted as a
-difference.
+Rows are drawn in blocks (`bootstrap.py`); series that are drawn by the same rows stay paired: what
+moved both is not counted as a difference. The mean block is the longest that any of the series asks
+for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.data.moves import block_rows
+from mtquant.evaluation.significance.bootstrap import (
+    Interval,
+    mean_block_bars,
+    percentile_interval,
+    stationary_rows,
+)
 
 Float = NDArray[np.float64]
-Rows = NDArray[np.int64]
-Interval = tuple[float, float]
 
-LEVEL = 0.95
-BLOCK_BARS = 20.0  # mean length of a block
-LEAST_PAIRS = 20  # fewer say nothing about a correlation
 UNKNOWN: Interval = (float("nan"), float("nan"))
-
-
-def drawn_rows(length: int, draws: int, random: np.random.Generator) -> Iterator[Rows]:
-    """`draws` times `length` rows in blocks, int64 [length] each."""
-    for _ in range(draws):
-        yield block_rows(length, length, BLOCK_BARS, random)
-
-
-def interval_of(found: Float) -> Interval:
-    """The central 95 % of what the draws gave; NaN twice where fewer than two are finite."""
-    known = found[np.isfinite(found)]
-    if len(known) < 2:
-        return UNKNOWN
-    low, high = np.quantile(known, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
-    return float(low), float(high)
+LEAST_PAIRS = 20  # fewer say nothing about a correlation
 
 
 def intervals(
@@ -55,8 +40,10 @@ def intervals(
     Returns:
         P intervals.
     """
-    found = np.array([measure(series[rows]) for rows in drawn_rows(len(series), draws, random)])
-    return [interval_of(column) for column in found.T]
+    block = max(mean_block_bars(column) for column in series.T)
+    rows = stationary_rows(len(series), block, draws, random)
+    found = np.array([measure(series[drawn]) for drawn in rows])
+    return [percentile_interval(column) for column in found.T]
 
 
 def mean_intervals(series: Float, draws: int, random: np.random.Generator) -> list[Interval]:
@@ -99,9 +86,9 @@ def rank_correlation(
         ranks[known] = ranked - ranked.mean()  # small numbers: sums of squares lose nothing
     # A draw's sums are sums over its rows of what each row adds.
     terms = np.stack([known.astype(float), x, y, x * x, y * y, x * y]).sum(axis=2).T
-    rows = drawn_rows(len(terms), draws, random)
+    rows = stationary_rows(len(terms), mean_block_bars(terms[:, -1]), draws, random)
     found = np.array([_correlation(terms[drawn].sum(axis=0)) for drawn in rows])
-    return _correlation(terms.sum(axis=0)), interval_of(found)
+    return _correlation(terms.sum(axis=0)), percentile_interval(found)
 
 
 def _correlation(sums: Float) -> float:

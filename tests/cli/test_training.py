@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mtquant.cli.training import Places, run_phase
+from mtquant.core.config import Config
+from mtquant.workflows import training
+from mtquant.workflows.training import PhaseResult
+
+
+def test_a_note_is_shown_behind_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = {"best_step": 0, "note": "kept the weights of phase 2"}
+    metrics |= {f"validation/{name}": 0.5 for name in ("sharpe", "drawdown", "turnover")}
+    result = PhaseResult(3, {"hierarchy": metrics}, "a", "b", tmp_path)
+    monkeypatch.setattr(training, "train_phase", lambda *_, **__: result)
+    console = Console(record=True, width=200)
+    run_phase(3, Places(tmp_path, tmp_path), Config(), {}, None, None, console)
+    assert "note          hierarchy: kept the weights of phase 2" in console.export_text()

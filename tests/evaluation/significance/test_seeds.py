@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interquartile mean against scipy and its interval against theory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import trim_mean
+
+from mtquant.core.errors import DataError
+from mtquant.evaluation.significance.seeds import interquartile_mean, seeds_interval
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.floats(-9, 9))
+)
+def test_mean_equals_scipy(scores: np.ndarray) -> None:
+    # rliable, the program of the paper, is scipy.stats.trim_mean(scores, 0.25, axis=None).
+    expected = trim_mean(scores, 0.25, axis=None)
+    assert interquartile_mean(scores) == pytest.approx(expected, abs=1e-12)
+
+
+def test_one_lucky_seed_does_not_bend_it() -> None:
+    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 99.0])
+    assert interquartile_mean(scores) == pytest.approx(0.45)
+    assert np.isnan(interquartile_mean(np.array([1.0, np.nan])))
+    assert np.isnan(interquartile_mean(np.empty(0)))
+
+
+def test_interval_is_as_wide_as_theory_says() -> None:
+    # 200 normal scores: the 25 % trimmed mean has a variance of 1.19 / n (Huber and Ronchetti,
+    # Robust Statistics, 2009, exhibit 1.1 has the family).
+    scores = np.random.default_rng(1).normal(size=(200, 1))
+    low, high = seeds_interval(scores, np.random.default_rng(2), 2000)
+    assert low < interquartile_mean(scores) < high
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(1.19 / 200), rel=0.2)
+
+
+def test_tasks_are_strata() -> None:
+    # Tasks differ, seeds do not: nothing is left to vary.
+    scores = np.tile([0.0, 1.0, 5.0, 9.0], (6, 1))
+    low, high = seeds_interval(scores, np.random.default_rng(3), 200)
+    assert low == high == interquartile_mean(scores) == 3.0
+
+
+@pytest.mark.parametrize("scores", [np.zeros((1, 3)), np.zeros(5), np.full((3, 2), np.nan)])
+def test_what_has_no_interval_is_refused(scores: np.ndarray) -> None:
+    with pytest.raises(DataError, match="2 seeds"):
+        seeds_interval(scores, np.random.default_rng(0), 10)
