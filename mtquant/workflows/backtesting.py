@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.agents.baselines import Chance, baselines
+from mtquant.agents.crew import use_threads
 from mtquant.backtest.runner import run_backtest
 from mtquant.backtest.vectorbt_audit import Audit, audit
 from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
@@ -138,6 +139,7 @@ def backtest(
         command: What was typed, for the card.
         progress: Called with the policy's name, bars done and bars in all.
     """
+    use_threads(config.training.torch_threads)
     trained = load_trained(models, config, instruments)
     market = Market.build(config, instruments, part)
     check_unseen(trained, market, part, models)
