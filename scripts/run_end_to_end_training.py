@@ -9,7 +9,8 @@ python scripts/run_end_to_end_training.py --config config/agents.yaml \
 
 import typer
 
-from mtquant.cli.main import run_app, train_all
+from mtquant.cli.main import run_app
+from mtquant.cli.train_commands import train_all
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command()(train_all)

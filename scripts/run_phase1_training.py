@@ -8,7 +8,8 @@ python scripts/run_phase1_training.py --config config/agents.yaml --timesteps 50
 
 import typer
 
-from mtquant.cli.main import run_app, train_phase1
+from mtquant.cli.main import run_app
+from mtquant.cli.train_commands import train_phase1
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command()(train_phase1)

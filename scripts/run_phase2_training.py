@@ -8,7 +8,8 @@ python scripts/run_phase2_training.py --config config/agents.yaml --timesteps 30
 
 import typer
 
-from mtquant.cli.main import run_app, train_phase2
+from mtquant.cli.main import run_app
+from mtquant.cli.train_commands import train_phase2
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command()(train_phase2)

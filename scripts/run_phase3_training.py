@@ -8,7 +8,8 @@ python scripts/run_phase3_training.py --config config/agents.yaml --timesteps 10
 
 import typer
 
-from mtquant.cli.main import run_app, train_phase3
+from mtquant.cli.main import run_app
+from mtquant.cli.train_commands import train_phase3
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command()(train_phase3)

@@ -10,7 +10,8 @@ python scripts/training_pipeline.py --mode eval --eval-episodes 200
 
 import typer
 
-from mtquant.cli.main import run_app, train_all
+from mtquant.cli.main import run_app
+from mtquant.cli.train_commands import train_all
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 app.command()(train_all)
