@@ -83,11 +83,11 @@ class HierarchyManifest:
 
 
 class Memory(NamedTuple):
-    """What the hierarchy remembers from bar to bar.
+    """What the hierarchy remembers from bar to bar, of E portfolios; as a `Policy` of one.
 
     Attributes:
-        messages: float32 [1, N, MESSAGE], the latest of every instrument.
-        scales: float64 [1, N], the exposures a signal of 1 asked for in the last decision.
+        messages: float32 [E, N, MESSAGE], the latest of every instrument.
+        scales: float64 [E, N], the exposures a signal of 1 asked for in the last decision.
     """
 
     messages: Float32
@@ -102,6 +102,11 @@ class HierarchyPolicy:
         manifest: Its manifest.
         rules: Under which it trades: caps scale what a signal asks for.
         device: Where the networks run.
+
+    Attributes:
+        hierarchy: Who sees, says and trades what.
+        crew: The specialists.
+        meta: The meta-controller.
     """
 
     name = "hierarchy"
@@ -117,16 +122,16 @@ class HierarchyPolicy:
         layout = ObservationLayout(
             manifest.symbols, manifest.feature_names, manifest.window_bars, STATE_NAMES
         )
-        self._hierarchy = Hierarchy(layout, rules, manifest.domains)
-        if self._hierarchy.meta_names() != manifest.meta_names:
+        self.hierarchy = Hierarchy(layout, rules, manifest.domains)
+        if self.hierarchy.meta_names() != manifest.meta_names:
             raise CheckpointError(
                 "meta_names",
                 "must be what the meta-controller was trained to see",
                 manifest.meta_names,
                 "Train it again: its observation has changed, or the sectors have.",
             )
-        self._crew = Crew.from_weights([weights[name] for name in manifest.domains], device)
-        self._meta = Crew.from_weights([weights[META]], device)
+        self.crew = Crew.from_weights([weights[name] for name in manifest.domains], device)
+        self.meta = Crew.from_weights([weights[META]], device)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -137,6 +142,12 @@ class HierarchyPolicy:
     def window_bars(self) -> int:
         """Bars of features in one observation."""
         return self.manifest.window_bars
+
+    def view_names(self) -> list[tuple[str, ...]]:
+        """Names of the entries of every specialist's view."""
+        layout = self.hierarchy.layout
+        shape = layout.feature_names, layout.window_bars, layout.reward_state_names
+        return [ObservationLayout(own, *shape).names() for own in self.hierarchy.domains.values()]
 
     def initial_state(self) -> Memory:
         """Nothing said, nothing asked for."""
@@ -156,11 +167,33 @@ class HierarchyPolicy:
                 observation.symbols,
                 f"It was trained on {self.manifest.symbols}.",
             )
-        hierarchy, seen = self._hierarchy, observation.values[None]
-        said = self._crew.speak(hierarchy.views(seen, state.scales))
+        seen = observation.values[None]
+        messages = self.listen(seen, state)
+        scales = self.scales(seen, messages)
+        targets = allocation.exposures(scales, messages[:, :, 0])
+        return targets[0].astype(np.float64), Memory(messages, scales)
+
+    def listen(self, seen: Float32, state: Memory) -> Float32:
+        """The latest message about every instrument of E portfolios, float32 [E, N, MESSAGE].
+
+        Args:
+            seen: Their observations, float32 [E, size].
+            state: What was said and asked for before, of E portfolios.
+        """
+        hierarchy = self.hierarchy
+        said = self.crew.speak(hierarchy.views(seen, state.scales))
         said = heard(said[:, hierarchy.spoken], state.messages.shape)
-        messages = np.where(hierarchy.tradable(seen)[:, :, None], said, state.messages)
-        action = self._meta.act(hierarchy.observe(seen, messages)[None])[0]
+        return np.where(hierarchy.tradable(seen)[:, :, None], said, state.messages)
+
+    def scales(self, seen: Float32, messages: Float32) -> NDArray[np.float64]:
+        """What the meta-controller makes of observations and messages: the exposure that a signal
+        of 1 asks for, float64 [E, N].
+
+        Raises:
+            PolicyError: Its answer is not finite.
+        """
+        hierarchy = self.hierarchy
+        action = self.meta.act(hierarchy.observe(seen, messages)[None])[0]
         if not np.all(np.isfinite(action)):
             raise PolicyError(
                 "action of the meta-controller",
@@ -169,11 +202,7 @@ class HierarchyPolicy:
                 "The weights or the observation hold NaN: load an earlier checkpoint.",
             )
         weights, budgets = allocation.weights_and_budget(action)
-        scales = allocation.instrument_scales(
-            weights, budgets, hierarchy.owner, hierarchy.gross_cap
-        )
-        targets = allocation.exposures(scales, messages[:, :, 0])
-        return targets[0].astype(np.float64), Memory(messages, scales)
+        return allocation.instrument_scales(weights, budgets, hierarchy.owner, hierarchy.gross_cap)
 
 
 def save_hierarchy(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -53,9 +54,16 @@ NumericsOption = Annotated[
         "--allow-different-numerics", help="Resume under other versions, threads or device."
     ),
 ]
-EpisodesOption = Annotated[
-    int, typer.Option("--eval-episodes", min=1, help="Episodes, or samples of the intervals.")
+DrawsOption = Annotated[
+    int, typer.Option("--eval-episodes", min=1, help="Of --mode eval: samples of the intervals.")
 ]
+ScenariosOption = Annotated[
+    int,
+    typer.Option(
+        "--eval-scenarios", min=0, help="Of --mode eval: seeds of every made-up market; 0: none."
+    ),
+]
+DRAWS, SCENARIO_SEEDS = 1_000, 3
 PhaseTimestepsOption = Annotated[
     int | None, typer.Option(min=1, help="Bars of that phase; left out, the config's.")
 ]
@@ -76,23 +84,45 @@ PrecisionOption = Annotated[
     typer.Option("--precision", help="float32, or bf16 for matrix products on a GPU."),
 ]
 CHECKPOINTS, LOGS = Path("models/checkpoints"), Path("logs")
+MODE = typer.Option("--mode", help="train; resume; eval: measure on the test period.")
 
 
 class Mode(StrEnum):
-    """What `mtquant train all` is to do."""
+    """What `mtquant train` is to do."""
 
     train = "train"
     resume = "resume"
     eval = "eval"
 
 
+def _evaluated(
+    mode: Mode,
+    folders: Mapping[int, Path],
+    config: Path | None,
+    instruments: Path | None,
+    overrides: list[str] | None,
+    draws: int,
+    scenarios: int,
+) -> bool:
+    """Whether the mode was to evaluate, which is then done."""
+    if mode is not Mode.eval:
+        return False
+    from mtquant.cli.evaluating import evaluate_folders
+
+    evaluate_folders(folders, config, instruments, overrides or [], draws, scenarios)
+    return True
+
+
 @train_app.command("phase1")
 def train_phase1(
+    mode: Annotated[Mode, MODE] = Mode.train,
     config: ConfigOption = None,
     timesteps: TimestepsOption = None,
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase1",
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase1",
     device: DeviceOption = None,
+    eval_episodes: DrawsOption = DRAWS,
+    eval_scenarios: ScenariosOption = SCENARIO_SEEDS,
     precision: PrecisionOption = None,
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
@@ -107,6 +137,10 @@ def train_phase1(
     from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, phase
 
+    folders = {1: output_dir}
+    if _evaluated(mode, folders, config, instruments, overrides, eval_episodes, eval_scenarios):
+        return
+    resume = resume or mode is Mode.resume
     flags = flag_overrides(
         {
             "training.engine": engine,
@@ -121,11 +155,14 @@ def train_phase1(
 
 @train_app.command("phase2")
 def train_phase2(
+    mode: Annotated[Mode, MODE] = Mode.train,
     config: ConfigOption = None,
     timesteps: TimestepsOption = None,
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase2",
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase2",
     device: DeviceOption = None,
+    eval_episodes: DrawsOption = DRAWS,
+    eval_scenarios: ScenariosOption = SCENARIO_SEEDS,
     precision: PrecisionOption = None,
     specialists: Annotated[
         Path | None,
@@ -141,6 +178,10 @@ def train_phase2(
     from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, phase
 
+    folders = {2: output_dir}
+    if _evaluated(mode, folders, config, instruments, overrides, eval_episodes, eval_scenarios):
+        return
+    resume = resume or mode is Mode.resume
     places = Places(output_dir, log_dir, specialists, overwrite, resume, allow_different_numerics)
     overrides = [*(overrides or []), *flag_overrides({"training.precision": precision})]
     phase(2, places, config, timesteps, device, instruments, overrides)
@@ -148,13 +189,21 @@ def train_phase2(
 
 @train_app.command("phase3")
 def train_phase3(
+    mode: Annotated[Mode, MODE] = Mode.train,
     config: ConfigOption = None,
     timesteps: TimestepsOption = None,
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "phase3",
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS / "phase3",
     device: DeviceOption = None,
+    eval_episodes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Episodes behind the training (100); of --mode eval samples of intervals (1,000).",
+        ),
+    ] = None,
+    eval_scenarios: ScenariosOption = SCENARIO_SEEDS,
     precision: PrecisionOption = None,
-    eval_episodes: EpisodesOption = 100,
     hierarchy: Annotated[
         Path | None,
         typer.Option("--hierarchy", help="Folder of phase 2; beside --output-dir if left out."),
@@ -169,10 +218,16 @@ def train_phase3(
     from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, evaluate_hierarchy, phase
 
+    folders = {3: output_dir}
+    if _evaluated(
+        mode, folders, config, instruments, overrides, eval_episodes or DRAWS, eval_scenarios
+    ):
+        return
+    resume = resume or mode is Mode.resume
     places = Places(output_dir, log_dir, hierarchy, overwrite, resume, allow_different_numerics)
     overrides = [*(overrides or []), *flag_overrides({"training.precision": precision})]
     phase(3, places, config, timesteps, device, instruments, overrides)
-    evaluate_hierarchy(places, config, device, instruments, overrides, eval_episodes)
+    evaluate_hierarchy(places, config, device, instruments, overrides, eval_episodes or 100)
 
 
 @train_app.command("all")
@@ -184,8 +239,9 @@ def train_all(
     output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS,
     log_dir: Annotated[Path, typer.Option("--log-dir")] = LOGS,
     device: DeviceOption = None,
+    eval_episodes: DrawsOption = DRAWS,
+    eval_scenarios: ScenariosOption = SCENARIO_SEEDS,
     precision: PrecisionOption = None,
-    eval_episodes: EpisodesOption = 100,
     phase1_timesteps: PhaseTimestepsOption = None,
     phase2_timesteps: PhaseTimestepsOption = None,
     phase3_timesteps: PhaseTimestepsOption = None,
@@ -193,10 +249,13 @@ def train_all(
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """All three phases in a row; --mode eval prints their targets on the test period."""
+    """All three phases in a row; --mode eval measures them on the test period."""
     from mtquant.cli.pipeline import run
     from mtquant.cli.settings import flag_overrides
 
+    folders = {number: output_dir / f"phase{number}" for number in (1, 2, 3)}
+    if _evaluated(mode, folders, config, None, overrides, eval_episodes, eval_scenarios):
+        return
     flags = flag_overrides({"training.workers": workers, "training.precision": precision})
     steps = {1: phase1_timesteps, 2: phase2_timesteps, 3: phase3_timesteps}
     run(
@@ -206,7 +265,6 @@ def train_all(
         log_dir,
         steps,
         device,
-        eval_episodes,
         [*(overrides or []), *flags],
         overwrite,
     )

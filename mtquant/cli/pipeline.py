@@ -6,21 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
 from mtquant.cli.console import interruptible, say
-from mtquant.cli.settings import backtest_settings, training_settings
+from mtquant.cli.settings import training_settings
 from mtquant.cli.training import Places, run_phase
 from mtquant.core.config import Config, config_hash
 from mtquant.core.errors import RunError
 from mtquant.core.runs import CARD_NAME, RunFolder
 from mtquant.data.instruments import Instrument, load_instruments
-
-if TYPE_CHECKING:
-    from mtquant.workflows.targets import Target
 
 PHASES = (1, 2, 3)
 
@@ -90,54 +85,14 @@ def run(
     log_dir: Path,
     timesteps: Mapping[int, int | None],
     device: str | None,
-    eval_episodes: int,
     overrides: Sequence[str],
     overwrite: bool,
 ) -> None:
-    """``--mode train``, ``resume`` or ``eval``."""
+    """``--mode train`` or ``resume``."""
     console = Console()
-    if mode == "eval":
-        last = output_dir / "phase3"
-        config, origin = backtest_settings(config_path, last, overrides)
-        say(console, f"configuration {origin}")
-        evaluate(config, load_instruments(None), output_dir, eval_episodes, console)
-        return
     config, origin = training_settings(config_path, overrides)
     say(console, f"configuration {origin}")
     pipeline = Pipeline(config, load_instruments(None), output_dir, log_dir, timesteps, device)
     again = "go on with --mode resume (scripts/training_pipeline.py)"
     with interruptible(f"phases that ended are in {output_dir}; {again}"):
         pipeline.train(console, overwrite=overwrite, resume=mode == "resume")
-
-
-def evaluate(
-    config: Config,
-    instruments: Mapping[str, Instrument],
-    output_dir: Path,
-    episodes: int,
-    console: Console,
-) -> None:
-    """Prints the targets table of every phase that was trained."""
-    from mtquant.workflows.targets import measure  # slow to import
-
-    for number in PHASES:
-        folder = output_dir / f"phase{number}"
-        if not folder.is_dir():
-            say(console, f"phase {number} was not trained: no {folder}")
-            continue
-        targets = measure(number, folder, config, instruments, episodes)
-        console.print(targets_table(number, targets))
-
-
-def targets_table(number: int, targets: Sequence[Target]) -> Table:
-    """Target, measured, interval, met or not."""
-    table = Table(title=f"Phase {number} on the test period", title_justify="left")
-    for heading in ("metric", "target", "measured", "95 % interval", "met"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for target in targets:
-        low, high = target.interval
-        met = "-" if target.met is None else ("yes" if target.met else "no")
-        shown = (target.bound, target.text(target.measured))
-        table.add_row(target.name, *shown, f"{target.text(low)} to {target.text(high)}", met)
-    table.caption = "met: the whole interval lies on the right side; a target missed is a result"
-    return table

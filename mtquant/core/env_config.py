@@ -52,8 +52,9 @@ def with_env_config(config: Config, env_config: Mapping[str, Any] | None) -> Con
         method = _method(wanted["gradient_coordination"], config.training.gradient_method)
         wanted["gradient_coordination"] = method
     texts = [f"{PLACES[key]}={_yaml(key, value)}" for key, value in wanted.items()]
-    if "instruments" in wanted and config.data.files:
-        own = {s: file for s, file in config.data.files.items() if s in wanted["instruments"]}
+    chosen = wanted.get("instruments")
+    if isinstance(chosen, list | tuple) and config.data.files:
+        own = {symbol: file for symbol, file in config.data.files.items() if symbol in chosen}
         texts.append(f"data.files={json.dumps(own)}")
     return derived_config(config, texts) if texts else config
 

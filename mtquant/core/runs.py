@@ -136,7 +136,7 @@ class RunFolder:
         self._write(card)
 
     def _write(self, card: Mapping[str, Any]) -> None:
-        text = json.dumps(_plain(card), indent=2, allow_nan=False) + "\n"
+        text = json.dumps(plain(card), indent=2, allow_nan=False) + "\n"
         write_atomically(
             self.path / CARD_NAME, lambda file: file.write_text(text, encoding="utf-8")
         )
@@ -251,14 +251,14 @@ def _utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same value in JSON's own types."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):  # NumPy scalars and arrays, without importing NumPy
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if value is None or isinstance(value, str | int | float):

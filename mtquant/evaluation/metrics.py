@@ -149,8 +149,7 @@ def max_drawdown(equity: Float, initial_equity: float) -> float:
 def longest_drawdown(equity: Float, initial_equity: float) -> float:
     """Bars of the longest stretch below a peak, one that has not ended counted up to the end.
 
-    quantstats counts calendar days and, at the end, the day of recovery; a bar is what every
-    calendar has.
+    quantstats counts calendar days instead, from the first to the last day below the peak.
 
     Returns:
         Number of bars; NaN for no bars, an initial equity not above 0, or a NaN.

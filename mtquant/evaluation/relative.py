@@ -37,7 +37,7 @@ def alpha(returns: Float, benchmark: Float, periods_per_year: float) -> float:
     """``(mean(r) - beta mean(b)) * periods_per_year``, a fraction per year, as quantstats.
 
     Source: Jensen, "The Performance of Mutual Funds in the Period 1945-1964", Journal of Finance 23
-    (1968), eq. 8, with a risk-free rate of 0.
+    (1968), with a risk-free rate of 0.
     """
     slope = beta(returns, benchmark)
     return float(np.mean(returns) - slope * np.mean(benchmark)) * periods_per_year

@@ -33,7 +33,7 @@ PREFIX = "step_"
 # One that is not there yet; one that another takes the place of; one that goes.
 WRITING, REPLACED, RETIRED = ".writing", ".replaced_", ".retired"
 KEEP = 2
-DAMAGE = (OSError, ValueError, KeyError, TypeError, SafetensorError)
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.agents.baselines import Chance, baselines
+from mtquant.agents.crew import use_threads
 from mtquant.backtest.runner import run_backtest
 from mtquant.backtest.vectorbt_audit import Audit, audit
 from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
@@ -76,13 +77,19 @@ class Market:
     def build(cls, config: Config, instruments: Mapping[str, Instrument], part: str) -> Market:
         """Loads the configured bars and finds the rows of ``"validation"`` or ``"test"``."""
         by_symbol = load_bars(config.data, instruments)
-        split = split_bars(by_symbol, config.data)
-        panel = Panel.from_bars(list(by_symbol.values()))
+        part_of_time = getattr(split_bars(by_symbol, config.data), part)
+        whole = cls.of(config, instruments, tuple(by_symbol.values()))
+        return replace(whole, rows=whole.panel.rows(part_of_time))
+
+    @classmethod
+    def of(
+        cls, config: Config, instruments: Mapping[str, Instrument], bars: tuple[Bars, ...]
+    ) -> Market:
+        """A market of these bars, all rows of it."""
+        panel = Panel.from_bars(list(bars))
         rules = Rules.from_config(config.environment, instruments, panel.symbols)
         tape = Tape.from_panel(panel, rules)
-        rows = panel.rows(getattr(split, part))
-        bars = tuple(by_symbol.values())
-        return cls(config, instruments, bars, panel, rules, tape, rows)
+        return cls(config, instruments, bars, panel, rules, tape, slice(0, len(panel)))
 
     def features_for(self, policy: Policy) -> NDArray[np.float32]:
         """The policy's own features on this panel, float32 [T, N, F] in its order.
@@ -90,12 +97,7 @@ class Market:
         Raises:
             DataError: They are not yet known where trading begins.
         """
-        pipeline = TimeframePipeline.from_config(
-            self.config, self.instruments, self.panel.symbols, without_ages(policy.feature_names)
-        )
-        computed = pipeline.on_panel(self.panel, self.bars)
-        columns = [pipeline.panel_names.index(name) for name in policy.feature_names]
-        features: NDArray[np.float32] = computed[:, :, columns]
+        features = self.features_of(policy)
         if not np.isfinite(features[self.rows.start]).all():
             raise DataError(
                 f"features of {policy.name}",
@@ -103,6 +105,16 @@ class Market:
                 f"row {self.rows.start}",
                 "Use bars that begin earlier, or other split fractions.",
             )
+        return features
+
+    def features_of(self, policy: Policy) -> NDArray[np.float32]:
+        """`features_for`, also where they are not yet known."""
+        pipeline = TimeframePipeline.from_config(
+            self.config, self.instruments, self.panel.symbols, without_ages(policy.feature_names)
+        )
+        computed = pipeline.on_panel(self.panel, self.bars)
+        columns = [pipeline.panel_names.index(name) for name in policy.feature_names]
+        features: NDArray[np.float32] = computed[:, :, columns]
         return features
 
 
@@ -127,9 +139,10 @@ def backtest(
         command: What was typed, for the card.
         progress: Called with the policy's name, bars done and bars in all.
     """
+    use_threads(config.training.torch_threads)
     trained = load_trained(models, config, instruments)
     market = Market.build(config, instruments, part)
-    _check_unseen(trained, market, part, models)
+    check_unseen(trained, market, part, models)
     run = RunFolder.create(
         output, config=config, seed=config.training.seed, command=command, overwrite=True
     )
@@ -165,16 +178,18 @@ def backtest(
 
 def trade(trained: Trained, market: Market, progress: Progress | None = None) -> Ledger:
     """A trained policy's ledger on the rows of a market."""
-    reward = Reward.from_config(
-        market.config.reward,
-        trained.terms(market.config),
-        trained.reward_scale,
-        market.tape.bars_per_year,
-    )
+    reward = trained_reward(trained, market.config, market.tape)
     return _trade(trained.policy, market, market.rules, reward, progress)
 
 
-def _check_unseen(trained: Trained, market: Market, part: str, models: Path) -> None:
+def trained_reward(trained: Trained, config: Config, tape: Tape) -> Reward:
+    """The reward whose state a trained policy observes."""
+    return Reward.from_config(
+        config.reward, trained.terms(config), trained.reward_scale, tape.bars_per_year
+    )
+
+
+def check_unseen(trained: Trained, market: Market, part: str, models: Path) -> None:
     """Refuses other bars than those of the training, and a test that begins inside them."""
     for bars in market.bars:
         trained.check_bars(bars, models)

@@ -1,31 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The targets of spec 003, measured on the test period, each with an interval."""
+"""The targets of spec 003, measured on a ledger, each with an interval."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.core import outcome as oc
-from mtquant.core.config import Config
-from mtquant.data.instruments import Instrument
-from mtquant.evaluation.metrics import max_drawdown, periods_per_year, sharpe, win_rate
-from mtquant.evaluation.significance.bootstrap import (
-    DRAWS,
-    mean_block_bars,
-    percentile_interval,
-    stationary_rows,
+from mtquant.evaluation.metrics import (
+    calmar,
+    max_drawdown,
+    periods_per_year,
+    sharpe,
+    sortino,
+    win_rate,
 )
+from mtquant.evaluation.sections import Section, between, number, percent
+from mtquant.evaluation.significance.bootstrap import Interval, percentile_interval
+from mtquant.evaluation.significance.paired import UNKNOWN, intervals
 from mtquant.evaluation.trips import round_trips
 from mtquant.market.ledger import Ledger
-from mtquant.workflows.backtesting import Market, trade
-from mtquant.workflows.models import load_trained
+from mtquant.market.rules import Rules
+from mtquant.market.tape import Tape
+from mtquant.risk.limits import RISK_CORRELATION, RISK_DEVIATION
 
 Float = NDArray[np.float64]
+TRADING_DAYS_PER_YEAR = 252.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Target:
         name: Of the metric.
         least: Whether it is to be at least `level`, else at most; None where nothing is asked.
         level: The target.
-        measured: On the test period.
+        measured: On the rows.
         interval: 95 % bootstrap interval of it; NaN where there is none.
         share: Shown in percent.
     """
@@ -45,7 +47,7 @@ class Target:
     least: bool | None
     level: float
     measured: float
-    interval: tuple[float, float]
+    interval: Interval
     share: bool
 
     @property
@@ -65,9 +67,7 @@ class Target:
 
     def text(self, value: float) -> str:
         """A value of this metric."""
-        if not np.isfinite(value):
-            return "undefined"
-        return f"{value:.1%}" if self.share else f"{value:.2f}"
+        return percent(value) if self.share else number(value)
 
 
 LEVELS: Mapping[int, Mapping[str, float]] = {
@@ -77,64 +77,124 @@ LEVELS: Mapping[int, Mapping[str, float]] = {
 }
 """Spec 003, "Performance Targets"."""
 
+# Key, name, at least or at most, shown in percent; in the order of the table.
+METRICS: tuple[tuple[str, str, bool | None, bool], ...] = (
+    ("sharpe", "Sharpe ratio", True, False),
+    ("drawdown", "max drawdown", False, True),
+    ("win_rate", "win rate of trades", True, True),
+    ("var", "bars within the VaR limit", True, True),
+    ("sortino", "Sortino ratio", None, False),
+    ("calmar", "Calmar ratio", None, False),
+    ("correlation", "bars within the correlation limit", None, True),
+)
 
-def measure(
-    phase: int,
-    folder: Path,
-    config: Config,
-    instruments: Mapping[str, Instrument],
-    draws: int = DRAWS,
-) -> list[Target]:
-    """What a phase has left, traded over the whole test period at the true costs.
+
+def figures(ledger: Ledger, rules: Rules, tape: Tape) -> dict[str, float]:
+    """What a ledger shows of every key of `METRICS`; limits that are off are left out.
 
     Args:
-        phase: 1 (its specialists as one portfolio), 2 or 3.
-        folder: Of its models.
-        config, instruments: Of the training.
-        draws: Bootstrap samples behind every interval.
+        ledger: Of an account on `tape`.
+        rules, tape: Under which it traded.
     """
-    market = Market.build(config, instruments, "test")
-    trained = load_trained(folder, config, instruments)
-    for bars in market.bars:
-        trained.check_bars(bars, folder)
-    ledger = trade(trained, market)
-    random = np.random.default_rng(config.training.seed)
-    return _targets(ledger, LEVELS[phase], config.environment.max_portfolio_var, draws, random)
+    found = _over(ledger, rules)
+    returns = ledger.column("simple_return")
+    measured = {key: measure(returns) for key, measure in found.items()}
+    measured["win_rate"] = win_rate(_gains(ledger))
+    if np.isfinite(rules.max_correlation_exposure):
+        held = correlation_exposure(ledger, rules, tape)
+        measured["correlation"] = float(np.mean(held <= rules.max_correlation_exposure))
+    return measured
 
 
-def _targets(
-    ledger: Ledger,
-    levels: Mapping[str, float],
-    most_var: float | None,
-    draws: int,
-    random: np.random.Generator,
+def targets_of(
+    phase: int, ledger: Ledger, rules: Rules, tape: Tape, draws: int, random: np.random.Generator
 ) -> list[Target]:
-    outcomes = ledger.outcomes
-    returns = outcomes[:, oc.SIMPLE_RETURN]
+    """Targets of a phase, and what is measured beside them, with intervals.
+
+    Args:
+        phase: 1, 2 or 3.
+        ledger, rules, tape: As `figures`.
+        draws: Bootstrap samples behind every interval.
+        random: Where they come from.
+    """
+    measured, levels = figures(ledger, rules, tape), LEVELS[phase]
+    measures = _over(ledger, rules)
+    returns = ledger.column("simple_return")[:, None]
+
+    def all_of(drawn: Float) -> Float:
+        return np.array([measure(drawn[:, 0]) for measure in measures.values()])
+
+    ends = dict(zip(measures, intervals(returns, all_of, draws, random), strict=True))
+    gains = _gains(ledger)
+    ends["win_rate"] = percentile_interval(
+        np.array([win_rate(random.choice(gains, len(gains))) for _ in range(draws)])
+    )
+    return [
+        Target(
+            name,
+            least if key in levels else None,
+            levels.get(key, float("nan")),
+            measured[key],
+            ends.get(key, UNKNOWN),
+            share,
+        )
+        for key, name, least, share in METRICS
+        if key in measured and (phase > 1 or key not in ("var", "correlation"))
+    ]
+
+
+def correlation_exposure(ledger: Ledger, rules: Rules, tape: Tape) -> Float:
+    """max_i |sum_j rho_ij w_j| of the book held at every close, float64 [T] (docs/risk.md)."""
+    multipliers = np.array(ledger.multipliers)
+    notional = ledger.positions * np.nan_to_num(ledger.prices * ledger.rates) * multipliers
+    weights = notional / ledger.equity[:, None]
+    count = weights.shape[1]
+    rows = tape.risk(rules.var_method).rows[ledger.rows]
+    known = np.isfinite(rows[:, RISK_DEVIATION])  # the deviation of an unknown risk is infinite
+    correlation = np.nan_to_num(rows[:, RISK_CORRELATION : RISK_CORRELATION + count])
+    carried = np.einsum("tij,tj->ti", correlation, np.where(known, weights, 0.0))
+    found: Float = np.abs(carried).max(axis=1)
+    return found
+
+
+def targets_section(title: str, targets: Sequence[Target]) -> Section:
+    """Target, measured, interval, met or not."""
+    words = {None: "-", True: "yes", False: "no"}
+    rows = tuple(
+        (
+            target.name,
+            target.bound,
+            target.text(target.measured),
+            between(target.interval, target.text),
+            words[target.met],
+        )
+        for target in targets
+    )
+    headings = ("metric", "target", "measured", "95 % interval", "met")
+    note = "met: the whole interval lies on the right side; a target missed is a result"
+    return Section(title, headings, rows, (note,))
+
+
+def _over(ledger: Ledger, rules: Rules) -> dict[str, Callable[[Float], float]]:
+    """Key -> measure of simple returns per bar."""
     per_year = periods_per_year(ledger.stamps)
-    drawn = list(stationary_rows(len(returns), mean_block_bars(returns), draws, random))
 
-    def over(measure: Callable[[Float], float]) -> tuple[float, tuple[float, float]]:
-        found = np.array([measure(returns[rows]) for rows in drawn])
-        return measure(returns), percentile_interval(found)
+    def path(returns: Float) -> Float:
+        grown: Float = np.cumprod(1.0 + returns, dtype=np.float64)
+        return grown
 
-    def ratio(values: Float) -> float:
-        return sharpe(values, per_year)
+    measures: dict[str, Callable[[Float], float]] = {
+        "sharpe": lambda returns: sharpe(returns, per_year),
+        "drawdown": lambda returns: max_drawdown(path(returns), 1.0),
+        "sortino": lambda returns: sortino(returns, per_year),
+        "calmar": lambda returns: calmar(path(returns), 1.0, per_year),
+    }
+    if np.isfinite(rules.max_portfolio_var):
+        of_bar = rules.max_portfolio_var * np.sqrt(TRADING_DAYS_PER_YEAR / per_year)
+        measures["var"] = lambda returns: float(np.mean(returns >= -of_bar))
+    return measures
 
-    def fall(values: Float) -> float:
-        return max_drawdown(np.cumprod(1.0 + values, dtype=np.float64), 1.0)
 
-    value, interval = over(ratio)
-    targets = [Target("Sharpe ratio", True, levels["sharpe"], value, interval, False)]
-    value, interval = over(fall)
-    targets.append(Target("max drawdown", False, levels["drawdown"], value, interval, True))
-    gains = round_trips(ledger)["profit"].to_numpy(dtype=np.float64)
-    wins = np.array([win_rate(random.choice(gains, len(gains))) for _ in range(draws)])
-    value, interval = win_rate(gains), percentile_interval(wins)
-    targets.append(Target("win rate of trades", True, levels["win_rate"], value, interval, True))
-    if "var" in levels and most_var is not None:
-        bar_var = most_var * np.sqrt(252.0 / per_year)
-        value, interval = over(lambda values: float(np.mean(values >= -bar_var)))
-        name = "bars within the VaR limit"
-        targets.append(Target(name, True, levels["var"], value, interval, True))
-    return targets
+def _gains(ledger: Ledger) -> Float:
+    """Profit of every closed round trip."""
+    return round_trips(ledger)["profit"].to_numpy(dtype=np.float64)

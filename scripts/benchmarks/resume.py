@@ -2,12 +2,13 @@
 """kill -9 at random moments of every phase, resume, and compare with a run that was left alone.
 
 python scripts/benchmarks/resume.py            # 20 kills per phase
+python scripts/benchmarks/resume.py --kills 5  # fewer
 python scripts/benchmarks/resume.py --quick    # 1 per phase
 
 Kills fall uniformly into the wall time of the training; every fourth one waits for a checkpoint
 that is just being written. A run is killed, resumed, killed again and so on until its kills are
-used up, and then ends. Weights, ledgers on the validation rows and TensorBoard curves have to be
-those of the run that nobody disturbed.
+used up, and then ends. Phase 1 trains in two worker processes. Weights, ledgers on the validation
+rows and TensorBoard curves have to be those of the run that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def start(phase: int, root: Path, before: Path, *, resume: bool) -> subprocess.P
     """A phase in a process of its own, below `root`; it begins with the models in `before`."""
     arguments = ["train", f"phase{phase}", "--timesteps", str(STEPS[phase])]
     arguments += ["--output-dir", str(root / f"phase{phase}"), "--log-dir", str(root / "logs")]
-    if phase > 1:
+    if phase == 1:
+        arguments += ["--workers", "2"]
+    else:
         flag = "--specialists" if phase == 2 else "--hierarchy"
         arguments += [flag, str(before / f"phase{phase - 1}")]
     for setting in SETTINGS:
@@ -133,10 +136,12 @@ def run_phase(
 
 def main() -> None:
     """Harries all three phases and says whether anything was lost."""
-    arguments = common.options(__doc__.splitlines()[0])
+    parser = common.option_parser(__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=KILLS, help="per phase")
+    arguments = parser.parse_args()
     print(common.machine(None))
     random = np.random.default_rng(arguments.seed)
-    kills = 1 if arguments.quick else KILLS
+    kills = 1 if arguments.quick else arguments.kills
     with tempfile.TemporaryDirectory() as folder:
         rows = [run_phase(phase, Path(folder), kills, random) for phase in STEPS]
     identical = all(equal for _, _, equal in rows)

@@ -45,7 +45,7 @@ EQUAL_TO_QUANTSTATS = {
     "win rate": (m.win_rate(RETURNS), lambda q: q.win_rate(SERIES)),
     "profit factor": (m.profit_factor(RETURNS), lambda q: q.profit_factor(SERIES)),
     "tail ratio": (m.tail_ratio(RETURNS), lambda q: q.tail_ratio(SERIES)),
-    # It counts calendar days and the day of recovery, here one a bar.
+    # It counts calendar days, here one a bar.
     "longest drawdown": (
         m.longest_drawdown(EQUITY, 1000.0),
         lambda q: q.drawdown_details(q.to_drawdown_series(SERIES))["days"].max(),

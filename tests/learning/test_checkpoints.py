@@ -89,7 +89,7 @@ def test_a_run_that_went_back_replaces_what_it_comes_by_again(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", [STATE_NAME, MANIFEST_NAME])
-@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "other"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "list", "number"])
 def test_a_damaged_one_is_named_and_passed_over(
     name: str, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -103,8 +103,8 @@ def test_a_damaged_one_is_named_and_passed_over(
     (path / name).write_bytes(content if damage == "flip" else content[: len(content) // 2])
     if damage == "gone":
         (path / name).unlink()
-    if damage == "other":
-        (path / name).write_text('["not", "a", "manifest"]')
+    if damage in ("list", "number"):
+        (path / name).write_text('["no", "manifest"]' if damage == "list" else "7")
     for ask in (store.newest, lambda: store.best("sharpe")):
         found = ask()
         assert found is not None

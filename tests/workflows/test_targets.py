@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 
+from mtquant.core.config import load_config
+from mtquant.data.instruments import load_instruments
 from mtquant.evaluation.summary import summarize
-from mtquant.workflows.targets import LEVELS, Target, _targets
+from mtquant.market.rules import Rules
+from mtquant.market.tape import Tape
+from mtquant.workflows.targets import Target, targets_of
 from tests.support.ledgers import trading_ledger
 
 LEDGER = trading_ledger(bars=500)
@@ -15,7 +21,10 @@ LEDGER = trading_ledger(bars=500)
 
 @pytest.fixture(scope="module")
 def targets() -> dict[str, Target]:
-    found = _targets(LEDGER, LEVELS[3], 0.02, 200, np.random.default_rng(1))
+    config = load_config(None, ["environment.max_correlation_exposure=null"])
+    rules = Rules.from_config(config.environment, load_instruments(None), ["EURUSD"])
+    nowhere = cast(Tape, None)  # only the correlation limit looks at bars, and it is off
+    found = targets_of(3, LEDGER, rules, nowhere, 200, np.random.default_rng(1))
     return {target.name: target for target in found}
 
 

@@ -14,7 +14,7 @@ rows in which features warm up are part of it, as in the real training rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -24,11 +24,10 @@ from mtquant.agents.training.curriculum import Scenario
 from mtquant.core.config import EnvironmentConfig
 from mtquant.core.errors import DataError
 from mtquant.core.seeding import SeedTree
-from mtquant.data.bars import PRICE_COLUMNS, YEAR_SECONDS, Bars, bars_per_year, check_bars
-from mtquant.data.moves import FIRST_PRICE, moves_from_bars, shared_stamps
+from mtquant.data.bars import Bars
+from mtquant.data.calibrated import calibrated
 from mtquant.data.panel import Panel
 from mtquant.data.splits import Split
-from mtquant.data.synthetic import generate
 from mtquant.envs.market_env import MarketEnv
 from mtquant.features.timeframes import TimeframePipeline, warmup_rows
 from mtquant.market.rules import Rules
@@ -36,7 +35,6 @@ from mtquant.market.tape import Tape
 from mtquant.rewards.compose import Reward
 
 Float = NDArray[np.float64]
-HIGHEST_CORRELATION = 0.94  # of calm bars: stress has 0.95
 
 
 class World(Protocol):
@@ -80,22 +78,9 @@ def lay_out(
         symbol: bars.between(split.train.start_ns, split.train.end_ns)
         for symbol, bars in real.items()
     }
-    stamps = shared_stamps(list(train.values()))
-    yearly = bars_per_year(stamps, "the training rows")
-    returns = moves_from_bars(train).returns
-    made = generate(
-        "mixed",
-        list(train),
-        [bars.quote for bars in train.values()],
-        len(returns),
-        round(YEAR_SECONDS / yearly),  # so that "a year" counts the bars that a year really has
-        replace(scenario.dials, correlation=_mean_correlation(returns)),
-        scenario.seeds,
-        train,
-        scenario.mean_block_bars,
-        list(returns.std(axis=0) * np.sqrt(yearly)),
+    laid_out = calibrated(
+        "mixed", train, scenario.dials, scenario.seeds, mean_block_bars=scenario.mean_block_bars
     )
-    laid_out = {symbol: _on_calendar(made[symbol], own, stamps) for symbol, own in train.items()}
     return laid_out, scenario.environment(environment)
 
 
@@ -172,23 +157,3 @@ def scenario_env(
         seeds,
         unit,
     )
-
-
-def _on_calendar(made: Bars, real: Bars, stamps: NDArray[np.int64]) -> Bars:
-    """Made-up bars on the real close stamps [T + 1] but the first, from the real price there."""
-    start = real.close[np.searchsorted(real.stamps, stamps[0])]
-    factor = start / FIRST_PRICE
-    prices = {name: getattr(made, name) * factor for name in PRICE_COLUMNS}
-    bars = replace(made, stamps=stamps[1:], bar_seconds=real.bar_seconds, **prices)
-    check_bars(bars)
-    return bars
-
-
-def _mean_correlation(returns: Float) -> float:
-    """Mean over all pairs of instruments, in the range that `Dials` takes; 0 for one alone."""
-    moving = returns[:, returns.std(axis=0) > 0.0]
-    if moving.shape[1] < 2:
-        return 0.0
-    matrix: Float = np.atleast_2d(np.corrcoef(moving.T))
-    mean = matrix[np.triu_indices(len(matrix), 1)].mean()
-    return float(np.clip(mean, 0.0, HIGHEST_CORRELATION))

@@ -26,7 +26,7 @@ NAN = float("nan")
 def sharpe_error(ratio: float, bars: int, skewness: float, kurtosis: float) -> float:
     """Standard error of a Sharpe ratio of independent returns of any distribution.
 
-    ``sqrt((1 - skewness SR + (kurtosis - 1) / 4 SR^2) / (T - 1))``, SREF eq. 8 (after Mertens
+    ``sqrt((1 - skewness SR + (kurtosis - 1) / 4 SR^2) / (T - 1))``, SREF (after Mertens
     2002).
 
     Args:
@@ -45,7 +45,7 @@ def sharpe_error(ratio: float, bars: int, skewness: float, kurtosis: float) -> f
 def probabilistic_sharpe(
     ratio: float, benchmark: float, bars: int, skewness: float = 0.0, kurtosis: float = 3.0
 ) -> float:
-    """Probability that the true ratio is above a benchmark, SREF eq. 11.
+    """Probability that the true ratio is above a benchmark: PSR, SREF.
 
     Returns:
         ``Phi((SR - benchmark) / sharpe_error)``; NaN where the error is.
@@ -61,7 +61,7 @@ def minimum_track_record(
     kurtosis: float = 3.0,
     confidence: float = 0.95,
 ) -> float:
-    """Bars until a ratio is above a benchmark with that confidence, SREF eq. 13.
+    """Bars until a ratio is above a benchmark with that confidence: MinTRL, SREF.
 
     Returns:
         ``1 + (1 - skewness SR + (kurtosis - 1) / 4 SR^2) (z / (SR - benchmark))^2``; NaN for a

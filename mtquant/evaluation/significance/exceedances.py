@@ -3,7 +3,7 @@
 
 Sources: Kupiec, "Techniques for Verifying the Accuracy of Risk Measurement Models", Journal of
 Derivatives 3 (1995); Christoffersen, "Evaluating Interval Forecasts", International Economic Review
-39 (1998), sections 3.1 to 3.3.
+39 (1998).
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def kupiec_ratio(exceedances: int, bars: int, promised: float) -> float:
 
 
 def _independence_ratio(hits: NDArray[np.bool_]) -> float:
-    """Christoffersen 1998, section 3.2: a first-order Markov chain against independence."""
+    """Christoffersen 1998: a first-order Markov chain against independence."""
     before, after = hits[:-1], hits[1:]
     stay, hit = int((~before & ~after).sum()), int((~before & after).sum())
     back, again = int((before & ~after).sum()), int((before & after).sum())

@@ -2,7 +2,7 @@
 """Does what was best in one half of the time stay good in the other?
 
 Source: Bailey, Borwein, Lopez de Prado and Zhu, "The probability of backtest overfitting", Journal
-of Computational Finance 20 (2015): combinatorially symmetric cross-validation, section 2.
+of Computational Finance 20 (2015): combinatorially symmetric cross-validation.
 """
 
 from __future__ import annotations

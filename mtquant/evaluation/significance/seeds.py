@@ -2,8 +2,8 @@
 """What several training seeds show together.
 
 Source: Agarwal, Schwarzer, Castro, Courville and Bellemare, "Deep Reinforcement Learning at the
-Edge of the Statistical Precipice", NeurIPS 2021, section 4: the interquartile mean, and intervals
-by stratified bootstrap (section 4.1).
+Edge of the Statistical Precipice", NeurIPS 2021: the interquartile mean, and intervals
+by stratified bootstrap.
 """
 
 from __future__ import annotations

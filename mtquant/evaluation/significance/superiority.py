@@ -49,7 +49,7 @@ class Superiority:
 def superior_ability(
     benchmark: Float, strategies: Float, generator: np.random.Generator, draws: int = DRAWS
 ) -> Superiority:
-    """Hansen's test of superior predictive ability, eq. 4 to 6.
+    """Hansen's test of superior predictive ability: studentised, consistent.
 
     Args:
         benchmark: float64 [T], returns of the benchmark; zeros ask for any gain at all.
@@ -121,7 +121,7 @@ def long_run_deviation(series: Float, mean_block: float) -> Float:
     """Standard deviation of sqrt(T) times the mean of each column, as the bootstrap sees it.
 
     Autocovariances weighted by ``(1 - i / T) (1 - p)^i + i / T (1 - p)^(T - i)`` with p one over
-    the mean block (Politis and Romano 1994, lemma 1).
+    the mean block (Politis and Romano 1994; so Hansen 2005 estimates it).
 
     Args:
         series: float64 [T, N].

@@ -2,7 +2,7 @@
 """How many tries there really were, given that they resemble each other.
 
 Source: Galwey, "A new measure of the effective number of tests, a practical tool for comparing
-families of non-independent significance tests", Genetic Epidemiology 33 (2009), eq. 8:
+families of non-independent significance tests", Genetic Epidemiology 33 (2009):
 ``(sum sqrt(lambda))^2 / sum lambda`` over the eigenvalues of the correlation matrix.
 """
 

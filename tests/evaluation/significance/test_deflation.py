@@ -38,7 +38,7 @@ def test_deflation_gives_the_example_of_the_paper(
 
 
 def test_probabilistic_ratio_gives_the_example_of_the_paper() -> None:
-    # Bailey and Lopez de Prado 2012, section 5: 24 months, 0.458 a month, skewness -2.448,
+    # Bailey and Lopez de Prado 2012: 24 months, 0.458 a month, skewness -2.448,
     # kurtosis 10.164: 0.913; with a normal distribution it would be 0.982.
     assert d.probabilistic_sharpe(0.458, 0.0, 24, -2.448, 10.164) == pytest.approx(0.913, abs=5e-4)
     assert d.probabilistic_sharpe(0.458, 0.0, 24) == pytest.approx(0.982, abs=5e-4)
@@ -51,7 +51,7 @@ def test_probabilistic_ratio_gives_the_example_of_the_paper() -> None:
 def test_minimum_track_record_gives_the_years_of_the_paper(
     per_year: int, skew: float, kurt: float, years: float
 ) -> None:
-    # The same, section 7: a yearly ratio of 2 against 1, with 95 % confidence.
+    # The same paper: a yearly ratio of 2 against 1, with 95 % confidence.
     ratio = 2.0 / math.sqrt(per_year)
     bars = d.minimum_track_record(ratio, ratio / 2.0, skew, kurt)
     assert bars / per_year == pytest.approx(years, abs=5e-3)
@@ -62,7 +62,8 @@ def test_minimum_track_record_gives_the_years_of_the_paper(
 
 def test_minimum_backtest_gives_the_years_of_the_paper() -> None:
     # Bailey, Borwein, Lopez de Prado and Zhu 2014: 45 tries over 5 years, or 7 over 2, are enough
-    # to expect a ratio of 1 from nothing.
+    # to expect a ratio of 1 from nothing; and eq. 4 gives 1.57 for 10.
+    assert d.expected_maximum(10) == pytest.approx(1.57, abs=5e-3)
     assert d.minimum_backtest_years(45, 1.0) == pytest.approx(5.0, abs=0.01)
     assert d.minimum_backtest_years(7, 1.0) == pytest.approx(2.0, abs=0.1)
     assert math.isnan(d.minimum_backtest_years(7, 0.0))

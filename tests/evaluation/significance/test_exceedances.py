@@ -28,15 +28,15 @@ from mtquant.evaluation.significance.exceedances import coverage, kupiec_ratio
 def test_accepted_counts_are_those_of_kupiec(
     promised: float, bars: int, accepted: tuple[int, int]
 ) -> None:
-    # Kupiec 1995, table 3 (Jorion, Value at Risk, 2007, table 6-2), which for 1 % and 255 days
-    # prints N < 7 and leaves out that 0 is rejected too (5.13 > 3.84).
+    # The table of Kupiec 1995, as printed in Jorion, Value at Risk (2007), chapter 6; for 1 % and
+    # 255 days it says N < 7 and leaves out that 0 is rejected too (5.13 > 3.84).
     bound = chi2.ppf(0.95, 1)
     found = [x for x in range(bars // 4) if kupiec_ratio(x, bars, promised) < bound]
     assert (found[0], found[-1]) == accepted
 
 
 def test_example_of_jorion() -> None:
-    # Jorion 2007, section 6.2.3: J.P. Morgan 1998, 20 exceedances in 252 days of a 95 % value at
+    # Jorion 2007, chapter 6: J.P. Morgan 1998, 20 exceedances in 252 days of a 95 % value at
     # risk, 3.91. Supposing that 6 of them follow another one, the independence ratio is 9.53
     # and both together 13.44. The first of 253 days has no day before it.
     hits = np.zeros(253, dtype=np.bool_)

@@ -14,7 +14,7 @@ from mtquant.evaluation.significance.overfitting import backtest_overfitting
 
 
 def by_the_book(returns: np.ndarray, parts: int) -> np.ndarray:
-    """Logits by Bailey et al. 2015, section 2.1, step by step."""
+    """Logits by Bailey et al. 2015, step by step."""
     stretches = np.array_split(returns[len(returns) % parts :], parts)
     logits = []
     for chosen in combinations(range(parts), parts // 2):

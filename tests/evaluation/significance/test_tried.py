@@ -48,7 +48,7 @@ def test_opposite_tries_are_two() -> None:
 @pytest.mark.parametrize("correlation", [0.25, 0.5, 0.75])
 def test_number_is_never_too_small_for_the_best_of_correlated_draws(correlation: float) -> None:
     # The mean of the best of 50 equally correlated normal draws is sqrt(1 - rho) times that of 50
-    # independent ones (David and Nagaraja, Order Statistics, 2003, section 5.3).
+    # independent ones (a shared part adds nothing to it).
     matrix = np.full((50, 50), correlation) + (1.0 - correlation) * np.eye(50)
     truth = np.sqrt(1.0 - correlation) * expected_maximum(50)
     assert expected_maximum(effective_number(matrix)) > truth
