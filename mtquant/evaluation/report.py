@@ -86,14 +86,14 @@ def write_report(
 def report_markdown(
     runs: Sequence[Ledger], *, title: str, seed: int = 0, tried: Tried | None = None
 ) -> str:
-    """Title, verdict and metrics table as Markdown, for a terminal or a README.
+    """Title, verdict and the few measures that fit into a terminal, as Markdown.
 
     Raises:
         RunError: There is no run, or one without bars.
     """
     summaries = _summaries(runs, seed)
     _, lines = _judged(runs, summaries, seed, tried)
-    table = tables_of.metrics_table([run.name for run in runs], summaries)
+    table = tables_of.short_table([run.name for run in runs], summaries)
     bullets = "\n".join(f"- {line}" for line in lines)
     return f"## {title}\n\n{_subtitle(runs[0])}\n\n{bullets}\n\n{tables_of.markdown_table(table)}\n"
 

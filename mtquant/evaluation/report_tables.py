@@ -85,6 +85,20 @@ def metrics_table(names: Sequence[str], summaries: Sequence[Mapping[str, float]]
     return pd.DataFrame(rows, index=[label for label, _, _ in METRIC_ROWS], columns=list(names))
 
 
+IN_SHORT = {  # what fits into a terminal
+    "Total return": "return",
+    "Sharpe (95 % interval)": "Sharpe (95 % interval)",
+    "Maximum drawdown": "fall",
+    "Turnover per year": "turnover",
+    "Mean gross exposure": "gross",
+}
+
+
+def short_table(names: Sequence[str], summaries: Sequence[Mapping[str, float]]) -> pd.DataFrame:
+    """One row per run, a few measures of `metrics_table`."""
+    return metrics_table(names, summaries).loc[list(IN_SHORT)].T.rename(columns=IN_SHORT)
+
+
 def metric_texts_table() -> pd.DataFrame:
     """Label and meaning of every row of `metrics_table`."""
     return pd.DataFrame(

@@ -141,8 +141,9 @@ def test_no_run_is_refused(tmp_path: Path) -> None:
 def test_markdown_has_the_verdict_and_the_table() -> None:
     text = report_markdown([POLICY, BASELINE], title="T", seed=2)
     assert text.startswith("## T\n")
-    assert text.index("- No evidence of edge:") < text.index("|  | specialists | buy & hold |")
-    assert re.search(r"\| Sharpe \(95 % interval\) \| -?[\d.]+ \(-?[\d.]+ to -?[\d.]+\)", text)
+    assert text.index("- No evidence of edge:") < text.index("| specialists |")
+    row = r"\| specialists \| -?[+\d.]+ % \| -?[\d.]+ \(-?[\d.]+ to -?[\d.]+\) \|"
+    assert re.search(row, text)
 
 
 def test_unfair_comparisons_are_named() -> None:
