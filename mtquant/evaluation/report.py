@@ -77,7 +77,9 @@ def write_report(
     _trips(page, runs[0])
     _run_card(page, runs[0], card or {})
     judged, statements = _judged(runs, summaries, seed, tried)
-    text = page.render(title, _subtitle(runs[0]), judged, statements)
+    about = runs[0].notes
+    spoken = statements[: len(statements) - len(about)]
+    text = page.render(title, _subtitle(runs[0]), judged, spoken, about)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda aside: aside.write_text(text, encoding="utf-8"))
     return path
@@ -134,13 +136,22 @@ class _Page:
         )
         self.add(f'<div class="chart">{html}</div>')
 
-    def render(self, title: str, subtitle: str, verdict: Verdict, statements: Sequence[str]) -> str:
+    def render(
+        self,
+        title: str,
+        subtitle: str,
+        verdict: Verdict,
+        statements: Sequence[str],
+        notes: Sequence[str],
+    ) -> str:
         template = Template(
             files("mtquant.evaluation").joinpath("report.html").read_text(encoding="utf-8")
         )
         kind = {Grade.EVIDENCE: " some", Grade.LOSS: " loss"}.get(verdict.assessment.grade, "")
         first, *others = (escape(line) for line in statements)
+        about = " · ".join(escape(note) for note in notes)
         box = f'<p class="lead">{first}</p>' + "".join(f"<p>{line}</p>" for line in others)
+        box += f'<p class="notes">{about}</p>' if notes else ""
         names = [
             (f"part-{n}", escape(heading)) for n, (heading, _) in enumerate(self._sections, start=1)
         ]
@@ -214,8 +225,19 @@ def _comparisons(
 
 
 def _results(page: _Page, runs: Sequence[Ledger], summaries: Sequence[Mapping[str, float]]) -> None:
+    names = [run.name for run in runs]
     page.section("Results")
-    page.table(tables_of.metrics_table([run.name for run in runs], summaries), "metrics")
+    page.chart(charts.equity_chart(runs))
+    page.text(
+        "Drag over a chart to look closer, double-click to return; click a name to hide its line."
+    )
+    page.table(tables_of.short_table(names, summaries), "short")
+    page.heading("Drawdown")
+    page.chart(charts.drawdown_chart(runs))
+    page.heading(f"Monthly returns of {runs[0].name}, %")
+    page.add(tables_of.monthly_html(runs[0]))
+    page.section("All measures")
+    page.table(tables_of.metrics_table(names, summaries), "metrics")
     page.text(
         f"Money in {runs[0].account_currency}; {tables_of.UNDEFINED} means undefined,"
         " for want of trades, losses or bars."
@@ -223,15 +245,6 @@ def _results(page: _Page, runs: Sequence[Ledger], summaries: Sequence[Mapping[st
     page.folded(
         "What the numbers mean", tables_of.html_table(tables_of.metric_texts_table(), "words")
     )
-    page.section("Equity and drawdown")
-    page.text(
-        "Drag over a chart to look closer, double-click to return; click a name to hide its line."
-    )
-    page.chart(charts.equity_chart(runs))
-    page.heading("Drawdown")
-    page.chart(charts.drawdown_chart(runs))
-    page.heading(f"Monthly returns of {runs[0].name}, %")
-    page.add(tables_of.monthly_html(runs[0]))
 
 
 def _trading(page: _Page, run: Ledger) -> None:

@@ -23,7 +23,17 @@ from mtquant.market.ledger import Ledger
 Float = NDArray[np.float64]
 
 # Middle tones: each keeps a contrast of at least 2.5 to white and to the dark page.
-COLOURS = ("#3f83d8", "#e0792f", "#2f9e6b", "#c2579a", "#8f74d6", "#b8901f", "#2fa3ad", "#d0545c")
+COLOURS = (
+    "#3f83d8",
+    "#e0792f",
+    "#2f9e6b",
+    "#c2579a",
+    "#8f74d6",
+    "#b8901f",
+    "#2fa3ad",
+    "#d0545c",
+    "#8c8273",
+)
 POLICY_COLOUR = COLOURS[0]
 BUY_COLOUR, SELL_COLOUR, STOP_COLOUR = "#2f9e6b", "#d0545c", "#b8901f"
 TEXT_COLOUR, GRID_COLOUR = "#858b94", "rgba(128,134,144,0.22)"

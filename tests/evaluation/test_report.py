@@ -73,7 +73,7 @@ def test_page_holds_every_part_in_order(page: str) -> None:
     parts = re.findall(r"<h2>(.*?)</h2>", page)
     assert parts == [
         "Results",
-        "Equity and drawdown",
+        "All measures",
         "Positions and trades",
         "Costs, limits and refusals",
         "vectorbt",

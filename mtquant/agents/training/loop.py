@@ -126,8 +126,10 @@ class Updater:
         final: bool,
     ) -> None:
         settings, stack = self.settings, self.stack
-        seen = observations[rows.flatten()].unflatten(0, rows.shape)
-        told = facts[rows.flatten()].unflatten(0, rows.shape)
+        seen, told = (
+            torch.index_select(held, 0, rows.flatten()).unflatten(0, rows.shape)
+            for held in (observations, facts)
+        )
         said = stack.forward(seen)
         watched = final or settings.target_kl is not None
         samples, came = _samples(told, stack.shape.actions)
