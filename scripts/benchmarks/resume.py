@@ -28,7 +28,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 # isort: split
 
 from mtquant.agents.training.session import FOLDER
-from mtquant.learning.checkpoints import ASIDE
+from mtquant.learning.checkpoints import WRITING
 
 KILLS = 20
 SETTINGS = (
@@ -46,9 +46,11 @@ PROGRAM = "from mtquant.cli.main import main; main()"
 PATIENCE = 600.0  # seconds that one run may take
 
 
-def start(phase: int, root: Path, before: Path, *, resume: bool) -> subprocess.Popen[bytes]:
+def start(
+    phase: int, root: Path, before: Path, *, resume: bool, steps: int | None = None
+) -> subprocess.Popen[bytes]:
     """A phase in a process of its own, below `root`; it begins with the models in `before`."""
-    arguments = ["train", f"phase{phase}", "--timesteps", str(STEPS[phase])]
+    arguments = ["train", f"phase{phase}", "--timesteps", str(steps or STEPS[phase])]
     arguments += ["--output-dir", str(root / f"phase{phase}"), "--log-dir", str(root / "logs")]
     if phase == 1:
         arguments += ["--workers", "2"]
@@ -77,7 +79,7 @@ def kill(process: subprocess.Popen[bytes], folder: Path, after: float, *, writin
         Whether it was still running.
     """
     time.sleep(after)
-    while writing and process.poll() is None and not list(folder.glob(f"{ASIDE}*")):
+    while writing and process.poll() is None and not (folder / WRITING).exists():
         time.sleep(0.0002)
     alive = process.poll() is None
     process.send_signal(signal.SIGKILL)
@@ -107,9 +109,10 @@ def run_phase(
     phase: int, root: Path, kills: int, random: np.random.Generator
 ) -> tuple[int, int, bool]:
     """One phase left alone, and one that is killed: kills, of them inside a write, and equal."""
-    calm, harried = root / "calm", root / f"harried{phase}"
-    harried.mkdir(parents=True)
-    calm.mkdir(exist_ok=True)
+    calm, harried, warm = root / "calm", root / f"harried{phase}", root / f"warm{phase}"
+    for folder in (calm, harried, warm):
+        folder.mkdir(exist_ok=True)
+    finish(start(phase, warm, calm, resume=False, steps=1), warm)  # compiles what is not yet
     started = time.perf_counter()
     finish(start(phase, calm, calm, resume=False), calm)
     length = time.perf_counter() - started
