@@ -6,19 +6,22 @@ python scripts/benchmarks/resume.py --kills 5  # fewer
 python scripts/benchmarks/resume.py --quick    # 1 per phase
 
 Kills fall uniformly into the wall time of the training; every fourth one waits for a checkpoint
-that is just being written. A run is killed, resumed, killed again and so on until its kills are
-used up, and then ends. Phase 1 trains in two worker processes. Weights, ledgers on the validation
-rows and TensorBoard curves have to be those of the run that nobody disturbed.
+that is just being written. A run is killed, resumed, killed again and so on until it ends; then
+another one begins, until the kills are used up. Phase 1 trains in two worker processes. Weights,
+ledgers on the validation rows and TensorBoard curves have to be those of the run that nobody
+disturbed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import common  # the folder of this script comes first on the path
@@ -51,7 +54,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """A phase in a process of its own, below `root`; it begins with the models in `before`."""
     arguments = ["train", f"phase{phase}", "--timesteps", str(steps or STEPS[phase])]
-    arguments += ["--output-dir", str(root / f"phase{phase}"), "--log-dir", str(root / "logs")]
+    arguments += ["--output-dir", str(root / f"phase{phase}"), "--log-dir", str(logs(root, phase))]
     if phase == 1:
         arguments += ["--workers", "2"]
     else:
@@ -64,6 +67,11 @@ def start(
     command = [sys.executable, "-c", PROGRAM, *arguments]
     with (root / "output.txt").open("ab") as output:
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+
+
+def logs(root: Path, phase: int) -> Path:
+    """Where a phase draws its curves."""
+    return root / "logs" / f"phase{phase}"
 
 
 def finish(process: subprocess.Popen[bytes], root: Path) -> None:
@@ -95,7 +103,7 @@ def left_behind(root: Path, phase: int) -> dict[str, str]:
         if file.suffix in {".safetensors", ".npz", ".parquet"}:
             name = str(file.relative_to(folder))
             found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
-    for board in sorted({file.parent for file in (root / "logs").rglob("*tfevents*")}):
+    for board in sorted({file.parent for file in logs(root, phase).rglob("*tfevents*")}):
         events = EventAccumulator(str(board), size_guidance={"scalars": 0})
         events.Reload()
         for tag in events.Tags()["scalars"]:
@@ -103,6 +111,11 @@ def left_behind(root: Path, phase: int) -> dict[str, str]:
                 points = [(point.step, point.value) for point in events.Scalars(tag)]
                 found[f"{board.name}/{tag}"] = repr(points)
     return found
+
+
+def differences(expected: Mapping[str, str], found: Mapping[str, str]) -> set[str]:
+    """Names of what is not the same."""
+    return {name for name in {*expected, *found} if expected.get(name) != found.get(name)}
 
 
 def run_phase(
@@ -116,22 +129,25 @@ def run_phase(
     started = time.perf_counter()
     finish(start(phase, calm, calm, resume=False), calm)
     length = time.perf_counter() - started
-    done, inside, resume = 0, 0, False
-    for number in range(kills):
+    expected = left_behind(calm, phase)
+    done, inside, resume, differ = 0, 0, False, set[str]()
+    while done < kills:
         process = start(phase, harried, calm, resume=resume)
-        writing = number % 4 == 3 or kills == 1
-        resume = True
+        writing = done % 4 == 3 or kills == 1
         folder = harried / f"phase{phase}" / FOLDER
-        if not kill(process, folder, random.uniform(0.0, length), writing=writing):
-            break  # it had ended
-        done += 1
-        inside += int(writing)
+        if kill(process, folder, random.uniform(0.0, length), writing=writing):
+            done, inside, resume = done + 1, inside + int(writing), True
+            continue
+        finish(process, harried)  # it had ended before: it is judged, and another one begins
+        differ |= differences(expected, left_behind(harried, phase))
+        shutil.rmtree(harried)
+        harried.mkdir()
+        resume = False
     finish(start(phase, harried, calm, resume=resume), harried)
-    expected, found = left_behind(calm, phase), left_behind(harried, phase)
-    differ = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+    differ |= differences(expected, left_behind(harried, phase))
     print(
         f"phase {phase}: {length:.0f} s alone; killed {done} times, {inside} of them while a "
-        f"checkpoint was written; {'equal' if not differ else f'different: {differ[:5]}'}",
+        f"checkpoint was written; {'equal' if not differ else f'different: {sorted(differ)[:5]}'}",
         flush=True,
     )
     return done, inside, not differ
