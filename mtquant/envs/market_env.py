@@ -25,6 +25,7 @@ from mtquant.envs.fused import (
     DONE_TRUNCATED,
     EPISODE_NAMES,
     EPISODE_ROWS,
+    MOST_FEATURES,
     STATE_ROWS,
     STEP_KINDS,
     TRACE_ROWS,
@@ -41,6 +42,7 @@ from mtquant.rewards.compose import DIVERSIFICATION, STATE_NAMES, Reward, start_
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Rows = NDArray[np.int64]
+UInt8 = NDArray[np.uint8]
 NOBODY = np.zeros(0, dtype=np.int64)
 NEXT_BOUND = 10.0
 
@@ -155,6 +157,11 @@ class MarketEnv:
     def __len__(self) -> int:
         return len(self.simulator)
 
+    def _write_into(self, observations: Float32, rewards: Float32, done: UInt8) -> None:
+        """Lets every further step write into these arrays, which somebody holds on to."""
+        self.observations, self.rewards, self.done = observations, rewards, done
+        self._handover = self._hand_over()
+
     def _hand_over(self) -> Handover:
         """Every array of a step, in the order of STEP_KINDS."""
         simulator = self.simulator
@@ -233,6 +240,7 @@ class MarketEnv:
 
         Raises:
             PolicyError: The actions have another shape or type.
+            DataError: There are no features.
         """
         if actions.shape != self._action_shape or actions.dtype != np.float32:
             raise PolicyError(
@@ -245,7 +253,15 @@ class MarketEnv:
         ended = step_accounts(
             actions, self._handover.argument, self.layout.window_bars, self._deposit
         )
-        if not ended:
+        if ended <= 0:
+            if ended < 0:
+                raise DataError(
+                    "tape and features",
+                    f"must have the columns that the step was compiled for, 1 to {MOST_FEATURES - 1}"
+                    " of them features",
+                    (simulator.tape.prices.shape, self.features.shape),
+                    "Compute at least one feature, and build the tape with `Tape.from_panel`.",
+                )
             return NOBODY
         finished = self._finished[:ended].copy()
         for e in finished.tolist():

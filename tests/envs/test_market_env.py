@@ -386,6 +386,23 @@ def test_an_action_is_a_share_of_the_unit_and_no_number_leaves_alone():
         make_env(replace(world, tape=hand_tape(bars[:5])), 1, SeedTree(0))
 
 
+def test_a_batch_without_features_is_refused_at_its_first_step():
+    world = random_world(0, 40, instruments=1)
+    env = MarketEnv(
+        world.tape,
+        world.rules,
+        np.zeros((40, 1, 0), dtype=np.float32),
+        (),
+        MIXED,
+        slice(4, 40),
+        2,
+        EnvironmentConfig(episode_length=12),
+        SeedTree(0),
+    )
+    with pytest.raises(DataError, match="tape and features must have the columns"):
+        env.step(np.zeros((2, 1), dtype=np.float32))
+
+
 def test_the_reward_scale_knows_training_rows_only():
     world = random_world(9, rows=60, instruments=2, ugly=False)
     scale = reward_scale(world.tape, slice(0, 30), 0.5)

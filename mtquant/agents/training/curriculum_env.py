@@ -100,7 +100,7 @@ class CurriculumEnv(MarketEnv):
         # Whatever is around this batch holds on to these three arrays.
         held = self.observations, self.rewards, self.done
         self._lay_out(scenario)
-        self.observations, self.rewards, self.done = held
+        self._write_into(*held)
 
     def _lay_out(self, scenario: Scenario) -> None:
         world, own = self._world, stage(self._world, scenario, self._real, self._split)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mtquant.agents.training.curriculum_env import CurriculumEnv, move_on, training_env
+from mtquant.agents.training.scenarios import scenario_env
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.core.errors import CheckpointError
 from mtquant.core.seeding import SeedTree
@@ -93,6 +94,30 @@ def test_what_is_around_it_holds_the_same_arrays() -> None:
     )
     assert not np.array_equal(env.observations, first)
     assert env.simulator.tape is not tape
+
+
+def test_behind_a_scenario_it_lives_as_a_batch_made_for_that_scenario() -> None:
+    """Byte by byte, in the very arrays that whoever is around it holds."""
+    env = schooled()
+    held = env.observations, env.rewards, env.done
+    env.reset()
+    lived(env)
+    env.move_on(300, None)
+    env.reset()
+    scenario = env.curriculum.latest
+    assert scenario is not None
+    own, seeds = world(), scenario.seeds.child("episodes")
+    fresh = scenario_env(own, scenario, {own.bars.symbol: own.bars}, own.split, ACCOUNTS, seeds)
+    fresh.reset()
+    assert np.array_equal(held[0], fresh.observations)
+    for _ in range(400):  # past the ends of episodes
+        actions = np.full((ACCOUNTS, 1), 0.3, dtype=np.float32)
+        assert env.step(actions).tolist() == fresh.step(actions).tolist()
+        for mine, theirs in zip(held, (fresh.observations, fresh.rewards, fresh.done), strict=True):
+            assert np.array_equal(mine, theirs)
+        if env.done.any():
+            return
+    pytest.fail("no episode ended")
 
 
 def test_rules_and_reward_stay_those_of_the_real_bars() -> None:
