@@ -257,8 +257,8 @@ class MarketEnv:
             if ended < 0:
                 raise DataError(
                     "tape and features",
-                    f"must have the columns that the step was compiled for, 1 to {MOST_FEATURES - 1}"
-                    " of them features",
+                    "must have the columns that the step was compiled for, of which features are"
+                    f" 1 to {MOST_FEATURES - 1}",
                     (simulator.tape.prices.shape, self.features.shape),
                     "Compute at least one feature, and build the tape with `Tape.from_panel`.",
                 )
