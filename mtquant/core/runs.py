@@ -30,7 +30,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mtquant.core.config import Config, config_hash
+from mtquant.core.checked import Section
+from mtquant.core.config import config_hash
 from mtquant.core.errors import RunError
 from mtquant.core.records import write_atomically
 
@@ -51,6 +52,11 @@ PACKAGES = (
     "vectorbt",
     "torchjd",
     "pydantic",
+    "transformers",
+    "tokenizers",
+    "trl",
+    "peft",
+    "bitsandbytes",
 )
 
 
@@ -69,7 +75,7 @@ class RunFolder:
         cls,
         path: Path,
         *,
-        config: Config,
+        config: Section,
         seed: int,
         command: Sequence[str] = (),
         overwrite: bool = False,

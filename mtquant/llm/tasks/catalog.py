@@ -113,8 +113,7 @@ class CatalogTask:
 
 
 def make_task(config: TaskConfig) -> CatalogTask:
-    """The task that a config asks for; nothing is read or drawn before its examples are asked for.
-    """
+    """The task that a config asks for; nothing is read or drawn before its examples are asked for."""
     template = template_of(config.name, config.template)
     synthetic = SyntheticStocks(config, template)
     words = (*CLASSES, *(company.split()[0] for company in COMPANIES))
