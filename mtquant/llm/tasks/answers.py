@@ -17,7 +17,7 @@ from mtquant.llm.tasks.task import Answer
 # Thinking models write their thoughts first; "Model Prediction" is how spec 002 shows it.
 _LEAD = r"\s*(?:<think>.*?</think>\s*)?(?:Model )?Prediction:[ \t]*"
 _CONFIDENCE = r"[ \t]*\n\s*Confidence:[ \t]*(\d{1,3}(?:\.\d{1,2})?)[ \t]?%[ \t]*"
-_REASONING = r"[ \t]*\n\s*Reasoning:[ \t]*(\S.*)"
+_REASONING = r"[ \t]*\n\s*Reasoning:\s*(\S.*)"
 _PERCENT = r"(\d{1,3}(?:\.\d)?)[ \t]?%"
 CONFIDENT = re.compile(_LEAD + r"([^\n]{1,60}?)" + _CONFIDENCE + _REASONING, re.DOTALL)
 CHANCES = re.compile(
@@ -27,7 +27,7 @@ CHANCES = re.compile(
     + _REASONING,
     re.DOTALL,
 )
-_LABELS = ("Prediction:", "Confidence:", "Chances:", "Reasoning:")
+_LABELS = re.compile("(?:Prediction|Confidence|Chances|Reasoning):")
 _LINE = re.compile(r"line ([+-]?\d+(?:\.\d+)?|pick)")
 _TEAMS = re.compile(r"Who will win: (.+?) vs (.+?)(?:, or Draw)?\?")
 _NUMBER = re.compile(r"[+-]?\d{1,3}(?:\.\d)?")
@@ -116,7 +116,7 @@ def _confident(completion: str) -> tuple[str, float, str] | None:
 
 def _again(reasoning: str) -> bool:
     """Whether a label comes a second time: which one counts would be a guess."""
-    return any(label in reasoning for label in _LABELS)
+    return _LABELS.search(reasoning) is not None
 
 
 def _binary(says: str, confidence: float, reasoning: str, first_or_second: bool) -> Answer:

@@ -7,16 +7,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mtquant.core.seeding import SeedTree
+from mtquant.llm.rewards.stock import DirectionReward
+from mtquant.llm.rewards.wealth import WealthTerms
 from mtquant.llm.tasks import answers
 from mtquant.llm.tasks.config import TaskConfig
 from mtquant.llm.tasks.parts import balanced
-from mtquant.llm.tasks.stock_text import CLASSES
+from mtquant.llm.tasks.stock_text import CLASSES, write_directions
 from mtquant.llm.tasks.synthetic_stocks import COMPANIES, SyntheticStocks
 from mtquant.llm.tasks.task import Answer, Examples, Reward, SplitName, Stage
 from mtquant.llm.tasks.templates import Template, template_of
 
+Float = NDArray[np.float64]
 Parser = Callable[[str, str], Answer | None]
+Writer = Callable[[Template, Examples, NDArray[np.int64], Float], tuple[str, ...]]
 Parts = Mapping[SplitName, Examples]
 
 
@@ -27,20 +34,18 @@ class Kind:
     Attributes:
         classes: Names of the labels.
         parse: Reads an answer.
+        write: Writes answers that state given chances.
         answer_tokens: Most tokens of an answer in good form.
     """
 
     classes: tuple[str, ...]
     parse: Parser
+    write: Writer
     answer_tokens: int
 
 
 KINDS: Mapping[str, Kind] = {
-    "stock_direction": Kind(CLASSES, answers.parse_direction, 56),
-    "odds_winner": Kind(("away", "home"), answers.parse_winner, 64),
-    "odds_spread": Kind(("away covers", "home covers"), answers.parse_spread, 64),
-    "odds_total": Kind(("under", "over"), answers.parse_total, 64),
-    "odds_1x2": Kind(("home", "draw", "away"), answers.parse_1x2, 72),
+    "stock_direction": Kind(CLASSES, answers.parse_direction, write_directions, 56),
 }
 LABEL_WORDS = ("Prediction:", "Confidence:", "Reasoning:")
 
@@ -97,9 +102,33 @@ class CatalogTask:
         """What a completion says; None where it does not parse."""
         return KINDS[self.name].parse(prompt, completion)
 
+    def write(self, examples: Examples, chances: Float) -> tuple[str, ...]:
+        """Answers in good form that state given chances and say the likeliest class.
+
+        The base-rate answer, the answers of a baseline and those of the best rule are written so,
+        and scored like a model's.
+
+        Args:
+            examples: M examples of this task.
+            chances: float64 [M, K], or [K] for the same in every answer.
+        """
+        full = np.broadcast_to(chances, (len(examples), len(self.classes)))
+        says: NDArray[np.int64] = full.argmax(axis=1)
+        return KINDS[self.name].write(self.template, examples, says, full)
+
     def reward(self, stage: Stage) -> Reward:
         """The reward of a stage of training."""
-        raise NotImplementedError
+        columns = self.parts["train"].columns
+        base_chance = float(np.mean(columns["label"] == 1))
+        return DirectionReward(self.config.reward, base_chance, stage, self._wealth())
+
+    def _wealth(self) -> WealthTerms | None:
+        """The risk-aware terms, where any has a weight."""
+        weights = self.config.reward.risk_weights
+        if not weights:
+            return None
+        returns = self.parts["train"].columns["fill_return"]
+        return WealthTerms(weights, float(np.std(returns)), self.config.betting, positions=True)
 
     def corpus(self) -> Iterator[str]:
         """Training prompts with their answers."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mtquant.llm.tasks.task import Examples
 from mtquant.llm.tasks.templates import Template
 
 CLASSES = ("DOWN", "UP")
@@ -40,19 +44,43 @@ def stock_prompt(
     )
 
 
-def stock_answer(template: Template, says_up: bool, percent: int, changes: Sequence[float]) -> str:
+def stock_answer(
+    template: Template, says_up: bool, percent: int, days: int, changes: Sequence[float]
+) -> str:
     """A reference answer that quotes the last two changes.
 
     Args:
         template: Of the prompt.
         says_up: What it predicts.
         percent: Its confidence.
-        changes: D changes, percent, as in the prompt.
+        days: Days of prices in the prompt.
+        changes: At least the last two changes, percent, as in the prompt.
     """
-    days, last = len(changes), changes[-1]
+    last = changes[-1]
     agrees = (last > 0.0) == says_up
     reasoning = (
-        f"Day {days} {last:+.2f}%, Day {days - 1} {changes[-2]:+.2f}%: "
+        f"Day {days - 1} {changes[-2]:+.2f}%, Day {days} {last:+.2f}%: "
         f"{CONCLUSIONS[says_up, agrees]}"
     )
     return template.answer.format(says=CLASSES[says_up], percent=percent, reasoning=reasoning)
+
+
+def write_directions(
+    template: Template, examples: Examples, says: NDArray[np.int64], chances: NDArray[np.float64]
+) -> tuple[str, ...]:
+    """Answers in good form that state given chances, one per example.
+
+    Args:
+        template: Of the prompts.
+        examples: With the columns ``day``, the number of days shown, and ``feature:change_1`` and
+            ``feature:change_2``, the last two changes in percent.
+        says: int [M], 1 for UP.
+        chances: float64 [M, 2], of a fall and of a rise.
+    """
+    columns = examples.columns
+    percents = np.rint(100.0 * np.take_along_axis(chances, says[:, None], axis=1)[:, 0])
+    pairs = np.column_stack([columns["feature:change_2"], columns["feature:change_1"]]).tolist()
+    return tuple(
+        stock_answer(template, bool(up), int(percent), int(days), pair)
+        for up, percent, days, pair in zip(says, percents, columns["days"], pairs, strict=True)
+    )

@@ -45,7 +45,7 @@ class SyntheticStocks:
     """Examples of the synthetic stock task; one decision a day, parts one after the other.
 
     Columns beside label, event and stamp: ``realised_return`` and ``fill_return`` (the next
-    change, a fraction), ``bayes_chance`` (of a rise), ``group`` (company), the features change_1
+    change, a fraction), ``bayes_chance`` (of a rise), ``group`` (company), ``days`` shown, the features change_1
     (the last day's change, percent) to change_D.
 
     Args:
@@ -86,7 +86,7 @@ class SyntheticStocks:
             for company, row in zip(companies, rows, strict=True)
         )
         answers = tuple(
-            stock_answer(self._template, bool(up), percent, row[1])
+            stock_answer(self._template, bool(up), percent, len(row[1]), row[1])
             for up, percent, row in zip(says, percents, rows, strict=True)
         )
         columns = {
@@ -97,6 +97,7 @@ class SyntheticStocks:
             "fill_return": following / 100.0,
             "bayes_chance": chances,
             "group": companies,
+            "days": np.full(count, self._config.days),
         }
         features = {f"feature:change_{k + 1}": shown[:, -1 - k] for k in range(shown.shape[1] - 1)}
         return Examples(prompts, answers, stamps, columns | features, self._template.hash)

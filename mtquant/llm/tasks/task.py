@@ -169,6 +169,12 @@ class Task(Protocol):
         """What a completion says, read against its prompt; None where it does not parse."""
         ...
 
+    def write(self, examples: Examples, chances: Float) -> tuple[str, ...]:
+        """Answers in good form that state chances [M, K] or [K]: what a base rate, a baseline or
+        the best rule would say.
+        """
+        ...
+
     def reward(self, stage: Stage) -> Reward:
         """The reward of a stage of training."""
         ...

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of a reasoning in [0, 1]: how it uses the data, and whether it hangs together.
+
+Spec 002 gives each 0.2 of a reward and does not say how. Here nothing is paid for length: two
+right figures and one claim that they support earn everything, and more text can only lose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mtquant.llm.rewards.evidence import Evidence, evidence_of
+from mtquant.llm.tasks.answers import teams_of
+from mtquant.llm.tasks.task import Answer
+
+WANTED_QUOTES = 2
+MOST_QUOTES = 8  # beyond that numbers are stuffing
+COPIED_WORDS = 8  # a run of this many words out of the prompt is a copy
+COPIED_SHARE = 0.5
+SHAPE_SHARE, SUPPORT_SHARE, AGREEMENT_SHARE = 0.25, 0.5, 0.25  # of coherence
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reasoning earned, each in [0, 1].
+
+    Attributes:
+        data_usage: Share of its figures that the prompt states, times how many of the two wanted
+            there are; 0 for stuffing, copies and over-long texts.
+        coherence: A quarter for its shape (not too long, not copied, not stuffed), half for
+            evidence that supports the prediction, a quarter for not contradicting itself.
+    """
+
+    data_usage: float
+    coherence: float
+
+
+def read_direction(prompt: str, answer: Answer, most_characters: int) -> Reading:
+    """The reasoning of an UP or DOWN."""
+    evidence = evidence_of(prompt, answer.reasoning)
+    shaped = _shaped(prompt, answer.reasoning, evidence, most_characters)
+    side = 1 if answer.says == "UP" else -1
+    net = side * (evidence.trend + evidence.turn)
+    # Trends are backed by a move to the predicted side, turns by one to the other.
+    with_it, against = (
+        (evidence.rises, evidence.falls) if side > 0 else (evidence.falls, evidence.rises)
+    )
+    unsigned = evidence.right - evidence.rises - evidence.falls
+    backed = (side * evidence.trend > 0 and with_it + unsigned > 0) or (
+        side * evidence.turn > 0 and against + unsigned > 0
+    )
+    agrees = net >= 0 and evidence.mismatches == 0 and _believes(answer)
+    agrees = agrees and evidence.claims + evidence.right > 0
+    return _reading(evidence, shaped, net > 0 and backed, agrees)
+
+
+def read_bet(prompt: str, answer: Answer, most_characters: int) -> Reading:
+    """The reasoning of an answer to an odds question: it names what it bets on, last of all sides,
+    and quotes figures of the prompt.
+    """
+    evidence = evidence_of(prompt, answer.reasoning)
+    shaped = _shaped(prompt, answer.reasoning, evidence, most_characters)
+    own, others = _sides(prompt, answer)
+    text = answer.reasoning.lower()
+    named = text.rfind(own)
+    supports = named >= 0 and evidence.right > 0
+    agrees = named >= max((text.rfind(other) for other in others), default=-1)
+    agrees = agrees and named >= 0 and _believes(answer)
+    return _reading(evidence, shaped, supports and agrees, agrees)
+
+
+def _reading(evidence: Evidence, shaped: bool, supports: bool, agrees: bool) -> Reading:
+    usage = 0.0
+    if shaped and evidence.quotes:
+        precision = evidence.right / evidence.quotes
+        usage = precision * min(1.0, evidence.right / WANTED_QUOTES)
+    coherence = SHAPE_SHARE * shaped + SUPPORT_SHARE * (shaped and supports)
+    return Reading(usage, coherence + AGREEMENT_SHARE * agrees)
+
+
+def _believes(answer: Answer) -> bool:
+    """Whether no other outcome is given a larger chance than the one it says."""
+    return all(answer.confidence >= chance - 1e-9 for chance in answer.chances.tolist())
+
+
+def _sides(prompt: str, answer: Answer) -> tuple[str, tuple[str, ...]]:
+    """What the reasoning has to name, lower case, and the names of the other sides."""
+    teams = teams_of(prompt)
+    if teams is not None:  # a winner, or a draw
+        names = [teams[0].lower(), teams[1].lower(), "draw"]
+        own = answer.says.lower()
+        return own, tuple(name for name in names if name != own)
+    if answer.says in ("Yes", "No"):
+        return ("over", ("under",)) if answer.says == "Yes" else ("under", ("over",))
+    home = answer.chances[1] >= answer.chances[0]
+    covers = answer.confidence >= 0.5
+    return ("home", ("away",)) if home == covers else ("away", ("home",))
+
+
+def _shaped(prompt: str, reasoning: str, evidence: Evidence, most_characters: int) -> bool:
+    """Whether it is neither too long, nor stuffed with figures, nor copied."""
+    if len(reasoning) > most_characters or evidence.quotes > MOST_QUOTES:
+        return False
+    words = reasoning.split()
+    runs = len(words) - COPIED_WORDS + 1
+    if runs <= 0:
+        return True
+    step = COPIED_WORDS // 2
+    starts = range(0, runs, step)
+    copied = sum(" ".join(words[start : start + COPIED_WORDS]) in prompt for start in starts)
+    return copied < COPIED_SHARE * len(starts)
