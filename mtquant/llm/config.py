@@ -9,6 +9,8 @@ GPU); ``config/llm_demo.yaml`` holds what learns within minutes on a processor.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -20,7 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from mtquant.core.checked import Section
+from mtquant.core.checked import Section, apply_override, read_yaml, validated
+from mtquant.llm.tasks.config import TaskConfig
 
 NANO = "mtquant-nano"
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -328,3 +331,54 @@ class RunSettings(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     torch_threads: PositiveInt | None = None
     log_completions: PositiveInt = 4
+
+
+class LlmConfig(Section):
+    """The whole configuration of language-model training, one section per part."""
+
+    model: ModelConfig = ModelConfig()
+    lora: LoraSettings = LoraSettings()
+    task: TaskConfig = TaskConfig()
+    generation: GenerationConfig = GenerationConfig()
+    sft: SftConfig = SftConfig()
+    ppo: PpoConfig = PpoConfig()
+    grpo: GrpoConfig = GrpoConfig()
+    dpo: DpoConfig = DpoConfig()
+    stages: StagesConfig = StagesConfig()
+    gate: GateConfig = GateConfig()
+    deploy: DeployConfig = DeployConfig()
+    run: RunSettings = RunSettings()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.model.quantization != "none" and not self.lora.enabled:
+            raise ValueError("lora.enabled must be true for a quantised model: its weights freeze")
+        if self.model.source == NANO and self.model.quantization != "none":
+            raise ValueError(f"model.quantization must be none for {NANO}: nothing is learnt yet")
+        return self
+
+
+def load_llm_config(path: Path | None, overrides: Sequence[str] = ()) -> LlmConfig:
+    """Reads and checks a configuration.
+
+    Args:
+        path: A YAML file with any of the sections, or None for the defaults.
+        overrides: ``"section.key=value"`` texts, applied in order over the file.
+
+    Raises:
+        ConfigError: The file or an override cannot be read, or holds an unknown key or a value that
+            breaks a rule.
+    """
+    raw = {} if path is None else read_yaml(path)
+    # A section whose keys are all commented out reads as null: it means "the defaults".
+    values = {key: value for key, value in raw.items() if value is not None}
+    for override in overrides:
+        apply_override(values, override, LlmConfig())
+    return validated(LlmConfig, values)
+
+
+def shipped_config(name: str) -> Path:
+    """A file that ships with mtquant: inside an installed package, else `config/` of the tree."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_config" / name
+    return installed if installed.exists() else package.parent / "config" / name

@@ -29,7 +29,7 @@ JUDGED = 256  # prompts whose answers decide whether a round is kept
 
 
 def prefer(job: Job, config: DpoConfig) -> Trained:
-    """Rounds of writing answers, learning the better of each prompt's, and keeping what writes better.
+    """Rounds of writing answers, learning the better ones, and keeping what writes better.
 
     A round is repeated from its start when a job resumes within it.
 

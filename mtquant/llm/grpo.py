@@ -34,7 +34,7 @@ class Pay:
         self._job = job
         self._texts: list[tuple[str, str, float]] = []
 
-    def total(self, completions: list[str], row: list[int], **extra: Any) -> list[float]:
+    def total(self, completions: list[str], row: list[int], **extra: Any) -> list[float | None]:
         """Rewards of completions of the prompts of some rows."""
         scores = scored(self._job, row, completions)
         log = extra["log_metric"]
@@ -44,14 +44,14 @@ class Pay:
         prompts = [self._job.examples.prompts[one] for one in row]
         few = self._job.log_completions
         self._texts = list(zip(prompts[:few], completions, scores.total.tolist(), strict=False))
-        rewards: list[float] = scores.total.tolist()
+        rewards: list[float | None] = scores.total.tolist()
         return rewards
 
-    def part(self, name: str) -> Callable[..., list[float]]:
+    def part(self, name: str) -> Callable[..., list[float | None]]:
         """One part of the reward, under its own name."""
 
-        def pay(completions: list[str], row: list[int], **extra: Any) -> list[float]:
-            found: list[float] = scored(self._job, row, completions).parts[name].tolist()
+        def pay(completions: list[str], row: list[int], **extra: Any) -> list[float | None]:
+            found: list[float | None] = scored(self._job, row, completions).parts[name].tolist()
             return found
 
         pay.__name__ = name
@@ -74,7 +74,7 @@ def optimise(job: Job, config: GrpoConfig) -> Trained:
     pay = Pay(job)
     columns = {"prompt": list(job.examples.prompts), ROW: list(range(len(job.examples)))}
     parts = part_names(job) if config.aggregation == "gdpo" else ()
-    functions = [pay.part(name) for name in parts] or [pay.total]
+    functions: list[Any] = [pay.part(name) for name in parts] or [pay.total]
     together = "normalize_then_sum" if parts else "sum_then_normalize"
     arguments = TrlConfig(
         **common_arguments(

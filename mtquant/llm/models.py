@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 ADAPTER_FILE = "adapter_config.json"
+BASE_FOLDER = "base"
 
 
 class Size(NamedTuple):
@@ -99,11 +100,11 @@ def load_model(
 
 
 def base_of(folder: Path) -> str:
-    """The model that a folder's adapters were trained on: as noted, else beside it as ``base``.
+    """The model that a folder's adapters were trained on: ``base`` beside it, else as noted.
 
-    A folder that was moved takes its base along when that lies inside it.
+    A run that began with a model made from nothing holds that model, and may be moved as a whole.
     """
-    beside = folder / "base"
+    beside = folder.parent / BASE_FOLDER
     if beside.is_dir():
         return str(beside)
     try:
@@ -217,20 +218,6 @@ def _load_base(source: str, config: ModelConfig, device: torch.device) -> PreTra
     if quantization is None:
         model.to(device)  # type: ignore[arg-type]  # its hint takes a decorated self for the device
     return model
-
-
-def require_fitting(model: Any, tokenizer: PreTrainedTokenizerFast, source: str) -> None:
-    """Refuses a tokenizer that knows more tokens than the model.
-
-    Raises:
-        CheckpointError: Its largest token has no row in the embedding.
-    """
-    rows = model.get_input_embeddings().weight.shape[0]
-    largest = max(tokenizer.get_vocab().values())
-    if largest >= rows:
-        remedy = "Use the tokenizer that the model was saved with."
-        rule = f"must fit the model's {rows} embeddings"
-        raise CheckpointError(f"tokenizer of {source}", rule, f"token {largest}", remedy)
 
 
 def chosen_device(name: str) -> torch.device:

@@ -13,6 +13,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,8 @@ class PpoTrainer:
         texts = decoded(self.job.tokenizer, completions.tokens, completions.real)
         answered = time.perf_counter()
         scores = scored(self.job, rows, texts)
+        if number == 0:
+            completions = self._begin_values(completions, float(scores.total.mean()))
         log_ratio = self._log_ratio(completions)
         batch, divergence = self._batch(completions, scores, log_ratio)
         found = self._update(batch, number)
@@ -185,6 +188,14 @@ class PpoTrainer:
             for start in range(0, len(rows), size)
         ]
         return joined(parts, self.job.tokenizer.pad_token_id)
+
+    def _begin_values(self, completions: Completions, level: float) -> Completions:
+        """Lets the value head begin at the level of the first rewards and not at 0: else the first
+        updates would learn from the head's error alone.
+        """
+        with torch.no_grad():
+            self.head.outer.bias.fill_(level)
+        return replace(completions, values=completions.real * level)
 
     def _log_ratio(self, completions: Completions) -> np.ndarray[Any, Any]:
         """Log-probabilities less the reference's, float64 [N, T]; 0 where there is no leash."""
