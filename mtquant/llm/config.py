@@ -146,7 +146,9 @@ class PpoConfig(Section):
 
     Attributes:
         num_rollouts: Rounds of answering and learning in a stage.
-        rollout_batch_size: Prompts per round, one answer each.
+        rollout_batch_size: Answers per round.
+        answers_per_prompt: With more than one, an answer is paid what it earns beyond the others to
+            its prompt: what happened was luck for all of them alike.
         ppo_epochs: Passes over a round.
         minibatches: Updates per pass.
         micro_batch_size: Answers per pass through the model; changes memory, not the result.
@@ -165,6 +167,7 @@ class PpoConfig(Section):
 
     num_rollouts: PositiveInt = 100
     rollout_batch_size: PositiveInt = 64
+    answers_per_prompt: PositiveInt = 4
     ppo_epochs: PositiveInt = 4
     minibatches: PositiveInt = 2
     micro_batch_size: PositiveInt = 16
@@ -185,6 +188,8 @@ class PpoConfig(Section):
     def _parts_fit(self) -> Self:
         if self.rollout_batch_size % self.minibatches:
             raise ValueError("rollout_batch_size must be a multiple of minibatches")
+        if self.rollout_batch_size % self.answers_per_prompt:
+            raise ValueError("rollout_batch_size must be a multiple of answers_per_prompt")
         return self
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of the pipeline: one folder with the merged, quantised model and all it takes to serve it.
+"""The end of the pipeline: a folder with the merged, quantised model and all it takes to serve it.
 
     deploy(run, source=run.folder / "stage2")
     answers = predict(Path("models/llm/demo/deploy"), "test", device)
@@ -24,7 +24,7 @@ from mtquant.core.checked import validated
 from mtquant.core.errors import CheckpointError
 from mtquant.core.records import write_atomically
 from mtquant.core.runs import package_versions, plain
-from mtquant.llm.config import LlmConfig
+from mtquant.llm.config import NANO, LlmConfig
 from mtquant.llm.generation import sample
 from mtquant.llm.models import load_model, merged_model, save_model
 from mtquant.llm.stages import LlmRun
@@ -197,15 +197,12 @@ def _greedy(run: LlmRun, model: Any, tokenizer: Any, examples: Examples) -> list
 def _agreement(
     run: LlmRun, examples: Examples, before: list[str], after: list[str]
 ) -> dict[str, float]:
-    says = [
-        [
-            None if (a := run.task.parse(p, c)) is None else a.says
-            for p, c in zip(examples.prompts, t)
-        ]
-        for t in (before, after)
-    ]
+    def says(texts: list[str]) -> list[str | None]:
+        answers = [run.task.parse(p, c) for p, c in zip(examples.prompts, texts)]
+        return [None if answer is None else answer.says for answer in answers]
+
     same = np.mean([a == b for a, b in zip(before, after)])
-    alike = np.mean([a == b for a, b in zip(*says)])
+    alike = np.mean([a == b for a, b in zip(says(before), says(after))])
     return {"same_answer": float(same), "same_prediction": float(alike)}
 
 
@@ -216,24 +213,32 @@ def _model_card(run: LlmRun, serving: Mapping[str, Any]) -> str:
         for name, value in sorted(serving["record"].get("test", {}).items())
         if isinstance(value, float)
     )
-    gate = serving["record"].get("gate", {})
-    missing = [c["name"] for c in gate.get("conditions", []) if not c["met"]]
+    model = config.model
+    made_of = f"{model.source} {model.size}" if model.source == NANO else model.source
     return f"""# {run.folder.name}: {run.task.name}
 
-Made by mtquant: {config.model.source} ({config.model.size if config.model.source.startswith("mtquant") else "pretrained"}),
-supervised fine-tuning, then {config.stages.algorithm.upper()} on the balanced and on the natural set.
+Made by mtquant from {made_of}: supervised fine-tuning on references, then
+{config.stages.algorithm.upper()} on the balanced and on the natural set.
 
-* Serve it: `mtquant llm predict --model {run.folder.name}/deploy`, or load it with
+* Serve it with `mtquant llm predict --model {run.folder.name}/deploy`, or load it with
   `AutoModelForCausalLM` and `AutoTokenizer`; `serving.json` holds task, template and settings.
 * Task: {run.task.name}, source {config.task.source}, template {serving["template"][:12]}.
-* Weights: {serving["quantization"]} quantisation; of {COMPARED} validation prompts
-  {agreement["same_prediction"]:.1%} predict the same as before it, {agreement["same_answer"]:.1%} word for word.
-* Gate between the stages: {"passed" if gate.get("passed") else "missing: " + ", ".join(missing) if gate else "not run"}.
+* Quantisation: {serving["quantization"]}. Of {COMPARED} validation prompts,
+  {agreement["same_prediction"]:.1%} predict the same as before it and
+  {agreement["same_answer"]:.1%} are answered word for word the same.
+* Gate between the stages: {_gate_text(serving["record"].get("gate"))}.
 
 | test set, sampled answers | |
 |---|---|
 {figures}
 
-It knows nothing but prompts of this form. Figures of a synthetic task say what the method can learn,
-and nothing about markets.
+It knows nothing but prompts of this form. Figures of a synthetic task say what the method can
+learn, and nothing about markets.
 """
+
+
+def _gate_text(gate: Mapping[str, Any] | None) -> str:
+    if not gate:
+        return "not run"
+    missing = [condition["name"] for condition in gate["conditions"] if not condition["met"]]
+    return f"missing: {', '.join(missing)}" if missing else "passed"

@@ -123,7 +123,7 @@ def _encoded(tokenizer: PreTrainedTokenizerFast, examples: Examples) -> TokenRow
 
 
 def _key(tokenizer: PreTrainedTokenizerFast, examples: Examples) -> str:
-    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
+    digest = hashlib.sha256(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
     digest.update(json.dumps([examples.prompts, examples.answers]).encode())
     return digest.hexdigest()[:32]
 

@@ -42,13 +42,14 @@ from mtquant.llm.models import trainable_parameters
 from mtquant.llm.ppo_parts import (
     FIGURES,
     Batch,
+    Float,
     Leash,
+    beyond_others,
     losses,
     score,
     token_advantages,
     token_rewards,
 )
-from mtquant.llm.tasks.task import Scores
 from mtquant.llm.value_head import ValueHead
 
 BETAS = (0.9, 0.98)
@@ -130,10 +131,11 @@ class PpoTrainer:
         texts = decoded(self.job.tokenizer, completions.tokens, completions.real)
         answered = time.perf_counter()
         scores = scored(self.job, rows, texts)
+        rewards = beyond_others(scores.total, self.config.answers_per_prompt)
         if number == 0:
-            completions = self._begin_values(completions, float(scores.total.mean()))
+            completions = self._begin_values(completions, float(rewards.mean()))
         log_ratio = self._log_ratio(completions)
-        batch, divergence = self._batch(completions, scores, log_ratio)
+        batch, divergence = self._batch(completions, rewards, log_ratio)
         found = self._update(batch, number)
         self._leash.follow(divergence)
         self._done += 1
@@ -162,14 +164,15 @@ class PpoTrainer:
         return figures
 
     def _rows(self, number: int) -> list[int]:
-        """Prompts of a round: all of them shuffled, then shuffled anew."""
-        count, every = self.config.rollout_batch_size, len(self._prompts)
+        """Prompts of a round, once per answer: all of them shuffled, then shuffled anew."""
+        answers, every = self.config.answers_per_prompt, len(self._prompts)
+        count = self.config.rollout_batch_size // answers
         places = np.arange(number * count, (number + 1) * count)
         rows: list[int] = []
         for epoch in np.unique(places // every):
             order = self._seeds.child("order", int(epoch)).generator().permutation(every)
             rows += [int(row) for row in order[places[places // every == epoch] % every]]
-        return rows
+        return [row for row in rows for _ in range(answers)]
 
     def _answers(self, rows: list[int], number: int) -> Completions:
         generator = torch.Generator(device=self.model.device)
@@ -217,11 +220,11 @@ class PpoTrainer:
         return ratio.double().cpu().numpy()
 
     def _batch(
-        self, completions: Completions, scores: Scores, log_ratio: np.ndarray[Any, Any]
+        self, completions: Completions, rewards: Float, log_ratio: np.ndarray[Any, Any]
     ) -> tuple[Batch, float]:
         """The round with its advantages; and the mean divergence per answer, nats."""
         real = completions.real.cpu().numpy()
-        earned = token_rewards(scores.total, real, log_ratio, self._leash.coefficient)
+        earned = token_rewards(rewards, real, log_ratio, self._leash.coefficient)
         values = completions.values.double().cpu().numpy()
         gained, returns = token_advantages(
             earned, values, real, self.config.gamma, self.config.gae_lambda

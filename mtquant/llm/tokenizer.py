@@ -119,12 +119,12 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
     Raises:
         ConfigError: There is none, or it has no end token.
     """
-    from transformers import AutoTokenizer, LlamaTokenizerFast
+    from transformers import AutoTokenizer
 
     path = Path(source)
     try:
         if path.suffix == ".model":
-            tokenizer: Any = LlamaTokenizerFast(vocab_file=str(path), legacy=False)
+            tokenizer: Any = _sentencepiece(path)
         else:
             tokenizer = AutoTokenizer.from_pretrained(str(source))
     except (OSError, ValueError, ImportError) as error:
@@ -142,6 +142,18 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
     tokenizer.padding_side = "left"
     found: PreTrainedTokenizerFast = tokenizer
     return found
+
+
+def _sentencepiece(path: Path) -> Any:
+    from sentencepiece import SentencePieceProcessor
+    from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
+
+    if not path.is_file():
+        raise OSError("there is no such file")
+    model = SentencePieceProcessor(model_file=str(path))
+    ids = {"bos_token": model.bos_id(), "eos_token": model.eos_id(), "unk_token": model.unk_id()}
+    named = {name: model.id_to_piece(number) for name, number in ids.items() if number >= 0}
+    return SentencePieceBackend(vocab_file=str(path), **named)
 
 
 def _without(text: str, words: Sequence[str]) -> str:
