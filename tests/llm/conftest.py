@@ -15,7 +15,7 @@ os.environ.update(
 
 import pytest
 
-from tests.support.language import make_toy_run
+from tests.support.nano import make_toy_run
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from mtquant.llm.generation import complete, joined, sample
 from mtquant.llm.models import load_model
 from mtquant.llm.ppo_parts import score
 from mtquant.llm.tokenizer import load_tokenizer
-from tests.support.language import CPU, PLAIN, PROMPTS, toy_examples
+from tests.support.nano import CPU, PLAIN, PROMPTS, toy_examples
 
 pytestmark = pytest.mark.llm
 

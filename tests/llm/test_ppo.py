@@ -15,7 +15,7 @@ from mtquant.core.errors import CheckpointError, ConfigError
 from mtquant.llm.config import KlConfig, LoraSettings, PpoConfig
 from mtquant.llm.ppo import PpoTrainer, swapped
 from mtquant.llm.ppo_parts import Leash, beyond_others, score, token_advantages, token_rewards
-from tests.support.language import toy_job
+from tests.support.nano import toy_job
 
 pytestmark = pytest.mark.llm
 
@@ -150,8 +150,9 @@ def test_the_leash_is_steered_to_its_target():
 
 @pytest.mark.parametrize("lora", [LoraSettings(enabled=False), LORA], ids=["full", "lora"])
 def test_it_learns_what_is_paid(toy_folder, tmp_path, lora):
+    rate = 3e-2 if lora.enabled else 1e-2
     config = FAST.model_copy(
-        update={"num_rollouts": 12, "learning_rate": 1e-2, "kl": KlConfig(coefficient=0.0)}
+        update={"num_rollouts": 12, "learning_rate": rate, "kl": KlConfig(coefficient=0.0)}
     )
     job = toy_job(toy_folder, tmp_path, lora)
     frozen = {n: p.clone() for n, p in job.model.named_parameters() if not p.requires_grad}
@@ -170,7 +171,7 @@ def test_2_and_resume_and_2_is_4(toy_folder, tmp_path):
     first.save()
     again = toy_job(toy_folder, tmp_path / "half", LORA, resume=True)
     resumed = PpoTrainer(again, FAST).train()
-    assert resumed == together
+    assert (resumed.rewards, resumed.losses) == (together.rewards, together.losses)
     ours, theirs = (dict(job.model.named_parameters()) for job in (again, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 

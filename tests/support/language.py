@@ -1,72 +1,102 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tiny language model, toy examples and a toy reward, for tests of training."""
+"""Small worlds for language-model tasks: bars with texts, and seasons of games."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
-import torch
+import pandas as pd
 
-from mtquant.llm.config import NANO, LoraSettings, ModelConfig
-from mtquant.llm.job import Job
-from mtquant.llm.models import load_model, make_nano, save_model, with_adapters
-from mtquant.llm.tasks.task import Examples, Scores
-from mtquant.llm.tokenizer import load_tokenizer
+from mtquant.data.bars import Bars
+from mtquant.data.events import Events
 
-PROMPTS = ("Who wins, A or B?", "Up?", "Day 1: $10.50, Day 2: $11.25 (+7.14%)", "Day 3: ?")
-WORDS = ("UP", "DOWN")
-CPU = torch.device("cpu")
-PLAIN = ModelConfig(source=NANO, vocabulary=320)
-NO_LORA = LoraSettings(enabled=False)
+DAY = 86_400
 
 
-def make_toy_run(folder: Path) -> Path:
-    """An untrained model and its tokenizer in `folder`."""
-    corpus = [f"{prompt} Prediction: UP, Confidence: 55%" for prompt in PROMPTS] * 4
-    model, tokenizer = make_nano(PLAIN, corpus, WORDS, seed=3)
-    save_model(model, tokenizer, folder)
-    return folder
+def daily_bars(symbol: str = "AAA", count: int = 260, seed: int = 0) -> Bars:
+    """A random walk of New York sessions."""
+    generator = np.random.default_rng(seed)
+    close = 100.0 * np.exp(np.cumsum(0.01 * generator.standard_normal(count)))
+    opened = np.roll(close, 1) * np.exp(0.002 * generator.standard_normal(count))
+    opened[0] = close[0]
+    frame = pd.DataFrame(
+        {
+            "open": opened,
+            "high": np.maximum(opened, close) * 1.001,
+            "low": np.minimum(opened, close) * 0.999,
+            "close": close,
+            "volume": generator.uniform(1e5, 2e5, count),
+        },
+        index=pd.bdate_range("2014-01-02", periods=count),
+    )
+    return Bars.from_frame(frame, symbol, "USD", "session", DAY, "America/New_York", "16:00")
 
 
-def toy_examples(count: int = 16) -> Examples:
-    prompts = tuple(PROMPTS[row % len(PROMPTS)] for row in range(count))
-    columns = {"label": np.arange(count) % 2, "event": np.arange(count)}
-    return Examples(prompts, ("UP",) * count, np.arange(count), columns, "toy")
+def texts_for(bars: Bars, per_day: int = 2, seed: int = 0) -> Events:
+    """Texts at random hours, some before and some after each close."""
+    generator = np.random.default_rng(seed)
+    offsets = generator.integers(-12 * 3_600, 12 * 3_600, size=(len(bars), per_day))
+    stamps = (bars.stamps[:, None] + offsets * 1_000_000_000).ravel()
+    frame = pd.DataFrame(
+        {
+            "symbol": bars.symbol,
+            "created_at": pd.to_datetime(stamps, utc=True),
+            "text": [f"text {k} says shares rose" for k in range(len(stamps))],
+        }
+    )
+    return Events.from_frame(
+        frame, "texts", known_at="created_at", symbol="symbol", columns=["text"]
+    )
 
 
-@dataclass(frozen=True)
-class Letters:
-    """Pays the share of an answer's characters that are ASCII letters, and luck of the prompt."""
-
-    needs: tuple[str, ...] = ("label",)
-
-    def __call__(self, prompts, completions, columns):
-        shares = np.array(
-            [
-                sum(c.isascii() and c.isalpha() for c in text) / max(len(text), 1)
-                for text in completions
-            ]
+def nba_season(games: int = 400, seed: int = 0) -> pd.DataFrame:
+    """Games in the format of `odds/nba.parquet`, four a day."""
+    generator = np.random.default_rng(seed)
+    teams = [f"T{k}" for k in range(8)]
+    rows = []
+    for game in range(games):
+        if game % 4 == 0:
+            playing = generator.permutation(teams)
+        home, away = playing[2 * (game % 4)], playing[2 * (game % 4) + 1]
+        scores = generator.integers(85, 125, size=2)
+        scores[0] += scores[0] == scores[1]
+        chance = generator.uniform(0.25, 0.75)
+        rows.append(
+            {
+                "date": pd.Timestamp("2015-10-30") + pd.Timedelta(days=game // 4),
+                "home": home,
+                "away": away,
+                "home_score": scores[0],
+                "away_score": scores[1],
+                "spread_home": generator.integers(-9, 9) + 0.5 * generator.integers(2),
+                "total": 200.5 + generator.integers(20),
+                "dec_home": round(1 / (1.04 * chance), 2),
+                "dec_away": round(1 / (1.04 * (1 - chance)), 2),
+            }
         )
-        parts = {"letters": shares, "luck": 0.1 * np.asarray(columns["label"], dtype=np.float64)}
-        return Scores(parts["letters"] + parts["luck"], parts, np.ones(len(shares), dtype=bool))
+    return pd.DataFrame(rows)
 
 
-def toy_job(source: Path, folder: Path, lora: LoraSettings = NO_LORA, **changes) -> Job:
-    """A job on the toy model; `folder` receives checkpoints and logs."""
-    torch.manual_seed(11)
-    model = with_adapters(load_model(source, PLAIN, CPU, trainable=True), lora)
-    values = {
-        "name": "stage1",
-        "model": model,
-        "tokenizer": load_tokenizer(source),
-        "examples": toy_examples(),
-        "reward": Letters(),
-        "folder": folder,
-        "log_dir": folder / "logs",
-        "seed": 5,
-        "max_new_tokens": 6,
-        "generation_batch": 8,
-    }
-    return Job(**(values | changes))
+def football_season(games: int = 400, seed: int = 0) -> pd.DataFrame:
+    """Matches in the format of `odds/football.parquet`, some overlapping in time."""
+    generator = np.random.default_rng(seed)
+    teams = [f"Club {k}" for k in range(8)]
+    kickoff, rows = pd.Timestamp("2015-08-01 12:00", tz="UTC"), []
+    for game in range(games):
+        if game % 4 == 0:
+            kickoff += pd.Timedelta(days=1)
+            playing = generator.permutation(teams)
+        chances = generator.dirichlet((6.0, 4.0, 5.0))
+        drifted = 0.95 * chances + 0.05 / 3
+        row = {
+            "kickoff": kickoff + pd.Timedelta(hours=game % 4),
+            "country": "england",
+            "home": playing[2 * (game % 4)],
+            "away": playing[2 * (game % 4) + 1],
+            "home_goals": generator.integers(4),
+            "away_goals": generator.integers(4),
+        }
+        for k, side in enumerate(("home", "draw", "away")):
+            row[f"odds_{side}_open"] = round(1 / (1.05 * drifted[k]), 2)
+            row[f"odds_{side}_close"] = round(1 / (1.05 * chances[k]), 2)
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -72,7 +72,7 @@ def spellings(text: str, found: set[str]) -> None:
     bare = plain.lstrip("+-")
     found.update((plain, bare))
     number = bare.strip("$%")
-    whole, _, decimals = number.partition(".")
+    decimals = number.partition(".")[2]
     if len(decimals) > 1:
         short = bare.replace(number, f"{float(number):.1f}")
         found.update((short, plain[: len(plain) - len(bare)] + short))

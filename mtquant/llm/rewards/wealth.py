@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.core import outcome as oc
 from mtquant.llm.tasks.config import BettingConfig
 from mtquant.llm.tasks.task import Columns
 from mtquant.market.settlement import RESULT_LOSE, RESULT_WIN, Bankroll

@@ -35,7 +35,7 @@ SUM_SLACK = 2.0  # three rounded percentages may add up to 99 to 101; two more a
 
 
 def parse_direction(prompt: str, completion: str) -> Answer | None:
-    """ "UP" or "DOWN" with a confidence; chances in the order down, up."""
+    """UP or DOWN with a confidence; chances in the order down, up."""
     parts = _confident(completion)
     if parts is None or parts[0] not in ("UP", "DOWN"):
         return None

@@ -10,13 +10,23 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.core.errors import DataError
 from mtquant.core.seeding import SeedTree
+from mtquant.data.bars import Bars
+from mtquant.llm.baselines import base_rate
+from mtquant.llm.rewards.betting import BettingReward
 from mtquant.llm.rewards.stock import DirectionReward
 from mtquant.llm.rewards.wealth import WealthTerms
 from mtquant.llm.tasks import answers
 from mtquant.llm.tasks.config import TaskConfig
+from mtquant.llm.tasks.games import KEY_MARK, read_games
+from mtquant.llm.tasks.odds_examples import odds_parts
+from mtquant.llm.tasks.odds_text import write_odds
 from mtquant.llm.tasks.parts import balanced
+from mtquant.llm.tasks.stock_examples import stock_parts
+from mtquant.llm.tasks.stock_sources import read_companies, read_prices, read_texts
 from mtquant.llm.tasks.stock_text import CLASSES, write_directions
+from mtquant.llm.tasks.synthetic_odds import TEAMS, SyntheticOdds
 from mtquant.llm.tasks.synthetic_stocks import COMPANIES, SyntheticStocks
 from mtquant.llm.tasks.task import Answer, Examples, Reward, SplitName, Stage
 from mtquant.llm.tasks.templates import Template, template_of
@@ -46,6 +56,10 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "stock_direction": Kind(CLASSES, answers.parse_direction, write_directions, 56),
+    "odds_winner": Kind(("away", "home"), answers.parse_winner, write_odds, 56),
+    "odds_spread": Kind(("away covers", "home covers"), answers.parse_spread, write_odds, 64),
+    "odds_total": Kind(("under", "over"), answers.parse_total, write_odds, 64),
+    "odds_1x2": Kind(("home", "draw", "away"), answers.parse_1x2, write_odds, 72),
 }
 LABEL_WORDS = ("Prediction:", "Confidence:", "Reasoning:")
 
@@ -96,6 +110,9 @@ class CatalogTask:
         natural = self.parts[split]
         if not balanced:
             return natural
+        if self.config.name == "stock_direction":
+            moved = np.abs(natural.columns["realised_return"])
+            natural = natural.take(moved >= self.config.stocks.neutral_percent / 100.0)
         return _balanced(natural, len(self.classes), SeedTree(self.config.seed).child("llm", split))
 
     def parse(self, prompt: str, completion: str) -> Answer | None:
@@ -118,17 +135,24 @@ class CatalogTask:
 
     def reward(self, stage: Stage) -> Reward:
         """The reward of a stage of training."""
-        columns = self.parts["train"].columns
-        base_chance = float(np.mean(columns["label"] == 1))
-        return DirectionReward(self.config.reward, base_chance, stage, self._wealth())
+        config, train = self.config, self.parts["train"]
+        base = base_rate(train, len(self.classes))
+        if config.name == "stock_direction":
+            return DirectionReward(config.reward, float(base[1]), stage, self._wealth(train))
+        wealth = self._wealth(train)
+        return BettingReward(
+            config.name, config.reward, config.betting, tuple(base.tolist()), stage, wealth
+        )
 
-    def _wealth(self) -> WealthTerms | None:
+    def _wealth(self, train: Examples) -> WealthTerms | None:
         """The risk-aware terms, where any has a weight."""
-        weights = self.config.reward.risk_weights
+        weights, betting = self.config.reward.risk_weights, self.config.betting
         if not weights:
             return None
-        returns = self.parts["train"].columns["fill_return"]
-        return WealthTerms(weights, float(np.std(returns)), self.config.betting, positions=True)
+        if self.config.name == "stock_direction":
+            scale = float(np.std(train.columns["fill_return"]))
+            return WealthTerms(weights, scale, betting, positions=True)
+        return WealthTerms(weights, betting.max_stake_frac, betting)
 
     def corpus(self) -> Iterator[str]:
         """Training prompts with their answers."""
@@ -141,12 +165,43 @@ class CatalogTask:
         return (*LABEL_WORDS, *self.words)
 
 
-def make_task(config: TaskConfig) -> CatalogTask:
-    """The task that a config asks for; nothing is read or drawn before its examples are asked for."""
+def make_task(config: TaskConfig, bars: Mapping[str, Bars] | None = None) -> CatalogTask:
+    """The task that a config asks for; no example is made before the first is asked for.
+
+    Args:
+        config: The task.
+        bars: For ``source: bars``, the bars of the `data` section by symbol, as `load_bars` gives
+            them from parquet, csv, Yahoo or the bundled series.
+
+    Raises:
+        DataError: Bars are missing or not asked for, or a table cannot be read.
+    """
     template = template_of(config.name, config.template)
-    synthetic = SyntheticStocks(config, template)
-    words = (*CLASSES, *(company.split()[0] for company in COMPANIES))
-    return CatalogTask(config, template, words, lambda: synthetic.parts)
+    if (config.source == "bars") != (bars is not None):
+        remedy = "Pass bars with source: bars, and only then."
+        raise DataError("task.source", "must fit the bars that are given", config.source, remedy)
+    if config.name == "stock_direction":
+        return _stock_task(config, template, bars)
+    if config.source == "synthetic":
+        return CatalogTask(config, template, TEAMS, lambda: SyntheticOdds(config, template).parts)
+    games = read_games(config)
+    teams = {str(name).rpartition(KEY_MARK)[2] for name in games.schedule.home}
+    words = (*sorted(teams), "Draw", "Elo")
+    return CatalogTask(config, template, words, lambda: odds_parts(config, template, games))
+
+
+def _stock_task(
+    config: TaskConfig, template: Template, bars: Mapping[str, Bars] | None
+) -> CatalogTask:
+    if config.source == "synthetic":
+        words = (*CLASSES, *(company.split()[0] for company in COMPANIES))
+        return CatalogTask(config, template, words, lambda: SyntheticStocks(config, template).parts)
+    prices = read_prices(config.stocks) if bars is None else bars
+    texts, companies = read_texts(config.stocks), read_companies(config.stocks)
+    words = (*CLASSES, *prices)
+    return CatalogTask(
+        config, template, words, lambda: stock_parts(config, template, prices, texts, companies)
+    )
 
 
 _balanced = balanced  # the method of that argument's name hides it

@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic import model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from mtquant.core.checked import Section
 
@@ -23,7 +30,7 @@ class AnswerConfig(Section):
             training part for real ones), with noise. ``"random"``: uniform between 50 and 95 %,
             so that everything about confidence is left to reinforcement learning.
         prediction: ``"outcome"`` says what happened, so a model that imitates samples each answer
-            as often as it is right; ``"likely"`` says the side that the best known forecast favours.
+            as often as it is right; ``"likely"`` says the side that the best forecast favours.
         step_percent: Stated confidences are multiples of it. Coarse steps are fewer tokens to
             choose from, so what each is worth is learned faster.
         noise_percent: Standard deviation of the noise on an informative confidence.
@@ -61,8 +68,8 @@ class StocksConfig(Section):
 
     Attributes:
         prices: Parquet table of daily prices (columns symbol, date, open, high, low, close,
-            volume); null: the bars of `bars`.
-        texts: Parquet table of texts (symbol, created_at, text, and where known followers), or null.
+            volume).
+        texts: Parquet table of texts (symbol, created_at, text), or null.
         companies: Parquet table of names (symbol, company), or null.
         symbols: Those used; empty: all that have prices.
         session_timezone, session_close: When a day's last price is known.
@@ -71,7 +78,8 @@ class StocksConfig(Section):
         text_characters: A longer text is cut here.
         neutral_percent: Examples whose close-to-close change is at most this are left out of the
             balanced training set (the dataset's paper uses -0.5 % to 0.55 %).
-        indicators: Features of the catalogue shown in the prompt.
+        indicators: Features of the catalogue shown in the prompt; the longest warm-up among them
+            is lost at the start of each stock.
         every_days: Take every n-th day of each symbol; 1 uses all.
     """
 
@@ -85,7 +93,12 @@ class StocksConfig(Section):
     text_hours: PositiveInt = 24
     text_characters: Annotated[int, Field(ge=20)] = 140
     neutral_percent: NonNegativeFloat = 0.0
-    indicators: tuple[str, ...] = ("rsi_14", "volatility_20", "momentum_20", "range_position_20")
+    indicators: tuple[str, ...] = (
+        "momentum_20",
+        "volatility_20",
+        "range_position_20",
+        "volume_zscore_50",
+    )
     every_days: PositiveInt = 1
 
 
@@ -95,6 +108,11 @@ class OddsConfig(Section):
     Attributes:
         games: Parquet table of games (formats: `docs/llm-tasks.md`).
         sport: ``"nba"``: two outcomes, spread and total; ``"football"``: home, draw, away.
+        line: Which of the table's prices is shown and bet at: ``"close"``, known at the start, or
+            ``"open"`` (football only).
+        open_hours: How long before the start opening prices count as known: the table does not
+            say. The decision is then made at that moment, with the results known by then.
+        devig: How the bookmaker's margin is taken out (`mtquant.market.odds.fair_chances`).
         form_games: Last games of each team that are summarised.
         elo_step: Elo points that one surprise moves a team.
         home_points: Elo points that playing at home is worth.
@@ -103,6 +121,9 @@ class OddsConfig(Section):
 
     games: str | None = None
     sport: Literal["nba", "football"] = "nba"
+    line: Literal["open", "close"] = "close"
+    open_hours: PositiveInt = 24
+    devig: Literal["multiplicative", "power", "shin"] = "power"
     form_games: PositiveInt = 5
     elo_step: PositiveFloat = 20.0
     home_points: NonNegativeFloat = 70.0
@@ -113,11 +134,15 @@ class TaskSplitConfig(Section):
     """Train, validation and test by date.
 
     Attributes:
+        first_day, last_day: Decisions before or after these days (UTC) are left out; null: none.
+            Texts often cover less time than prices.
         train_frac, validation_frac: Shares of the time span; the rest is the test.
         purge_days: Decision days dropped at the end of a part, since their outcome falls later.
         embargo_days: Decision days dropped at the start of a part.
     """
 
+    first_day: date | None = None
+    last_day: date | None = None
     train_frac: Fraction = 0.6
     validation_frac: Fraction = 0.2
     purge_days: NonNegativeInt = 2
@@ -132,7 +157,7 @@ class BettingConfig(Section):
         max_stake_frac: Largest single stake, fraction of the bankroll.
         bankroll: Money at the start.
         commission_frac: Share of each profit that an exchange keeps.
-        min_edge: A bet needs chance x odds - 1 above this.
+        min_edge: A game is bet on only if chance x odds - 1 of an outcome is above this.
     """
 
     kelly_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
@@ -200,10 +225,9 @@ class TaskConfig(Section):
         if self.source == "tables" and self._table() is None:
             field = "stocks.prices" if self.name == "stock_direction" else "odds.games"
             raise ValueError(f"source: tables must name the table in {field}")
-        wide = self.name == "odds_1x2"
-        if self.source == "tables" and self.name != "stock_direction":
-            if wide != (self.odds.sport == "football"):
-                raise ValueError("sport must be football for odds_1x2, and nba for other odds")
+        games = self.source == "tables" and self.name != "stock_direction"
+        if games and (self.name == "odds_1x2") != (self.odds.sport == "football"):
+            raise ValueError("sport must be football for odds_1x2, and nba for other odds")
         return self
 
     def _table(self) -> str | None:

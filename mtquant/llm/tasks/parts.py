@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
@@ -27,6 +28,7 @@ def split_examples(examples: Examples, config: TaskSplitConfig) -> dict[SplitNam
         DataError: A part would be empty.
     """
     day = DAY_SECONDS * NANOSECONDS
+    examples = _within(examples, config)
     days = np.unique(examples.stamps // day) * day
     split = split_by_time(
         {"examples": days},
@@ -46,6 +48,25 @@ def split_examples(examples: Examples, config: TaskSplitConfig) -> dict[SplitNam
         name: examples.take((of_day >= part.start_ns) & (of_day < part.end_ns))
         for name, part in spans.items()
     }
+
+
+def _within(examples: Examples, config: TaskSplitConfig) -> Examples:
+    """The decisions between the first and the last day that are wanted."""
+    keep = np.ones(len(examples), dtype=np.bool_)
+    if config.first_day is not None:
+        keep &= examples.stamps >= _midnight(config.first_day)
+    if config.last_day is not None:
+        keep &= examples.stamps < _midnight(config.last_day + timedelta(days=1))
+    if not keep.any():
+        remedy = "Choose days that the table covers."
+        days = (str(config.first_day), str(config.last_day))
+        raise DataError("task.split", "must leave examples", days, remedy)
+    return examples.take(keep)
+
+
+def _midnight(day: date) -> int:
+    moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return int(moment.timestamp()) * NANOSECONDS
 
 
 def balanced(examples: Examples, classes: int, seeds: SeedTree) -> Examples:

@@ -45,8 +45,8 @@ class SyntheticStocks:
     """Examples of the synthetic stock task; one decision a day, parts one after the other.
 
     Columns beside label, event and stamp: ``realised_return`` and ``fill_return`` (the next
-    change, a fraction), ``bayes_chance`` (of a rise), ``group`` (company), ``days`` shown, the features change_1
-    (the last day's change, percent) to change_D.
+    change, a fraction), ``bayes_chance`` (of a rise), ``days`` shown, the features change_1 (the
+    last day's change, percent) to change_D.
 
     Args:
         config: The task.
@@ -96,7 +96,6 @@ class SyntheticStocks:
             "realised_return": following / 100.0,
             "fill_return": following / 100.0,
             "bayes_chance": chances,
-            "group": companies,
             "days": np.full(count, self._config.days),
         }
         features = {f"feature:change_{k + 1}": shown[:, -1 - k] for k in range(shown.shape[1] - 1)}

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -48,7 +50,7 @@ def test_the_same_seed_gives_the_same_bytes(task):
 
 def test_parts_follow_each_other_and_share_no_event(task):
     parts = [task.examples(name, balanced=False) for name in ("train", "validation", "test")]
-    for early, late in zip(parts, parts[1:], strict=False):
+    for early, late in itertools.pairwise(parts):
         assert early.stamps[-1] < late.stamps[0]
         assert not set(early.columns["event"]) & set(late.columns["event"])
 
