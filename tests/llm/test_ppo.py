@@ -19,7 +19,7 @@ from tests.support.nano import toy_job
 
 pytestmark = pytest.mark.llm
 
-LORA = LoraSettings(r=4, alpha=8, dropout=0.0, target_modules=("q_proj", "v_proj"))
+LORA = LoraSettings(r=8, alpha=32, dropout=0.0)
 FAST = PpoConfig(
     num_rollouts=4,
     rollout_batch_size=16,
