@@ -110,7 +110,7 @@ def test_what_cannot_be_is_refused(toy_folder, monkeypatch):
     with pytest.raises(CheckpointError, match="must be a readable model"):
         load_model("no/such/model", PLAIN, CPU)
     wrong = LoraSettings(target_modules=("no_such_layer",))
-    with pytest.raises(ConfigError, match="must name layers.*q_proj"):
+    with pytest.raises(ConfigError, match=r"must name layers.*q_proj"):
         with_adapters(load_model(toy_folder, PLAIN, CPU), wrong)
     quantised = load_model(toy_folder, ModelConfig(quantization="8bit"), CPU)
     with pytest.raises(ConfigError, match="must be true for a quantised model"):
