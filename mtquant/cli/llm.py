@@ -52,6 +52,7 @@ def settings(path: Path | None, demo: bool, overrides: Sequence[str]) -> LlmConf
     from mtquant.llm.config import load_llm_config, shipped_config
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours are enough
     if demo:
         if path is not None:
             remedy = "Leave one of them out."
