@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mtquant.llm.rewards.evidence import Evidence, evidence_of
-from mtquant.llm.tasks.answers import line_of, teams_of
+from mtquant.llm.tasks.answers import teams_of
 from mtquant.llm.tasks.task import Answer
 
 WANTED_QUOTES = 2
@@ -92,8 +92,7 @@ def _sides(prompt: str, answer: Answer) -> tuple[str, tuple[str, ...]]:
         return own, tuple(name for name in names if name != own)
     if answer.says in ("Yes", "No"):
         return ("over", ("under",)) if answer.says == "Yes" else ("under", ("over",))
-    ahead = float(answer.says) + (line_of(prompt) or 0.0)
-    return ("home", ("away",)) if ahead > 0.0 else ("away", ("home",))
+    return ("home", ("away",)) if answer.predicted == 1 else ("away", ("home",))
 
 
 def _shaped(prompt: str, reasoning: str, evidence: Evidence, most_characters: int) -> bool:

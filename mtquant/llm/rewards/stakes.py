@@ -32,11 +32,12 @@ def kelly_stakes(chances: Float, odds: Float, betting: BettingConfig) -> Float:
         `min_edge`.
     """
     edges = chances * odds - 1.0
-    tempting = (edges > betting.min_edge).any(axis=1)
+    tempting: NDArray[np.bool_] = np.any(edges > betting.min_edge, axis=1)
     full = np.where(tempting[:, None], np.maximum(0.0, edges / (odds - 1.0)), 0.0)
     # Of two sides with a margin one has an edge, and the closed form holds. A third outcome may be
     # worth a stake as a hedge of the first.
-    alone = np.asarray((1.0 / odds).sum(axis=1) >= 1.0) & (odds.shape[1] == 2)
+    priced = (1.0 / odds).sum(axis=1)
+    alone = np.greater_equal(priced, 1.0 if odds.shape[1] == 2 else np.inf)
     for row in np.flatnonzero(tempting & ~alone):
         full[row] = kelly_fractions(chances[row], odds[row])
     return np.minimum(betting.max_stake_frac, betting.kelly_fraction * full)

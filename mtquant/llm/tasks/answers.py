@@ -62,7 +62,7 @@ def parse_spread(prompt: str, completion: str) -> Answer | None:
     says, confidence, reasoning = parts
     ahead = float(says) + line
     if ahead == 0.0:
-        return Answer(np.array([0.5, 0.5]), says, 0.5, reasoning)
+        return Answer(np.array([0.5, 0.5]), -1, says, 0.5, reasoning)
     return _binary(says, confidence, reasoning, ahead > 0.0)
 
 
@@ -86,7 +86,8 @@ def parse_1x2(prompt: str, completion: str) -> Answer | None:
     if says not in names or abs(chances.sum() - 100.0) > SUM_SLACK or _again(reasoning):
         return None
     chances /= chances.sum()
-    return Answer(chances, says, float(chances[names.index(says)]), reasoning.strip())
+    predicted = names.index(says)
+    return Answer(chances, predicted, says, float(chances[predicted]), reasoning.strip())
 
 
 @lru_cache(maxsize=65_536)
@@ -119,7 +120,7 @@ def _again(reasoning: str) -> bool:
     return _LABELS.search(reasoning) is not None
 
 
-def _binary(says: str, confidence: float, reasoning: str, first_or_second: bool) -> Answer:
-    """Two chances; `first_or_second` is whether the answer says class 1."""
-    second = confidence if first_or_second else 1.0 - confidence
-    return Answer(np.array([1.0 - second, second]), says, confidence, reasoning)
+def _binary(says: str, confidence: float, reasoning: str, says_second: bool) -> Answer:
+    """Two chances; `says_second` is whether the answer says class 1."""
+    second = confidence if says_second else 1.0 - confidence
+    return Answer(np.array([1.0 - second, second]), int(says_second), says, confidence, reasoning)

@@ -155,6 +155,7 @@ class BettingConfig(Section):
     Attributes:
         kelly_fraction: Part of the Kelly stake.
         max_stake_frac: Largest single stake, fraction of the bankroll.
+        max_day_frac: Most that is staked on one day, fraction of the bankroll; more is scaled down.
         bankroll: Money at the start.
         commission_frac: Share of each profit that an exchange keeps.
         min_edge: A game is bet on only if chance x odds - 1 of an outcome is above this.
@@ -162,6 +163,7 @@ class BettingConfig(Section):
 
     kelly_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     max_stake_frac: Annotated[float, Field(gt=0.0, le=1.0)] = 0.05
+    max_day_frac: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     bankroll: PositiveFloat = 1_000.0
     commission_frac: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     min_edge: NonNegativeFloat = 0.0

@@ -3,8 +3,8 @@
 
 Columns beside label, event and stamp: ``home``, ``away``, ``elo_home``, ``elo_away``, ``line``, and
 for each class k ``odds_k`` (offered at the decision), ``result_k`` (RESULT_* of a bet on it),
-``market_k`` (chances behind the offered odds, margin taken out) and, where the table has them,
-``closing_k`` (chances behind the closing odds).
+``market_k`` (chances behind the offered odds, margin taken out) and, where bets are made at opening
+prices, ``closing_k`` (chances behind the closing odds).
 """
 
 from __future__ import annotations
@@ -175,16 +175,26 @@ def _columns(
         "elo_away": form.elo[rows, 1],
         "line": offer.line[rows],
     }
-    closing, quoted = offer.closing[rows], np.isfinite(offer.closing[rows]).all(axis=1)
-    fair = np.full_like(closing, np.nan)
-    if quoted.any():
-        fair[quoted] = fair_chances(closing[quoted], config.odds.devig)
+    fair = _closing_chances(config, offer.closing[rows])
     for k in range(market.shape[1]):
         columns[f"odds_{k}"] = offer.odds[rows, k]
         columns[f"result_{k}"] = offer.results[rows, k]
         columns[f"market_{k}"] = market[:, k]
-        columns[f"closing_{k}"] = fair[:, k]
+        if fair is not None:
+            columns[f"closing_{k}"] = fair[:, k]
     return columns | _features(games, form, offer, market, rows)
+
+
+def _closing_chances(config: TaskConfig, closing: Float) -> Float | None:
+    """Chances behind closing odds, NaN in games without; None where bets are made at them, or at
+    prices that never move.
+    """
+    quoted = np.isfinite(closing).all(axis=1)
+    if config.odds.line == "close" or not quoted.any():
+        return None
+    fair = np.full_like(closing, np.nan)
+    fair[quoted] = fair_chances(closing[quoted], config.odds.devig)
+    return fair
 
 
 def _features(

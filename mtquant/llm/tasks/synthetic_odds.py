@@ -101,7 +101,7 @@ class SyntheticOdds:
         }
         for k in range(bayes.shape[1]):
             columns[f"odds_{k}"], columns[f"result_{k}"] = odds[:, k], results[:, k]
-            columns[f"market_{k}"] = columns[f"closing_{k}"] = market[:, k]
+            columns[f"market_{k}"] = market[:, k]
             columns[f"bayes_chance_{k}"] = bayes[:, k]
             columns[f"{FEATURE_PREFIX}market_{k}"] = logit(np.clip(market[:, k], 1e-6, 1 - 1e-6))
         if bayes.shape[1] == 2:

@@ -95,12 +95,15 @@ class Answer:
 
     Attributes:
         chances: float64 [classes], adding up to 1, in the order of the task's labels.
+        predicted: The class that it says, which stated chances may contradict; -1 where a score
+            difference on the line takes no side.
         says: The prediction as written, for example ``"UP"``.
         confidence: Chance given to what it says, in [0, 1].
         reasoning: The text after ``Reasoning:``.
     """
 
     chances: Float
+    predicted: int
     says: str
     confidence: float
     reasoning: str
