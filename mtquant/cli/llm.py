@@ -115,13 +115,15 @@ def judge_stage(
     path: Path | None, demo: bool, output: Path, overrides: Sequence[str], stage: StageName
 ) -> None:
     """Prints the test figures of a stage's sampled answers."""
-    from mtquant.llm.pipeline import test_figures
+    from mtquant.llm.pipeline import test_report
     from mtquant.llm.stages import LlmRun
 
     config, console = settings(path, demo, overrides), Console()
     run = LlmRun(config, output, output / "logs")
     reward: Stage = "stage2" if stage == "stage2" else "stage1"
-    console.print(figures_table(f"{stage}: test set", {stage: test_figures(run, stage, reward)}))
+    figures, page = test_report(run, stage, reward, output / f"report_{stage}")
+    console.print(figures_table(f"{stage}: test set, sampled answers", {stage: figures}))
+    say(console, f"report        {page}")
 
 
 def serve(
@@ -156,6 +158,7 @@ def run_all(
     console.print(figures_table("test set, sampled answers", columns))
     seconds = (time.monotonic() - started[0], time.process_time() - started[1])
     say(console, f"took          {seconds[0]:.0f} s, {seconds[1]:.0f} s of processor time")
+    say(console, f"report        {result.report}")
     say(console, f"deployed      {result.folder}")
     say(console, f"curves        tensorboard --logdir {places.log_dir}")
 

@@ -142,8 +142,8 @@ def _forecast_figures(
         return {"accuracy": 0.0, "skill": -1.0, "ece": 1.0}
     chances = np.stack([answer.chances for answer in answers if answer is not None])
     happened = labels[read]
-    hits = chances.argmax(axis=1) == happened
-    stated = chances.max(axis=1)
+    hits = np.array([answer.predicted for answer in answers if answer is not None]) == happened
+    stated = np.array([answer.confidence for answer in answers if answer is not None])
     loss, plain = (
         brier_loss(chances, happened),
         brier_loss(np.tile(base, (len(happened), 1)), happened),

@@ -12,7 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mtquant.core.config import config_hash
 from mtquant.llm.deploy import deploy
+from mtquant.llm.evaluation.evaluate import evaluate
+from mtquant.llm.evaluation.report import write_evaluation
 from mtquant.llm.gate import Verdict, measure
 from mtquant.llm.stages import LlmRun, StageName
 from mtquant.llm.tasks.task import Stage
@@ -31,6 +34,7 @@ class PipelineResult:
             training and at the end (`gate.measure`).
         agreement: Of the deployed model with the trained one.
         folder: The deployed model.
+        report: The page that holds it beside its rivals.
     """
 
     verdict: Verdict
@@ -38,6 +42,7 @@ class PipelineResult:
     after: dict[str, float]
     agreement: dict[str, float]
     folder: Path
+    report: Path
 
 
 def run_pipeline(run: LlmRun, say: Say, *, resume: bool = False) -> PipelineResult:
@@ -62,12 +67,12 @@ def run_pipeline(run: LlmRun, say: Say, *, resume: bool = False) -> PipelineResu
         say(f"gate {mark} {condition.name}: {condition.found}; needed {condition.needed}")
     run.require_passed(verdict)
     run.stage("stage2", resume=resume)
-    after = test_figures(run, "stage2", "stage2")
+    after, report = test_report(run, "stage2", "stage2", run.folder / "report")
     say(line("stage II, test", after))
     record = {"gate": verdict.record(), "test": after, "test_before": before}
     run.note("test", {"before": before, "after": after})
     agreement = deploy(run, run.folder / "stage2", record)
-    return PipelineResult(verdict, before, after, agreement, run.folder / "deploy")
+    return PipelineResult(verdict, before, after, agreement, run.folder / "deploy", report)
 
 
 def test_figures(run: LlmRun, name: StageName, stage: Stage) -> dict[str, float]:
@@ -75,6 +80,26 @@ def test_figures(run: LlmRun, name: StageName, stage: Stage) -> dict[str, float]
     examples = run.examples("test")
     texts = run.answers(run.folder / name, examples, "test")
     return measure(run.task, examples, texts, stage, run.config.gate.confidence)
+
+
+def test_report(
+    run: LlmRun, name: StageName, stage: Stage, folder: Path
+) -> tuple[dict[str, float], Path]:
+    """The same figures, and a report that holds the answers beside rivals (`evaluation/`)."""
+    examples = run.examples("test")
+    texts = run.answers(run.folder / name, examples, "test")
+    figures = measure(run.task, examples, texts, stage, run.config.gate.confidence)
+    evaluation = evaluate(run.task, examples, texts, stage=stage)
+    done = run.done(name)
+    card = {
+        "model": run.config.model.source,
+        "stage": name,
+        "updates": 0 if done is None else done.updates,
+        "seed": run.config.run.seed,
+        "configuration": config_hash(run.config),
+        "temperature": run.config.generation.temperature,
+    }
+    return figures, write_evaluation(evaluation, folder, card)
 
 
 def line(title: str, figures: dict[str, float]) -> str:
