@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -252,35 +253,32 @@ def _call(owner: Any, method: str, arguments: tuple[Any, ...]) -> Any:
     return getattr(owner, method)(*arguments)
 
 
-class _Records(QueueHandler):
-    """Keeps what is logged, made fit for pickling."""
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        self.queue.append(record)
-
-
-def _records() -> list[logging.LogRecord]:
+def _records() -> SimpleQueue[logging.LogRecord]:
     """Where everything that mtquant logs in this process ends up, from INFO on."""
-    records: list[logging.LogRecord] = []
+    records: SimpleQueue[logging.LogRecord] = SimpleQueue()
     logger = logging.getLogger("mtquant")
-    logger.addHandler(_Records(records))
+    logger.addHandler(QueueHandler(records))
     logger.setLevel(logging.INFO)
     logger.propagate = False
     return records
 
 
 def _answer(
-    connection: Connection, call: Callable[[], Any], records: list[logging.LogRecord]
+    connection: Connection, call: Callable[[], Any], records: SimpleQueue[logging.LogRecord]
 ) -> None:
     """Sends a call's answer, or its error and traceback, with what was logged meanwhile."""
+
+    def content(answer: Any, error: MtquantError | None, trace: str | None) -> bytes:
+        logged = [records.get_nowait() for _ in range(records.qsize())]
+        return pickle.dumps((answer, error, trace, logged))
+
     try:
-        content = pickle.dumps((call(), None, None, records))
+        sent = content(call(), None, None)
     except MtquantError as error:
-        content = pickle.dumps((None, error, traceback.format_exc(), records))
+        sent = content(None, error, traceback.format_exc())
     except Exception:
-        content = pickle.dumps((None, None, traceback.format_exc(), records))
-    records.clear()
-    connection.send_bytes(content)
+        sent = content(None, None, traceback.format_exc())
+    connection.send_bytes(sent)
 
 
 def _failure(index: int, error: MtquantError | None, trace: str) -> WorkerError:

@@ -18,6 +18,10 @@ from mtquant.core.runs import RunFolder
 TWO = ("data.instruments=[SP500, NASDAQ]",)
 
 
+def begun(folder: Path, config: Config) -> RunFolder:
+    return RunFolder.create(folder, config=config, seed=0, command=["mtquant"])
+
+
 def ended(root: Path, config: Config, phases: tuple[int, ...] = PHASES) -> None:
     """Leaves what phases leave that ended."""
     for number in phases:
@@ -46,7 +50,7 @@ def test_phases_that_ended_are_passed_over(tmp_path: Path, monkeypatch: Any) -> 
 
 def test_one_that_lacks_a_specialist_goes_on(tmp_path: Path, monkeypatch: Any) -> None:
     config = load_config(None, TWO)
-    folder = RunFolder.create(tmp_path / "phase1", config=config, seed=0, command=["mtquant"])
+    folder = begun(tmp_path / "phase1", config)
     folder.stage("phase1/SP500", {"steps": 1})
     assert resumed(tmp_path, config, monkeypatch) == [1, 2, 3]
 
