@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from mtquant.core.checked import Section
-from mtquant.core.config import config_hash
+from mtquant.core.config import Config, config_hash, trained_under
 from mtquant.core.errors import RunError
 from mtquant.core.records import write_atomically
 
@@ -107,6 +107,8 @@ class RunFolder:
             "started": _utc_now(),
             "seed": seed,
             "config_hash": config_hash(config),
+            # Language models have a configuration of their own.
+            "trained_under": trained_under(config) if isinstance(config, Config) else None,
             "config": config.model_dump(mode="json"),
             "git": git_state(),
             "versions": package_versions(),

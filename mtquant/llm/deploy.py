@@ -27,9 +27,10 @@ from mtquant.core.runs import package_versions, plain
 from mtquant.llm.config import NANO, LlmConfig
 from mtquant.llm.generation import sample
 from mtquant.llm.models import load_model, merged_model, save_model
+from mtquant.llm.signals import signal_frame, write_signals
 from mtquant.llm.stages import LlmRun
 from mtquant.llm.tasks.catalog import make_task
-from mtquant.llm.tasks.task import Answer, Examples, SplitName
+from mtquant.llm.tasks.task import Answer, Examples, SplitName, Task
 from mtquant.llm.tokenizer import load_tokenizer
 
 SERVING = "serving.json"
@@ -87,16 +88,16 @@ class Predictions:
     """Answers of a served model.
 
     Attributes:
+        task: Whose.
         examples: What was asked.
         completions: The answers as written.
         answers: As read; None where one does not parse.
-        classes: What the chances are of.
     """
 
+    task: Task
     examples: Examples
     completions: list[str]
     answers: list[Answer | None]
-    classes: tuple[str, ...]
 
     def table(self) -> Any:
         """A pandas frame, a row per decision: known_at, event, prediction, confidence, a chance per
@@ -104,7 +105,8 @@ class Predictions:
         """
         import pandas as pd
 
-        nothing = np.full(len(self.classes), np.nan)
+        classes = self.task.classes
+        nothing = np.full(len(classes), np.nan)
         chances = np.stack([nothing if a is None else a.chances for a in self.answers])
         return pd.DataFrame(
             {
@@ -112,7 +114,7 @@ class Predictions:
                 "event": self.examples.columns["event"],
                 "prediction": [None if a is None else a.says for a in self.answers],
                 "confidence": [np.nan if a is None else a.confidence for a in self.answers],
-                **{f"chance_{name}": chances[:, k] for k, name in enumerate(self.classes)},
+                **{f"chance_{name}": chances[:, k] for k, name in enumerate(classes)},
                 "answer": self.completions,
             }
         )
@@ -166,12 +168,23 @@ def predict(
         max_new_tokens=config.generation.max_new_tokens,
     )
     answers = [task.parse(p, c) for p, c in zip(examples.prompts, texts)]
-    return Predictions(examples, texts, answers, task.classes)
+    return Predictions(task, examples, texts, answers)
 
 
 def write_predictions(predictions: Predictions, path: Path) -> None:
-    """Writes the table as parquet, in one step."""
+    """Writes predictions as parquet, in one step: of stocks the signal table (`signals.py`), which
+    specialists and policies read; else `Predictions.table`.
+
+    Raises:
+        DataError: No prediction of a stock can be read.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    asked = predictions.examples
+    if "symbol" in asked.columns:
+        symbols = [str(symbol) for symbol in asked.columns["symbol"]]
+        stamps, texts = asked.stamps.tolist(), predictions.completions
+        write_signals(signal_frame(predictions.task, symbols, stamps, asked.prompts, texts), path)
+        return
     table = predictions.table()
     write_atomically(path, lambda file: table.to_parquet(file, index=False))
 

@@ -26,7 +26,8 @@ def make_toy_run(folder: Path) -> Path:
     """An untrained model and its tokenizer in `folder`."""
     corpus = [f"{prompt} Prediction: UP, Confidence: 55%" for prompt in PROMPTS] * 4
     model, tokenizer = make_nano(PLAIN, corpus, WORDS, seed=3)
-    with torch.no_grad():  # first weights say all tokens with nearly the same chance, whatever it is
+    # First weights say all tokens with nearly the same chance, whatever their states are.
+    with torch.no_grad():
         model.get_input_embeddings().weight *= 5.0
     save_model(model, tokenizer, folder)
     return folder
