@@ -25,20 +25,22 @@ UPDATES = {"grpo": "grpo.max_steps", "ppo": "ppo.num_rollouts", "dpo": "dpo.roun
 TRIED = {"grpo": 3, "ppo": 3, "dpo": 1}
 
 
-def trained(folder: Path, algorithm: str, updates: int, seed: int) -> tuple[LlmRun, float]:
-    """A stage I of so many updates from the folder's references, and its processor time."""
-    run = LlmRun(demo_config(f"run.seed={seed}", f"{UPDATES[algorithm]}={updates}"), folder, folder)
+def trained(start: LlmRun, algorithm: str, updates: int, seed: int) -> tuple[LlmRun, float]:
+    """A stage I of so many updates from the references of a run, and its processor time."""
+    tested = f"stages.test_examples={start.config.stages.test_examples}"
+    config = demo_config(f"run.seed={seed}", f"{UPDATES[algorithm]}={updates}", tested)
+    run = LlmRun(config, start.folder, start.folder / "logs")
     began = time.process_time()
     run.stage("stage1", algorithm)
     return run, time.process_time() - began
 
 
-def gains(folder: Path, algorithm: str, seconds: float, seed: int) -> dict[str, float]:
+def gains(start: LlmRun, algorithm: str, seconds: float, seed: int) -> dict[str, float]:
     """Test figures after the given time, and the time it took."""
     few = TRIED[algorithm]
-    _, short = trained(folder, algorithm, few, seed)
+    _, short = trained(start, algorithm, few, seed)
     updates = max(1, round(seconds * few / short))
-    run, took = trained(folder, algorithm, updates, seed)
+    run, took = trained(start, algorithm, updates, seed)
     figures = test_figures(run, "stage1", "stage1") | {"updates": updates, "seconds": took}
     print(line(f"{algorithm}, seed {seed}, {updates} updates in {took:.0f} s", figures), flush=True)
     return figures
@@ -47,17 +49,18 @@ def gains(folder: Path, algorithm: str, seconds: float, seed: int) -> dict[str, 
 def main() -> None:
     parser = option_parser(__doc__ or "")
     parser.add_argument("--seeds", type=int, default=3, help="1 with --quick")
-    parser.add_argument("--seconds", type=float, default=60.0, help="30 with --quick")
+    parser.add_argument("--seconds", type=float, help="per trainer; 60, or 30 with --quick")
     parser.add_argument("--start", type=Path, help="folder of a run with references, kept")
     flags = parser.parse_args()
     print(machine(pin_to_one_core()))
     seeds = [flags.seed] if flags.quick else list(range(flags.seed, flags.seed + flags.seeds))
-    seconds = 30.0 if flags.quick else flags.seconds
-    with supervised_start(demo_config(), flags.start) as start:
+    seconds = flags.seconds or (30.0 if flags.quick else 60.0)
+    tested = 1024 if flags.quick else 4096
+    with supervised_start(demo_config(f"stages.test_examples={tested}"), flags.start) as start:
         before = test_figures(start, "sft", "stage1")
         print(line("references", before), flush=True)
         found = {
-            algorithm: [gains(start.folder, algorithm, seconds, seed) for seed in seeds]
+            algorithm: [gains(start, algorithm, seconds, seed) for seed in seeds]
             for algorithm in UPDATES
         }
     mean = {

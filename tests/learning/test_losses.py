@@ -111,7 +111,7 @@ def test_a_clipped_value_counts_its_worse_error(clip_range):
     returns = torch.tensor([1.0, 1.0, 1.0, 1.0], dtype=torch.float64)
     found = clipped_value(values, before, returns, clip_range)
     near = [0.0, 0.3, 0.3, -0.1]  # no farther than 0.2 from 0.1
-    errors = [(1.0 - float(value)) ** 2 for value in values]
+    errors = [(1.0 - value) ** 2 for value in values.tolist()]
     worse = [max(e, (1.0 - n) ** 2) for e, n in zip(errors, near, strict=True)]
     assert found.tolist() == pytest.approx(worse if clip_range else errors)
     found.sum().backward()
