@@ -31,7 +31,7 @@ JUDGED = 256  # prompts whose answers decide whether a round is kept
 def prefer(job: Job, config: DpoConfig) -> Trained:
     """Rounds of writing answers, learning the better ones, and keeping what writes better.
 
-    A round is repeated from its start when a job resumes within it.
+    There is nothing to resume: an interrupted stage begins anew.
 
     Raises:
         RunError: All answers to a prompt were worth the same, for every prompt.

@@ -42,7 +42,9 @@ from mtquant.llm.tasks.task import Examples, SplitName, Stage
 from mtquant.llm.tokenizer import load_tokenizer
 
 DONE = "done.json"
+CHECKPOINTS = "checkpoints"
 StageName = Literal["sft", "stage1", "stage2"]
+ORDER: tuple[StageName, ...] = ("sft", "stage1", "stage2")
 Watcher = Callable[[str], Progress]
 """A stage's name to who hears of its updates."""
 
@@ -100,6 +102,7 @@ class LlmRun:
         examples = self.task.examples("train", balanced=True)
         job = self._job("sft", self.start, examples, None, resume)
         rows = encode_examples(job.tokenizer, examples, self.folder / "cache")
+        self._clear("sft", job)
         with explained():
             trained = fine_tune(job, self.config.sft, rows)
         return self._finish("sft", job, trained)
@@ -123,6 +126,7 @@ class LlmRun:
         examples = self.task.examples("train", balanced=name == "stage1")
         job = self._job(name, str(source), examples, self.task.reward(name), resume)
         self._require_form(job)
+        self._clear(name, job)
         with explained():
             trained = self._train(job, algorithm or self.config.stages.algorithm, name)
         return self._finish(name, job, trained)
@@ -199,10 +203,7 @@ class LlmRun:
         self, name: StageName, source: str, examples: Examples, reward: Any, resume: bool
     ) -> Job:
         config, folder = self.config, self.folder / name
-        going_on = resume and (folder / "checkpoints").is_dir()
-        if not going_on:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+        going_on = resume and has_checkpoint(folder / CHECKPOINTS)
         torch.manual_seed(self._seeds.child(name, "adapters").integer())
         model = load_model(source, config.model, self.device, trainable=True)
         model = with_adapters(model, config.lora)
@@ -225,6 +226,14 @@ class LlmRun:
             resume=going_on,
             progress=self._watcher(name),
         )
+
+    def _clear(self, name: StageName, job: Job) -> None:
+        """Removes what an earlier try left, and marks as not done what began with its model."""
+        if not job.resume:
+            shutil.rmtree(job.folder, ignore_errors=True)
+            job.folder.mkdir(parents=True)
+        for later in ORDER[ORDER.index(name) + 1 :]:
+            (self.folder / later / DONE).unlink(missing_ok=True)
 
     def _train(self, job: Job, algorithm: Algorithm, name: Stage) -> Trained:
         config = self.config
@@ -271,6 +280,14 @@ class LlmRun:
         record = {"trained": plain(asdict(trained)), "template": self.task.template_hash}
         text = json.dumps(record)
         write_atomically(job.folder / DONE, lambda file: file.write_text(text, encoding="utf-8"))
-        shutil.rmtree(job.folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(job.folder / CHECKPOINTS, ignore_errors=True)
         self.note(name, {"updates": trained.updates, **trained.figures})
         return trained
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a stage can go on from one: of our PPO, or a whole one of TRL's trainers. One that
+    was killed before its first begins anew.
+    """
+    ours, theirs = folder.glob("step_*"), folder.glob("checkpoint-*/trainer_state.json")
+    return any(ours) or any(theirs)

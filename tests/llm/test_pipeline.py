@@ -106,11 +106,12 @@ def test_what_is_done_is_not_done_again(finished, monkeypatch):
     assert (folder / "run" / "stage1" / "done.json").stat().st_mtime_ns == stamp
 
 
-def test_grpo_trains_a_stage_too(finished, monkeypatch):
+def test_grpo_trains_a_stage_too_and_what_followed_is_not_done_any_more(finished, monkeypatch):
     folder, _ = finished
     monkeypatch.setattr(checks, "LEAST_FORM", 0.0)
     result = command("train", "--algorithm", "grpo", folder=folder)
     assert result.exit_code == 0
+    assert not (folder / "run" / "stage2" / "done.json").exists()
     done = json.loads((folder / "run" / "stage1" / "done.json").read_text())["trained"]
     assert done["updates"] == 2 and len(done["rewards"]) == 2
 
@@ -169,3 +170,12 @@ def test_a_stage_needs_the_one_before(tmp_path):
 def test_a_model_without_form_is_not_reinforced(finished):
     with pytest.raises(RunError, match="of the answers can be read"):
         command("train", folder=finished[0])
+
+
+def test_a_stage_killed_before_its_first_checkpoint_begins_anew(finished, monkeypatch):
+    run = finished[0] / "run"
+    (run / "stage1" / "done.json").unlink()
+    (run / "stage1" / "checkpoints" / "checkpoint-1").mkdir(parents=True)  # without its state
+    monkeypatch.setattr(checks, "LEAST_FORM", 0.0)
+    assert command("train", "--resume", folder=finished[0]).exit_code == 0
+    assert (run / "stage1" / "done.json").is_file()
