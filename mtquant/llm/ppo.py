@@ -285,7 +285,12 @@ class PpoTrainer:
             self.config.micro_batch_size
         ):
             own = batch.take(rows)
-            said = score(self.model, own.completions, self.job.temperature)
+            said = score(
+                self.model,
+                own.completions,
+                self.job.temperature,
+                learn_entropy=self.config.entropy_coef > 0.0,
+            )
             loss, figures = losses(said, self.head(said.hidden), own, self.config, tokens)
             loss.backward()
             total += figures

@@ -38,13 +38,16 @@ class Scored(NamedTuple):
     hidden: torch.Tensor
 
 
-def score(model: Any, completions: Completions, temperature: float) -> Scored:
+def score(
+    model: Any, completions: Completions, temperature: float, *, learn_entropy: bool = True
+) -> Scored:
     """Scores completions in one pass, with gradients where they are switched on.
 
     Args:
         model: A causal language model.
         completions: N of them; what stands behind their ends is scored too and has no meaning.
         temperature: That they were drawn with.
+        learn_entropy: Whether gradients go through the entropy too.
     """
     tokens = torch.cat([completions.prompt, completions.tokens], dim=1)
     real = torch.cat([completions.prompt_real, completions.real.long()], dim=1)
@@ -58,9 +61,11 @@ def score(model: Any, completions: Completions, temperature: float) -> Scored:
         output_hidden_states=True,
     )
     logits = output.logits[:, :-1].float() / temperature
-    every = torch.log_softmax(logits, dim=2)
-    chosen = every.gather(2, completions.tokens[:, :, None])[:, :, 0]
-    entropy = -(every.exp() * every).sum(2)
+    whole = torch.logsumexp(logits, dim=2)
+    chosen = logits.gather(2, completions.tokens[:, :, None])[:, :, 0] - whole
+    # An entropy that nothing is learnt from needs no graph, which would cost as much as the loss.
+    with torch.set_grad_enabled(torch.is_grad_enabled() and learn_entropy):
+        entropy = whole - (torch.exp(logits - whole[:, :, None]) * logits).sum(2)
     return Scored(chosen, entropy, output.hidden_states[-1][:, -length - 1 : -1])
 
 
