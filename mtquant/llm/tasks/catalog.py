@@ -22,7 +22,7 @@ from mtquant.llm.tasks.config import TaskConfig
 from mtquant.llm.tasks.games import KEY_MARK, read_games
 from mtquant.llm.tasks.odds_examples import odds_parts
 from mtquant.llm.tasks.odds_text import write_odds
-from mtquant.llm.tasks.parts import balanced
+from mtquant.llm.tasks.parts import balance
 from mtquant.llm.tasks.stock_examples import stock_parts
 from mtquant.llm.tasks.stock_sources import read_companies, read_prices, read_texts
 from mtquant.llm.tasks.stock_text import CLASSES, write_directions
@@ -113,7 +113,7 @@ class CatalogTask:
         if self.config.name == "stock_direction":
             moved = np.abs(natural.columns["realised_return"])
             natural = natural.take(moved >= self.config.stocks.neutral_percent / 100.0)
-        return _balanced(natural, len(self.classes), SeedTree(self.config.seed).child("llm", split))
+        return balance(natural, len(self.classes), SeedTree(self.config.seed).child("llm", split))
 
     def parse(self, prompt: str, completion: str) -> Answer | None:
         """What a completion says; None where it does not parse."""
@@ -202,6 +202,3 @@ def _stock_task(
     return CatalogTask(
         config, template, words, lambda: stock_parts(config, template, prices, texts, companies)
     )
-
-
-_balanced = balanced  # the method of that argument's name hides it
