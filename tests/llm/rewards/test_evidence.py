@@ -8,7 +8,7 @@ import pytest
 
 from mtquant.llm.rewards.evidence import evidence_of
 from mtquant.llm.rewards.figures import facts_of
-from mtquant.llm.rewards.reasoning import Reading, read_direction
+from mtquant.llm.rewards.reasoning import Reading, read_bet, read_direction
 from mtquant.llm.tasks.task import Answer
 
 PROMPT = (
@@ -83,6 +83,28 @@ def test_coherence_has_three_shares():
     assert reading("Day 3 -0.50%: a rebound is likely.").coherence == 1.0
     assert reading("Day 2 +2.00%: a rebound is likely.").coherence == 0.5
     assert reading("Day 2 +2.00%: a pullback is likely.", "DOWN").coherence == 1.0
+
+
+def test_a_copy_across_lines_is_a_copy():
+    copied = " ".join(PROMPT.split()) + " It rose."
+    assert reading(copied) == Reading(0.0, 0.25)
+    assert reading("Day 2: $1,122.00 (+2.00%): it rose.").coherence == 1.0
+
+
+@pytest.mark.parametrize(
+    ("says", "text", "coherence"),
+    [
+        ("SA", "SA Elo 1600 to 1500: SA it is.", 1.0),
+        ("SA", "SA Elo 1600 to 1500: SAC it is.", 0.25),
+        ("SA", "SAC Elo 1600 to 1500, they know no sands.", 0.25),  # "sa" is in "sands"
+        ("SA", "Elo 1600 to 1500: not SAC, SA.", 1.0),
+        ("SA", "SA it is.", 0.5),  # no figure
+    ],
+)
+def test_a_bet_names_its_side_last(says, text, coherence):
+    prompt = "SA: Elo 1600\nSAC: Elo 1500\nWho will win: SA vs SAC?\n"
+    answer = Answer(np.array([0.4, 0.6]), 1, says, 0.6, text)
+    assert read_bet(prompt, answer, 600).coherence == coherence
 
 
 def test_a_prompt_without_figures_states_none():
