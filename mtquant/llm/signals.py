@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The signal table: what a language model predicted, and from when it could be known.
 
-    write_signals(signal_frame(task, examples, completions), path)
+    write_signals(signal_frame(task, symbols, stamps, prompts, completions), path)
     signals = read_signals(path)  # a known-at table, `mtquant.data.events`
     own = signal_feature(signals, "AAPL")  # a feature for a specialist
     policy = PredictionPolicy(signals)  # a policy of its own (`policy.py`)

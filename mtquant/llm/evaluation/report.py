@@ -16,7 +16,7 @@ from mtquant.core import outcome as oc
 from mtquant.core.errors import RunError
 from mtquant.core.records import write_atomically
 from mtquant.evaluation.sections import Section, between, document, number, percent
-from mtquant.llm.evaluation.evaluate import Evaluation, Forecast
+from mtquant.llm.evaluation.evaluate import MODEL, Evaluation, Forecast
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -218,14 +218,16 @@ STYLE = (
     "color:#1b1f24}table{border-collapse:collapse;display:block;overflow-x:auto}"
     "th,td{padding:.3em .7em;border-bottom:1px solid #d8dee4;text-align:right;white-space:nowrap}"
     "th:first-child,td:first-child{text-align:left}pre{background:#f6f8fa;padding:1em;"
-    "overflow-x:auto;white-space:pre-wrap}tbody tr:first-child{font-weight:600}"
+    "overflow-x:auto;white-space:pre-wrap}.own{font-weight:600}"
 )
 
 
 def _html_section(section: Section) -> str:
     heads = "".join(f"<th>{html.escape(name)}</th>" for name in section.headings)
     rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        f"<tr{' class=own' if row[0] == MODEL else ''}>"
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+        + "</tr>"
         for row in section.rows
     )
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in section.notes)

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 FIGURE = r"[+-]?\$?\d[\d,]*(?:\.\d+)?%?"
 _FIGURES = re.compile(r"(?<![\w.])" + FIGURE)
-_DAY = re.compile(r"Day (\d+): (?=\$?([\d.]*))")
+_DAY = re.compile(r"Day (\d+): (?=(?:\$(\d[\d,]*(?:\.\d+)?))?)")
 LEAST_DIGITS = 3
 KNOWN_PROMPTS = 65_536  # prompts repeat within a group of completions and across epochs
 
@@ -48,7 +48,7 @@ def facts_of(prompt: str) -> Facts:
         if day is not None:
             days[day[1]] = frozenset(found)
             on_days |= found
-            prices += [float(day[2])] if day[2] else []
+            prices += [float(day[2].replace(",", ""))] if day[2] else []
     for early, first in enumerate(prices):
         for last in prices[early + 1 :]:
             change = f"{100.0 * (last / first - 1.0):+.2f}%"

@@ -7,9 +7,12 @@ right figures and one claim that they support earn everything, and more text can
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mtquant.llm.rewards.evidence import Evidence, evidence_of
+from mtquant.llm.rewards.figures import KNOWN_PROMPTS
 from mtquant.llm.tasks.answers import teams_of
 from mtquant.llm.tasks.task import Answer
 
@@ -17,6 +20,7 @@ WANTED_QUOTES = 2
 MOST_QUOTES = 8  # beyond that numbers are stuffing
 COPIED_WORDS = 8  # a run of this many words out of the prompt is a copy
 COPIED_SHARE = 0.5
+SIDE_WORDS = ("draw", "over", "under", "home", "away")
 SHAPE_SHARE, SUPPORT_SHARE, AGREEMENT_SHARE = 0.25, 0.5, 0.25  # of coherence
 
 
@@ -61,11 +65,10 @@ def read_bet(prompt: str, answer: Answer, most_characters: int) -> Reading:
     evidence = evidence_of(prompt, answer.reasoning)
     shaped = _shaped(prompt, answer.reasoning, evidence, most_characters)
     own, others = _sides(prompt, answer)
-    text = answer.reasoning.lower()
-    named = text.rfind(own)
+    named = _last_place(own, answer.reasoning)
     supports = named >= 0 and evidence.right > 0
-    agrees = named >= max((text.rfind(other) for other in others), default=-1)
-    agrees = agrees and named >= 0 and _believes(answer)
+    agrees = named >= 0 and _believes(answer)
+    agrees = agrees and all(named > _last_place(other, answer.reasoning) for other in others)
     return _reading(evidence, shaped, supports and agrees, agrees)
 
 
@@ -84,12 +87,11 @@ def _believes(answer: Answer) -> bool:
 
 
 def _sides(prompt: str, answer: Answer) -> tuple[str, tuple[str, ...]]:
-    """What the reasoning has to name, lower case, and the names of the other sides."""
+    """What the reasoning has to name, and the names of the other sides."""
     teams = teams_of(prompt)
     if teams is not None:  # a winner, or a draw
-        names = [teams[0].lower(), teams[1].lower(), "draw"]
-        own = answer.says.lower()
-        return own, tuple(name for name in names if name != own)
+        names = (*teams, "Draw")
+        return answer.says, tuple(name for name in names if name != answer.says)
     if answer.says in ("Yes", "No"):
         return ("over", ("under",)) if answer.says == "Yes" else ("under", ("over",))
     return ("home", ("away",)) if answer.predicted == 1 else ("away", ("home",))
@@ -105,5 +107,26 @@ def _shaped(prompt: str, reasoning: str, evidence: Evidence, most_characters: in
         return True
     step = COPIED_WORDS // 2
     starts = range(0, runs, step)
-    copied = sum(" ".join(words[start : start + COPIED_WORDS]) in prompt for start in starts)
+    source = _in_one_line(prompt)
+    copied = sum(" ".join(words[start : start + COPIED_WORDS]) in source for start in starts)
     return copied < COPIED_SHARE * len(starts)
+
+
+@lru_cache(maxsize=KNOWN_PROMPTS)
+def _in_one_line(prompt: str) -> str:
+    return " ".join(prompt.split())
+
+
+def _last_place(name: str, text: str) -> int:
+    """Where a name stands last in a text as a word of its own ("SA" is not in "SAC"), or -1."""
+    place = -1
+    for match in _whole_word(name).finditer(text):
+        place = match.start()
+    return place
+
+
+@lru_cache(maxsize=4_096)
+def _whole_word(name: str) -> re.Pattern[str]:
+    # "GS" is a name and "over" a word: only words may be written with a capital.
+    flags = re.IGNORECASE if name.lower() in SIDE_WORDS else re.NOFLAG
+    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", flags)

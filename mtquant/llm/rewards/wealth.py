@@ -61,7 +61,8 @@ class WealthTerms:
         """
         gains = (2.0 * rises - 1.0) * np.asarray(columns["fill_return"], dtype=np.float64)
         results = np.where(gains >= 0.0, RESULT_WIN, RESULT_LOSE)
-        stakes, odds = np.abs(gains)[:, None], np.full((len(gains), 1), EVEN_ODDS)
+        # Nobody stakes more than there is: a day that more than doubles counts as one that doubles.
+        stakes, odds = np.minimum(1.0, np.abs(gains))[:, None], np.full((len(gains), 1), EVEN_ODDS)
         return self.of_stakes(stakes, odds, results[:, None], parsed, columns)
 
     def of_stakes(

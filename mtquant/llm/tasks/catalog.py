@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from mtquant.core.errors import DataError
 from mtquant.core.seeding import SeedTree
 from mtquant.data.bars import Bars
+from mtquant.data.instruments import load_instruments
+from mtquant.data.sources import load_bars
 from mtquant.llm.baselines import base_rate
 from mtquant.llm.rewards.betting import BettingReward
 from mtquant.llm.rewards.stock import DirectionReward
@@ -22,7 +25,7 @@ from mtquant.llm.tasks.config import TaskConfig
 from mtquant.llm.tasks.games import KEY_MARK, read_games
 from mtquant.llm.tasks.odds_examples import odds_parts
 from mtquant.llm.tasks.odds_text import write_odds
-from mtquant.llm.tasks.parts import balanced
+from mtquant.llm.tasks.parts import balance
 from mtquant.llm.tasks.stock_examples import stock_parts
 from mtquant.llm.tasks.stock_sources import read_companies, read_prices, read_texts
 from mtquant.llm.tasks.stock_text import CLASSES, write_directions
@@ -113,7 +116,7 @@ class CatalogTask:
         if self.config.name == "stock_direction":
             moved = np.abs(natural.columns["realised_return"])
             natural = natural.take(moved >= self.config.stocks.neutral_percent / 100.0)
-        return _balanced(natural, len(self.classes), SeedTree(self.config.seed).child("llm", split))
+        return balance(natural, len(self.classes), SeedTree(self.config.seed).child("llm", split))
 
     def parse(self, prompt: str, completion: str) -> Answer | None:
         """What a completion says; None where it does not parse."""
@@ -170,16 +173,15 @@ def make_task(config: TaskConfig, bars: Mapping[str, Bars] | None = None) -> Cat
 
     Args:
         config: The task.
-        bars: For ``source: bars``, the bars of the `data` section by symbol, as `load_bars` gives
-            them from parquet, csv, Yahoo or the bundled series.
+        bars: Bars by symbol, for ``source: bars``; None: those of `config.data`.
 
     Raises:
-        DataError: Bars are missing or not asked for, or a table cannot be read.
+        DataError: Bars are given that nobody asked for, or data cannot be read.
     """
     template = template_of(config.name, config.template)
-    if (config.source == "bars") != (bars is not None):
+    if bars is not None and config.source != "bars":
         remedy = "Pass bars with source: bars, and only then."
-        raise DataError("task.source", "must fit the bars that are given", config.source, remedy)
+        raise DataError("task.source", "must be bars where bars are given", config.source, remedy)
     if config.name == "stock_direction":
         return _stock_task(config, template, bars)
     if config.source == "synthetic":
@@ -190,18 +192,23 @@ def make_task(config: TaskConfig, bars: Mapping[str, Bars] | None = None) -> Cat
     return CatalogTask(config, template, words, lambda: odds_parts(config, template, games))
 
 
+def _prices(config: TaskConfig) -> Mapping[str, Bars]:
+    """Bars by symbol, from the table or from the project's own sources."""
+    if config.source == "tables":
+        return read_prices(config.stocks)
+    file = None if config.instruments is None else Path(config.instruments)
+    return load_bars(config.data, load_instruments(file))
+
+
 def _stock_task(
     config: TaskConfig, template: Template, bars: Mapping[str, Bars] | None
 ) -> CatalogTask:
     if config.source == "synthetic":
         words = (*CLASSES, *(company.split()[0] for company in COMPANIES))
         return CatalogTask(config, template, words, lambda: SyntheticStocks(config, template).parts)
-    prices = read_prices(config.stocks) if bars is None else bars
+    prices = _prices(config) if bars is None else bars
     texts, companies = read_texts(config.stocks), read_companies(config.stocks)
     words = (*CLASSES, *prices)
     return CatalogTask(
         config, template, words, lambda: stock_parts(config, template, prices, texts, companies)
     )
-
-
-_balanced = balanced  # the method of that argument's name hides it

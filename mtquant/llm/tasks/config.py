@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from mtquant.core.checked import Section
+from mtquant.core.data_config import DataConfig
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 TaskName = Literal["stock_direction", "odds_winner", "odds_spread", "odds_total", "odds_1x2"]
@@ -200,11 +201,14 @@ class TaskConfig(Section):
     Attributes:
         name: Which problem.
         source: ``"synthetic"``: made up, with a known best answer; ``"tables"``: parquet tables;
-            ``"bars"``: the project's own bars (`data` section), for `stock_direction`.
+            ``"bars"``: the project's own bars, for `stock_direction`.
         template: ``"compact"``: facts only, short enough for models trained from nothing;
             ``"instructed"``: with the instruction that a pretrained model needs.
         days: Days of prices in a stock prompt.
         seed: Root of every draw.
+        data: Which bars, for ``source: bars``: files, Yahoo, bundled or synthetic series, as
+            everywhere in the project. Its split is not used: `split` is.
+        instruments: File of the bars' instruments; null: the one that ships.
     """
 
     name: TaskName = "stock_direction"
@@ -212,6 +216,8 @@ class TaskConfig(Section):
     template: Literal["compact", "instructed"] = "compact"
     days: Annotated[int, Field(ge=3, le=60)] = 4
     seed: NonNegativeInt = 0
+    data: DataConfig = DataConfig()
+    instruments: str | None = None
     answer: AnswerConfig = AnswerConfig()
     synthetic: SyntheticTaskConfig = SyntheticTaskConfig()
     stocks: StocksConfig = StocksConfig()

@@ -8,13 +8,16 @@ form.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mtquant.core.errors import DataError
+from mtquant.data.bars import NANOSECONDS
 from mtquant.data.betting import Quotation, betting_lines
 from mtquant.data.events import event_ids, moments, require_columns
 from mtquant.llm.tasks.config import TaskConfig
@@ -24,7 +27,6 @@ from mtquant.llm.tasks.stock_sources import read_table
 Float = NDArray[np.float64]
 
 HOUR = 3_600
-NANOSECONDS = 1_000_000_000
 # The NBA table has dates alone: by this time of the day every game has begun.
 NBA_START, NBA_ZONE = "23:00", "America/New_York"
 DECIDED_HOURS = {"nba": 3.5, "football": 2.5}
@@ -136,12 +138,12 @@ def _football(frame: pd.DataFrame, path: str, config: TaskConfig) -> Games:
 def _odds_of(
     frame: pd.DataFrame,
     event: list[str],
-    columns: object,
+    columns: Mapping[str, NDArray[Any]],
     ids: NDArray[np.object_],
     outcomes: dict[str, str],
 ) -> Float:
     """Odds by row of the frame, float64 [M, K]; NaN where the game has no line."""
-    table = pd.DataFrame({name: columns[name] for name in outcomes}, index=ids)  # type: ignore[index]
+    table = pd.DataFrame({name: columns[name] for name in outcomes}, index=ids)
     if table.index.has_duplicates:
         again = table.index[table.index.duplicated()][0]
         raise DataError("games", "must give each game once", again, "Drop the repetitions.")

@@ -69,7 +69,7 @@ def _midnight(day: date) -> int:
     return int(moment.timestamp()) * NANOSECONDS
 
 
-def balanced(examples: Examples, classes: int, seeds: SeedTree) -> Examples:
+def balance(examples: Examples, classes: int, seeds: SeedTree) -> Examples:
     """Equally many examples of each class, drawn without replacement, still in order of date.
 
     Raises:

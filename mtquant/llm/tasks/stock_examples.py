@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,9 +18,17 @@ from mtquant.llm.tasks.config import TaskConfig
 from mtquant.llm.tasks.parts import split_examples
 from mtquant.llm.tasks.reference import reference_percents, reference_says
 from mtquant.llm.tasks.stock_text import write_directions
-from mtquant.llm.tasks.stocks import LATER_BARS, first_row, stock_outcomes, stock_prompts
+from mtquant.llm.tasks.stocks import (
+    LATER_BARS,
+    StockPrompts,
+    first_row,
+    stock_outcomes,
+    stock_prompts,
+)
 from mtquant.llm.tasks.task import FEATURE_PREFIX, Examples, SplitName
 from mtquant.llm.tasks.templates import Template
+
+Outcomes = Mapping[str, NDArray[np.float64]]
 
 
 def stock_parts(
@@ -48,6 +56,14 @@ def stock_parts(
         need = first_row(config) + LATER_BARS + 1
         found = {symbol: len(series) for symbol, series in bars.items()}
         raise DataError("bars", f"must be at least {need} of a symbol", found, "Use more bars.")
+    whole = _joined(tables, config, template)
+    return _with_references(config, template, split_examples(whole, config.split))
+
+
+def _joined(
+    tables: Sequence[tuple[StockPrompts, Outcomes]], config: TaskConfig, template: Template
+) -> Examples:
+    """All symbols' examples in order of decision; equal moments by symbol. Without references."""
     stamps = np.concatenate([made.stamps for made, _ in tables])
     symbols = np.concatenate([np.full(len(made.rows), made.symbol, object) for made, _ in tables])
     order = np.lexsort((symbols.astype(str), stamps))
@@ -60,21 +76,15 @@ def stock_parts(
         column = np.concatenate([made.features[name] for made, _ in tables])
         columns[FEATURE_PREFIX + name] = column[order]
     count = len(stamps)
-    whole = Examples(
-        tuple(prompts[order]),
-        ("",) * count,
-        stamps[order],
-        {
-            "label": (columns["realised_return"] > 0.0).astype(np.int64),
-            "event": np.arange(count),
-            "stamp": stamps[order],
-            "symbol": symbols[order],
-            "days": np.full(count, config.days),
-            **columns,
-        },
-        template.hash,
-    )
-    return _with_references(config, template, split_examples(whole, config.split))
+    facts = {
+        "label": (columns["realised_return"] > 0.0).astype(np.int64),
+        "event": np.arange(count),
+        "stamp": stamps[order],
+        "symbol": symbols[order],
+        "days": np.full(count, config.days),
+    }
+    shown = tuple(prompts[order])
+    return Examples(shown, ("",) * count, stamps[order], facts | columns, template.hash)
 
 
 def _with_references(

@@ -99,13 +99,7 @@ class SyntheticOdds:
             FEATURE_PREFIX + "elo_gap": elo[:, 0] - elo[:, 1],
             FEATURE_PREFIX + "rest_gap": (rest[:, 0] - rest[:, 1]).astype(np.float64),
         }
-        for k in range(bayes.shape[1]):
-            columns[f"odds_{k}"], columns[f"result_{k}"] = odds[:, k], results[:, k]
-            columns[f"market_{k}"] = market[:, k]
-            columns[f"bayes_chance_{k}"] = bayes[:, k]
-            columns[f"{FEATURE_PREFIX}market_{k}"] = logit(np.clip(market[:, k], 1e-6, 1 - 1e-6))
-        if bayes.shape[1] == 2:
-            columns["bayes_chance"] = bayes[:, 1]
+        columns |= _by_class(odds, results, market, bayes)
         whole = Examples(prompts, ("",) * count, stamps, columns, self._template.hash)
         answers = stated_references(self._config, self._template, whole, bayes, name)
         return replace(whole, answers=answers)
@@ -168,3 +162,15 @@ class SyntheticOdds:
         elif self._config.name == "odds_1x2":
             facts += odds_text((home, "Draw", away), odds)
         return game_prompt(self._template, "Next", home, away, facts, float(line))
+
+
+def _by_class(odds: Float, results: NDArray[np.int64], market: Float, bayes: Float) -> Columns:
+    """The columns that every class has, [M] each, from [M, K]."""
+    columns: Columns = {}
+    for k in range(bayes.shape[1]):
+        columns[f"odds_{k}"], columns[f"result_{k}"] = odds[:, k], results[:, k]
+        columns[f"market_{k}"], columns[f"bayes_chance_{k}"] = market[:, k], bayes[:, k]
+        columns[f"{FEATURE_PREFIX}market_{k}"] = logit(np.clip(market[:, k], 1e-6, 1.0 - 1e-6))
+    if bayes.shape[1] == 2:
+        columns["bayes_chance"] = bayes[:, 1]
+    return columns

@@ -62,6 +62,13 @@ def test_a_day_stays_together_in_every_resample():
     assert 0.6 * width < high - low < 1.6 * width
     assert low < values.mean() < high
 
+    def whole_days(rows) -> float:
+        counts = np.bincount(rows // 10, minlength=40)
+        assert (np.bincount(rows, minlength=400).reshape(40, 10) == counts[:, None] // 10).all()
+        return float(len(rows))
+
+    assert own.Resamples(stamps, values, 20, generator).interval(whole_days, 20) == (400.0, 400.0)
+
 
 def test_intervals_of_means_and_of_shapes_agree():
     chances, labels = forecasts(400, 2)
