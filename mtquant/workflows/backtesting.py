@@ -147,7 +147,7 @@ def backtest(
         output, config=config, seed=config.training.seed, command=command, overwrite=True
     )
     ledger = trade(trained, market, progress)
-    others = _baselines(config, market, ledger, progress)
+    others = baseline_ledgers(market, ledger, progress)
     ledgers = (ledger, *others)
     for each in ledgers:  # before the audit: a ledger that fails it is what one wants to look at
         each.save(output / "ledgers" / each.name.replace(" ", "_"))
@@ -203,10 +203,11 @@ def check_unseen(trained: Trained, market: Market, part: str, models: Path) -> N
             )
 
 
-def _baselines(
-    config: Config, market: Market, ledger: Ledger, progress: Progress | None
+def baseline_ledgers(
+    market: Market, ledger: Ledger, progress: Progress | None = None
 ) -> list[Ledger]:
     """What is to be beaten, in the same world without stops; chance trades as much as `ledger`."""
+    config = market.config
     # Windows count an instrument's own bars: the panel has more rows where hours differ.
     per_year = float(np.median([bars.bars_per_year for bars in market.bars]))
     per_day = max(1, round(per_year / TRADING_DAYS_PER_YEAR))
