@@ -160,12 +160,13 @@ def _seeds(
 def _scores(found: WalkForward, phase: int) -> Float:
     """Sharpe ratios, float64 [seeds, folds], or [seeds, paths] of the combinatorial scheme."""
     tracks = found.of_phase(phase)
+    seeds = sorted({track.seed for track in tracks})
     if found.scheme == "combinatorial":
-        rows = [[track.sharpe for track in tracks if track.seed == seed] for seed in found.seeds]
+        rows = [[track.sharpe for track in tracks if track.seed == seed] for seed in seeds]
     else:
         rows = [
             [own.sharpe for own in found.scores if (own.phase, own.seed) == (phase, seed)]
-            for seed in found.seeds
+            for seed in seeds
         ]
     return np.array(rows)
 
