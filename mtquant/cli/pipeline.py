@@ -27,6 +27,7 @@ class Pipeline:
         output_dir, log_dir: Receive ``phase1``, ``phase2`` and ``phase3``.
         timesteps: Phase -> bars; the config's where there is none.
         device: The config's when None.
+        different_numerics: Resume also where versions, threads, workers or device differ.
     """
 
     config: Config
@@ -35,6 +36,7 @@ class Pipeline:
     log_dir: Path
     timesteps: Mapping[int, int | None]
     device: str | None
+    different_numerics: bool = False
 
     def train(self, console: Console, *, overwrite: bool = False, resume: bool = False) -> None:
         """Runs the phases in order.
@@ -54,7 +56,13 @@ class Pipeline:
                 say(console, f"ended before: {folder}")
                 continue
             logs = self.log_dir / f"phase{number}"
-            places = Places(folder, logs, overwrite=overwrite, resume=resume)
+            places = Places(
+                folder,
+                logs,
+                overwrite=overwrite,
+                resume=resume,
+                different_numerics=self.different_numerics,
+            )
             steps = self.timesteps.get(number)
             run_phase(number, places, self.config, self.instruments, steps, self.device, console)
 
@@ -68,12 +76,15 @@ def run(
     device: str | None,
     overrides: Sequence[str],
     overwrite: bool,
+    different_numerics: bool,
 ) -> None:
     """``--mode train`` or ``resume``."""
     console = Console()
     config, origin = training_settings(config_path, overrides)
     say(console, f"configuration {origin}")
-    pipeline = Pipeline(config, load_instruments(None), output_dir, log_dir, timesteps, device)
+    pipeline = Pipeline(
+        config, load_instruments(None), output_dir, log_dir, timesteps, device, different_numerics
+    )
     again = "go on with --mode resume (scripts/training_pipeline.py)"
     with interruptible(f"phases that ended are in {output_dir}; {again}"):
         pipeline.train(console, overwrite=overwrite, resume=mode == "resume")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mtquant.core.config import Config, config_hash
+from mtquant.core.config import Config, trained_under
 from mtquant.core.errors import RunError
 from mtquant.core.runs import CARD_NAME, RunFolder
 
@@ -21,11 +21,11 @@ def phase_ended(folder: Path, phase: int, config: Config) -> bool:
     if not (folder / CARD_NAME).is_file():
         return False
     card = RunFolder(folder).card
-    if card["config_hash"] != config_hash(config):
+    if card.get("trained_under") != trained_under(config):
         raise RunError(
             str(folder),
             "must have been trained under this configuration to be resumed",
-            card["config_hash"],
+            f"configuration {card['config_hash']}",
             "Give the same --config and --set, or use --mode train with another folder.",
         )
     return len(card["stages"]) >= (len(config.data.instruments) if phase == 1 else 1)
