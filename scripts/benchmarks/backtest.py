@@ -78,7 +78,9 @@ class Market:
     targets: Float
 
 
-def market(instruments: int, bars: int, seed: int, lot: float = LOT) -> Market:
+def market(
+    instruments: int, bars: int, seed: int, lot: float = LOT, half_spread: float = HALF_SPREAD_BPS
+) -> Market:
     """Random walks that gap at the open, and a fresh target for every instrument on every bar."""
     random = SeedTree(seed).child("backtest", instruments, bars).generator()
     close = 100.0 * np.exp(np.cumsum(random.normal(0.0, VOLATILITY, (bars, instruments)), axis=0))
@@ -97,7 +99,7 @@ def market(instruments: int, bars: int, seed: int, lot: float = LOT) -> Market:
     tape = Tape(prices, clock, (False,) * instruments, symbols, stamps, 8766.0, ())
     rules = hand_rules(
         instruments,
-        spread_bps=2.0 * HALF_SPREAD_BPS,
+        spread_bps=2.0 * half_spread,
         commission_bps=COMMISSION_BPS,
         lot=lot,
         name_cap=1.0,
@@ -177,7 +179,6 @@ def backtesting_run(own: Market, ledger: Ledger) -> Callable[[], Float]:
             frame,
             Given,
             cash=EQUITY,
-            spread=HALF_SPREAD_BPS / 1e4,
             commission=lambda size, price: abs(size) * price * COMMISSION_BPS / 1e4,
             margin=0.1,
         )
@@ -304,8 +305,10 @@ def _add(
 def _add_backtesting(
     table: Table, seed: int, repeats: int, speeds: dict[tuple[int, str], float]
 ) -> float:
-    """backtesting.py has one instrument and whole units; its difference comes back."""
-    own = market(1, BACKTESTING_BARS, seed, lot=1.0)
+    """backtesting.py has one instrument, whole units, and takes a spread on the way in alone: it is
+    compared without one. Its difference comes back.
+    """
+    own = market(1, BACKTESTING_BARS, seed, lot=1.0, half_spread=0.0)
     ledger = ours(own)
     run = backtesting_run(own, ledger)
     difference = gap(run(), ledger.equity)
