@@ -209,8 +209,13 @@ def _best(found: WalkForward, draws: SeedTree) -> tuple[str, ...]:
     if len(moving) < 2 or len(returns) < MIN_BARS:
         return ()
     names = [list(runs)[k] for k in moving]
-    scaled = _at_volatility(returns[:, moving], float(returns[:, moving[0]].std()))
-    return tuple(names[k] for k in confidence_set(scaled, draws.child("mcs").generator()))
+    scaled = returns[:, moving] / returns[:, moving].std(axis=0)
+    # Under tight caps some baselines are one and the same: between equals nothing can be tested.
+    _, first, which = np.unique(scaled.round(9), axis=1, return_index=True, return_inverse=True)
+    if len(first) < 2:
+        return tuple(names)
+    kept = confidence_set(scaled[:, first], draws.child("mcs").generator())
+    return tuple(name for name, k in zip(names, which.reshape(-1), strict=True) if k in kept)
 
 
 def _moving(tracks: tuple[Track, ...]) -> list[Track]:

@@ -437,6 +437,6 @@ class Desk:
             rates=columns[3],
             financing=columns[4],
             targets=columns[5],
-            fills=np.concatenate(self._fills) if self._fills else empty,
+            fills=np.concatenate(self._fills) if len(self._fills) > 1 else [*self._fills, empty][0],
             notes=self.tape.notes,
         )

@@ -22,7 +22,7 @@ from mtquant.market.tape import S_FINANCING, S_TARGET, sheet_at
 
 Float = NDArray[np.float64]
 OUTCOMES = len(oc.OUTCOME_COLUMNS)
-STRETCH_BARS = 1024  # of one compiled loop: what fills need at most stays in fast memory
+STRETCH_BARS = 65_536  # of one compiled loop: bounds the room that is set aside for fills
 
 
 def live_through(desk: Desk, targets: Float) -> None:
@@ -43,10 +43,11 @@ def live_through(desk: Desk, targets: Float) -> None:
         raise PolicyError("targets", rule, np.shape(targets), remedy)
     asked, ruined = np.ascontiguousarray(targets, dtype=np.float64), desk.bankrupt
     lived = tuple(np.empty((len(asked), width)) for width in (OUTCOMES, n, n, n, n, n))
-    buffer = np.empty((2 * n * min(len(asked), STRETCH_BARS), len(oc.FILL_COLUMNS)))
     rows, fills, first = np.full(LANES, desk.row), [], 0
     while first < len(asked) and not ruined:
         stretch = slice(first, first + STRETCH_BARS)
+        # Memory that no fill needs is never touched, and so never taken.
+        room = np.empty((2 * n * len(asked[stretch]), len(oc.FILL_COLUMNS)))
         done, count = live_targets(
             asked[stretch],
             desk.block,
@@ -56,11 +57,11 @@ def live_through(desk: Desk, targets: Float) -> None:
             desk.rules_matrix,
             desk.settings,
             desk.limits,
-            buffer,
+            room,
             desk.sheet,
             tuple(columns[stretch] for columns in lived),
         )
-        fills.append(buffer[:count].copy())
+        fills.append(room[:count])
         first, ruined = first + done, desk.bankrupt
     desk.record(first, tuple(columns[:first] for columns in lived), fills)
 

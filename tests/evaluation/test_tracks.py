@@ -95,6 +95,15 @@ def test_a_real_edge_is_found_and_noise_is_not() -> None:
     assert all(own.p_value > 0.05 and own.better == () for own in still.against)
 
 
+def test_baselines_that_are_one_and_the_same_share_their_fate() -> None:
+    found = walk({(1, 7): 0.002, (1, 8): 0.0})
+    twin = replace(found.baselines[1], name="twin")
+    bent = replace(found, baselines=(*found.baselines, twin))
+    best = judged(bent).best
+    assert ("twin" in best) == ("market" in best)
+    assert "phase 1, seed 7" in best
+
+
 def test_choosing_among_noise_overfits_and_choosing_a_real_edge_does_not() -> None:
     noisy = judged(walk({(phase, seed): 0.0 for phase in (1, 2) for seed in (7, 8)}))
     clear = judged(walk({(1, 7): 0.003, (1, 8): 0.0, (2, 7): 0.0}))
