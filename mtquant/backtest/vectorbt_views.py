@@ -62,7 +62,19 @@ def vectorbt_figures(audit: Audit, ledger: Ledger, periods_per_year: float) -> d
     for column in audit.columns[:-1]:
         if len(trades.records) and (trades.records["col"] == audit.columns.index(column)).any():
             figures[f"Trades in {column}"] = trades.plot_pnl(column=column)
-    return figures
+    return {heading: _repeatable(figure) for heading, figure in figures.items()}
+
+
+def _repeatable(figure: Figure) -> Figure:
+    """The figure without the random name that vectorbt's widgets give every trace: the same ledger
+    makes the same bytes.
+    """
+    from plotly.graph_objects import Figure
+
+    told = figure.to_dict()
+    for trace in told["data"]:
+        trace.pop("uid", None)
+    return Figure(told)
 
 
 def _reading(audit: Audit) -> str:
