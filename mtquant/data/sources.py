@@ -15,8 +15,8 @@ from mtquant.core.seeding import SeedTree
 from mtquant.data.bars import Bars
 from mtquant.data.bundled import BUNDLED, BUNDLED_SESSION, DAY_SECONDS, load_bundled
 from mtquant.data.files import describes_itself, file_session, read_csv, read_parquet
-from mtquant.data.instruments import Instrument, Session, instrument_of
 from mtquant.data.folds import split_by_dates
+from mtquant.data.instruments import Instrument, Session, instrument_of
 from mtquant.data.splits import Split, split_by_time
 from mtquant.data.synthetic import FROM_REAL_BARS, Dials, generate
 from mtquant.data.yahoo.cache import DEFAULT_FOLDER
