@@ -35,7 +35,7 @@ from mtquant.market.ledger import Ledger
 
 Float = NDArray[np.float64]
 
-MAX_MARKERS = 1500
+MAX_MARKERS = 150  # more of them hide the price
 HEAT_COLUMNS = 400
 # Shorts warm, longs cool, nothing held as the page itself.
 HEAT_SCALE = (
@@ -63,7 +63,9 @@ def equity_chart(runs: Sequence[Ledger], tracks: Sequence[Ledger] = ()) -> go.Fi
         relative = 100.0 * run.equity / run.initial_equity
         width = 2.4 if n == 0 else 1.2
         figure.add_trace(line(run.stamps, relative, run.name, color=colour_of(n), width=width))
-    figure.update_layout(yaxis_title="start = 100", hovermode="x unified")
+    figure.update_layout(
+        yaxis_title="start = 100", hovermode="x unified", legend_traceorder="reversed"
+    )
     return dress(figure, 400)
 
 
@@ -77,7 +79,9 @@ def drawdown_chart(runs: Sequence[Ledger]) -> go.Figure:
         figure.add_trace(
             trace.update(fill="tozeroy", fillcolor=faint(colour_of(0))) if n == 0 else trace
         )
-    figure.update_layout(yaxis_tickformat=".0%", hovermode="x unified")
+    figure.update_layout(
+        yaxis_tickformat=".0%", hovermode="x unified", legend_traceorder="reversed"
+    )
     return dress(figure, 260)
 
 
@@ -102,6 +106,7 @@ def rolling_volatility_chart(runs: Sequence[Ledger], found: Sequence[Rolling]) -
         yaxis_title="per year",
         yaxis_tickformat=".0%",
         yaxis_rangemode="tozero",
+        legend_traceorder="reversed",
         hovermode="x unified",
     )
     figure.update_xaxes(range=span(runs[0]))
@@ -248,7 +253,6 @@ def _markers(run: Ledger, symbol: str) -> list[go.Scatter]:
         ("sell", ordered & (fills["quantity"] < 0), "triangle-down", LOSS_COLOUR),
         ("stop or liquidation", ~ordered, "x", STOP_COLOUR),
     )
-    size = 8 if len(fills) < 200 else 5
     return [
         go.Scatter(
             x=times(_nanoseconds(fills.loc[chosen, "stamp"])),
@@ -257,7 +261,7 @@ def _markers(run: Ledger, symbol: str) -> list[go.Scatter]:
             hovertemplate="%{customdata:,.6g} at %{y:,.6g}",
             name=name,
             mode="markers",
-            marker={"symbol": shape, "size": size, "color": colour, "line": {"width": 0}},
+            marker={"symbol": shape, "size": 7, "color": colour, "line": {"width": 0}},
         )
         for name, chosen, shape, colour in groups
         if chosen.any()

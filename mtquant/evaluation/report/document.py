@@ -117,12 +117,14 @@ class Figure:
         says: What it shows in a sentence, for those who cannot see it.
         chart: Dressed by `charts.dress`.
         note: A sentence below it; may be empty.
+        small: Half as wide as the page where that is wide, beside another small one.
     """
 
     title: str
     says: str
     chart: go.Figure
     note: str = ""
+    small: bool = False
 
 
 Block = Text | Table | Figure
@@ -214,9 +216,11 @@ def _series(trace: Any) -> dict[str, Any]:
 def _listed(values: Any) -> list[Any]:
     if values.ndim > 1:
         return [_listed(row) for row in values]
+    if values.dtype.kind == "M":
+        return list(np.datetime_as_string(values, unit="m").tolist())
     if values.dtype.kind == "f":
         return [_known(float(f"{value:.7g}")) for value in values.tolist()]
-    return [str(value) if values.dtype.kind in "UOM" else value for value in values.tolist()]
+    return [str(value) if values.dtype.kind in "UO" else value for value in values.tolist()]
 
 
 def _known(value: float) -> float | None:

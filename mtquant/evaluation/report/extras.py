@@ -27,7 +27,7 @@ from mtquant.evaluation.report.document import (
 )
 from mtquant.evaluation.report.findings import Findings
 from mtquant.evaluation.report.material import Learning
-from mtquant.evaluation.report.style import dress
+from mtquant.evaluation.report.style import colour_of, dress
 from mtquant.evaluation.rolling import Z95
 from mtquant.evaluation.sections import Section
 
@@ -97,19 +97,21 @@ def learning(found: Findings) -> Chapter | None:
     given = [each for each in found.material.learning if each.curves]
     if not given:
         return None
-    blocks: list[Block] = [*_validation(given)]
+    colours = {each.name: colour_of(n) for n, each in enumerate(given)}
+    blocks: list[Block] = [*_validation(given, colours)]
     for metric in SHOWN_CURVES:
         curves = {each.name: each.curves[metric] for each in given if metric in each.curves}
         curves = {name: pair for name, pair in curves.items() if len(pair[0]) > 1}
         if not curves:
             continue
-        says = METRICS[metric]
-        chart = study_charts.learning_chart(curves, "")
-        blocks.append(Figure(metric, f"{says[0].upper()}{says[1:]}.", chart, f"{says}"))
+        title = METRICS[metric][0].upper() + METRICS[metric][1:]
+        chart = study_charts.learning_chart(curves, colours)
+        says = f"{title}, of {', '.join(curves)}."
+        blocks.append(Figure(title, says, chart, metric, small=True))
     return Chapter("Learning curves", tuple(blocks)) if blocks else None
 
 
-def _validation(given: Sequence[Learning]) -> list[Block]:
+def _validation(given: Sequence[Learning], colours: Mapping[str, str]) -> list[Block]:
     """Sharpe ratio on the validation rows, inside the band that their length leaves."""
     curves = {
         each.name: each.curves[VALIDATION_SHARPE]
@@ -124,7 +126,7 @@ def _validation(given: Sequence[Learning]) -> list[Block]:
         f"On {years:.1f} years a ratio is known to within ±{reach:.1f} with 95 % confidence "
         "(the shaded band). Checkpoints are chosen on these rows, so this is no evidence."
     )
-    chart = study_charts.banded_learning_chart(curves, reach)
+    chart = study_charts.banded_learning_chart(curves, colours, reach)
     return [Figure("Sharpe ratio on the validation rows", note, chart, note)]
 
 
@@ -148,7 +150,7 @@ def _given_table(heading: str, table: str | pd.DataFrame) -> Block:
         (str(label), *(str(value) for value in values))
         for label, values in zip(table.index, table.to_numpy(dtype=object), strict=True)
     ]
-    return table_of(headings, rows, heading)
+    return table_of(headings, rows, f"vectorbt: {heading}", folded=True)
 
 
 def further(section: Section) -> Chapter:
@@ -188,4 +190,4 @@ def _leaves(prefix: str, value: Any) -> list[tuple[str, str]]:
         ]
     if isinstance(value, list | tuple):
         return [(prefix, ", ".join(str(item) for item in value))]
-    return [(prefix, str(value))]
+    return [(prefix, f"{value:.3g}" if isinstance(value, float) else str(value))]

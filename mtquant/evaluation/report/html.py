@@ -11,9 +11,11 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
+from itertools import groupby
 from string import Template
 from typing import Any
 
@@ -42,7 +44,7 @@ def html(document: Document) -> str:
     page = _Page()
     sections = []
     for number, chapter in enumerate(document.chapters, start=1):
-        body = "\n".join(page.block(block) for block in chapter.blocks)
+        body = page.blocks(chapter.blocks)
         title = escape(chapter.title)
         sections.append(
             f'<section id="part-{number}" aria-labelledby="title-{number}">'
@@ -70,6 +72,14 @@ class _Page:
 
     def __init__(self) -> None:
         self.figures: list[dict[str, Any]] = []
+
+    def blocks(self, blocks: Sequence[Block]) -> str:
+        """Blocks in order; small figures that follow each other stand side by side."""
+        parts = []
+        for small, run in groupby(blocks, key=lambda each: isinstance(each, Figure) and each.small):
+            inner = "\n".join(self.block(each) for each in run)
+            parts.append(f'<div class="grid">{inner}</div>' if small else inner)
+        return "\n".join(parts)
 
     def block(self, block: Block) -> str:
         if isinstance(block, Text):
@@ -139,7 +149,10 @@ def _table(table: Table) -> str:
 def _row(row: tuple[Cell, ...], table: Table) -> str:
     first, *others = row
     cells = "".join(f"<td{_heat(cell, table.heat)}>{escape(str(cell))}</td>" for cell in others)
-    return f'<tr><th scope="row">{escape(str(first))}</th>{cells}</tr>'
+    head = escape(str(first))
+    if table.words:  # long keys may break behind their dots
+        head = head.replace(".", ".<wbr>").replace("_", "_<wbr>")
+    return f'<tr><th scope="row">{head}</th>{cells}</tr>'
 
 
 def _heat(cell: Cell, full: float) -> str:
@@ -157,6 +170,8 @@ def _rounded(value: Any) -> Any:
     """Plotly's JSON with seven significant digits, which no screen can tell from more."""
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray | np.datetime64) and value.dtype.kind == "M":
+        return np.datetime_as_string(value, unit="m").tolist()  # tolist alone counts nanoseconds
     if isinstance(value, np.ndarray):
         return _rounded(value.tolist())
     if isinstance(value, list | tuple):

@@ -91,10 +91,10 @@ def key_figures(found: Findings) -> tuple[tuple[str, Cell], ...]:
         ("Maximum drawdown", percent(summary["max_drawdown"])),
         ("Annual volatility", percent(summary["annual_volatility"])),
         (
-            "Turnover per year",
+            "Turnover per year, x equity",
             Number(
                 summary["turnover_per_year"],
-                f"{summary['turnover_per_year']:.1f} x equity",
+                f"{summary['turnover_per_year']:.1f} x",
                 "x equity",
             ),
         ),
@@ -124,7 +124,7 @@ def short_table(found: Findings) -> Table:
         )
         for run, summary in zip(found.material.runs, found.summaries, strict=True)
     ]
-    headings = ("", "return", SHARPE, "fall", "turnover", "gross")
+    headings = ("", "return", SHARPE, "fall", "turnover/year", "gross")
     return table_of(headings, rows, lead=True)
 
 

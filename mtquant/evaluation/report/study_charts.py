@@ -14,7 +14,6 @@ from mtquant.evaluation.report.style import (
     LOSS_COLOUR,
     POLICY_COLOUR,
     TEXT_COLOUR,
-    colour_of,
     dress,
     faint,
     thin,
@@ -45,7 +44,7 @@ def cost_curve_chart(curve: CostCurve) -> go.Figure:
             )
         )
     figure.update_layout(
-        xaxis_title="times the configured costs", yaxis_tickformat="+.0%", hovermode="x unified"
+        xaxis_title="times the configured costs", yaxis_tickformat=".0%", hovermode="x unified"
     )
     return dress(figure, 260)
 
@@ -80,10 +79,10 @@ def intervals_chart(named: Mapping[str, Estimate]) -> go.Figure:
     return dress(figure, 80 + 26 * max(len(known), 3))
 
 
-def learning_chart(curves: Mapping[str, Curve], unit: str) -> go.Figure:
+def learning_chart(curves: Mapping[str, Curve], colours: Mapping[str, str]) -> go.Figure:
     """One metric of several networks against bars lived through."""
     figure = go.Figure()
-    for n, (name, (steps, values)) in enumerate(curves.items()):
+    for name, (steps, values) in curves.items():
         shown = np.asarray(values, dtype=np.float64)
         rows = thin(shown, 400)
         figure.add_trace(
@@ -92,17 +91,19 @@ def learning_chart(curves: Mapping[str, Curve], unit: str) -> go.Figure:
                 y=shown[rows],
                 name=name,
                 mode="lines+markers" if len(rows) < 12 else "lines",
-                line={"color": colour_of(n), "width": 1.5},
+                line={"color": colours[name], "width": 1.5},
             )
         )
-    figure.update_layout(xaxis_title="bars lived through", yaxis_title=unit)
-    return dress(figure, 250)
+    figure.update_layout(xaxis_title="bars lived through", hovermode="x")
+    return dress(figure, 230)
 
 
-def banded_learning_chart(curves: Mapping[str, Curve], reach: float) -> go.Figure:
+def banded_learning_chart(
+    curves: Mapping[str, Curve], colours: Mapping[str, str], reach: float
+) -> go.Figure:
     """A validation Sharpe ratio with the band that so short a period leaves around it."""
     figure = go.Figure()
-    for n, (name, (steps, values)) in enumerate(curves.items()):
+    for name, (steps, values) in curves.items():
         shown, bars = np.asarray(values, dtype=np.float64), list(steps)
         around = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": name}
         figure.add_trace(
@@ -115,7 +116,7 @@ def banded_learning_chart(curves: Mapping[str, Curve], reach: float) -> go.Figur
                 showlegend=False,
                 name=f"{name}, high",
                 fill="tonexty",
-                fillcolor=faint(colour_of(n), 0.10),
+                fillcolor=faint(colours[name], 0.10),
                 **around,
             )
         )
@@ -126,7 +127,7 @@ def banded_learning_chart(curves: Mapping[str, Curve], reach: float) -> go.Figur
                 name=name,
                 legendgroup=name,
                 mode="lines+markers",
-                line={"color": colour_of(n), "width": 1.6},
+                line={"color": colours[name], "width": 1.6},
             )
         )
     figure.update_layout(xaxis_title="bars lived through", yaxis_title="per year")

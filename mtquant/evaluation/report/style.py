@@ -152,10 +152,12 @@ def legend_of(figure: go.Figure) -> list[tuple[str, str]]:
     """Names and colours of a figure's series, in drawing order, each name once."""
     found: dict[str, str] = {}
     for trace in figure.data:
-        name = trace.name
+        name = None if trace.type == "heatmap" else trace.name
         if name and trace.showlegend is not False and name not in found:
             found[str(name)] = _colour(trace)
-    return list(found.items())
+    named = list(found.items())
+    # What is drawn last lies on top and is named first, where a figure says so.
+    return named[::-1] if figure.layout.legend.traceorder == "reversed" else named
 
 
 def _colour(trace: go.Figure) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mtquant.core.outcome import LIMIT_TEXTS
+from mtquant.core.outcome import FILL_INSTRUMENT, FILL_QUANTITY, LIMIT_TEXTS
 from mtquant.evaluation.book_risk import MIN_BARS
 from mtquant.evaluation.report import charts, study_charts
 from mtquant.evaluation.report.cells import (
@@ -50,13 +50,22 @@ def positions(found: Findings) -> Chapter:
             "Share of equity at the close; blue is long, red is short.",
         )
     ]
-    for symbol in run.symbols:
-        says = f"Close of {symbol} with every buy, sell and stop, and the units held below."
-        blocks.append(Figure(symbol, says, charts.instrument_chart(run, symbol)))
+    for n, symbol in enumerate(run.symbols):
+        says = f"Close of {symbol} with buys, sells and stops, and the units held below."
+        blocks.append(Figure(symbol, says, charts.instrument_chart(run, symbol), _drawn(run, n)))
     turnover, period = charts.turnover_chart(run)
     says = f"Traded notional over equity, summed by {period}."
     blocks.append(Figure(f"Turnover by {period}", says, turnover))
     return Chapter("Positions and trades", (*blocks, *_trips(run)))
+
+
+def _drawn(run: Ledger, n: int) -> str:
+    """What the markers leave out."""
+    own = run.fills[run.fills[:, FILL_INSTRUMENT] == n]
+    filled = int(np.count_nonzero(own[:, FILL_QUANTITY]))
+    if filled <= charts.MAX_MARKERS:
+        return ""
+    return f"The {charts.MAX_MARKERS} largest of {filled:,} fills are marked."
 
 
 def _trips(run: Ledger) -> list[Block]:
@@ -235,8 +244,9 @@ def _sensitivity(found: Findings) -> list[Block]:
         )
     ]
     says = f"Total return against the factor on spread, slippage and commission. {said}"
+    note = "Every point is a run of its own: a policy that sees its costs trades less under higher."
     return [
-        Figure("Cost sensitivity", says, study_charts.cost_curve_chart(curve)),
+        Figure("Cost sensitivity", says, study_charts.cost_curve_chart(curve), note),
         Text(said),
         table_of(("cost", "total return", "Sharpe (95 % interval)"), rows),
     ]
