@@ -91,7 +91,7 @@ def key_figures(found: Findings) -> tuple[tuple[str, Cell], ...]:
         ("Maximum drawdown", percent(summary["max_drawdown"])),
         ("Annual volatility", percent(summary["annual_volatility"])),
         (
-            "Turnover per year, x equity",
+            "Turnover per year",
             Number(
                 summary["turnover_per_year"],
                 f"{summary['turnover_per_year']:.1f} x",
