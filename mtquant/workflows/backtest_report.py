@@ -27,7 +27,7 @@ from mtquant.workflows.backtesting import (
 )
 from mtquant.workflows.models import load_trained
 from mtquant.workflows.report_parts import (
-    cost_ledgers,
+    costs_of,
     learning_of,
     phase_ledgers,
     specialists_of,
@@ -102,7 +102,7 @@ def backtest(
         tried=Tried.of(TrialLedger.beside(models)),
         specialists=specialists_of(trained),
         phases=phase_ledgers(models, trained, ledger, market, part, progress),
-        costs=cost_ledgers(trained, market, progress),
+        costs=costs_of(trained, market, ledger, progress),
         stress=stress_of(trained, market, scenario_seeds, progress),
         learning=learning_of(models),
         figures=vectorbt_figures(found, ledger, market.tape.bars_per_year),

@@ -16,21 +16,25 @@ from mtquant.core.telemetry import read_scalars
 from mtquant.evaluation.report import Learning, Stress
 from mtquant.market.ledger import Ledger
 from mtquant.workflows.backtesting import Market, Progress, check_unseen, trade
+from mtquant.workflows.cost_sensitivity import CostCurve, cost_curve
 from mtquant.workflows.models import Trained, load_trained
 from mtquant.workflows.robustness import robustness
 
-COST_FACTORS = (0.0, 0.5, 2.0, 4.0)  # of the configured costs; 1 is the backtest itself
+COST_SCALES = (0.0, 0.5, 1.0, 2.0, 4.0)
 NANOSECONDS_PER_YEAR = 365.25 * 86_400 * 1e9
 
 
-def cost_ledgers(
-    trained: Trained, market: Market, progress: Progress | None = None
-) -> dict[float, Ledger]:
-    """The policy under `COST_FACTORS` times the configured spread, slippage and commission."""
-    return {
-        factor: trade(trained, market, progress, cost_scale=factor, name=f"costs x {factor:g}")
-        for factor in COST_FACTORS
-    }
+def costs_of(
+    trained: Trained, market: Market, ledger: Ledger, progress: Progress | None = None
+) -> CostCurve:
+    """The policy under scaled costs; its own `ledger` is the point of scale 1."""
+
+    def run(scale: float) -> Ledger:
+        if scale == 1.0:
+            return ledger
+        return trade(trained, market, progress, cost_scale=scale, name=f"costs x {scale:g}")
+
+    return cost_curve(run, market.config.training.seed, COST_SCALES)
 
 
 def phase_ledgers(

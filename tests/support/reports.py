@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,33 @@ def walk_forward() -> WalkForward:
     return WalkForward("rolling", folds, tracks, (baseline(),), scores)
 
 
+@dataclass(frozen=True)
+class Point:
+    """A `CostPoint`."""
+
+    scale: float
+    annual_return: float
+    sharpe: float = 0.5
+    interval: tuple[float, float] = (-0.5, 1.5)
+    turnover_per_year: float = 10.0
+    cost_per_year: float = 0.01
+
+
+@dataclass(frozen=True)
+class Costs:
+    """A `CostCurve`."""
+
+    points: tuple[Point, ...]
+    break_even: float
+    sentence: str
+
+
+def costs(*gains: float) -> Costs:
+    """Annual returns at scales 0, 1, 2, ...; the break-even is said to be 1.25."""
+    points = tuple(Point(float(scale), gain) for scale, gain in enumerate(gains))
+    return Costs(points, 1.25, "Break-even at 1.25 times the costs.")
+
+
 def full_material(**changes: Any) -> Material:
     """Everything that a report can hold."""
     tried = Tried(3, 1.4)
@@ -70,7 +98,7 @@ def full_material(**changes: Any) -> Material:
         "tried": tried,
         "specialists": {"first": ("AAA", "BBB"), "second": ("CCC",)},
         "phases": {"phase 1": baseline(), "phase 3": policy()},
-        "costs": {0.0: policy(seed=3), 2.0: policy(seed=4)},
+        "costs": costs(0.05, 0.01, -0.03),
         "walk_forward": walked,
         "statistics": findings(walked, tried, 0),
         "stress": Stress(

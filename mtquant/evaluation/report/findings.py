@@ -10,7 +10,6 @@ from mtquant.core.errors import RunError
 from mtquant.evaluation.attribution import Attribution, attribute
 from mtquant.evaluation.book_risk import BookRisk, book_risk
 from mtquant.evaluation.comparison import Comparison, against_baselines
-from mtquant.evaluation.cost_curve import CostCurve
 from mtquant.evaluation.report.material import Material
 from mtquant.evaluation.summary import summarize
 from mtquant.evaluation.verdict import Verdict, judge
@@ -75,11 +74,3 @@ class Findings:
     def risk(self) -> BookRisk:
         """Forecasts of the policy's losses."""
         return book_risk(self.policy)
-
-    @cached_property
-    def cost_curve(self) -> CostCurve | None:
-        """Return by cost factor, the policy's own run among them; None where nothing was run."""
-        costs = self.material.costs
-        if not costs:
-            return None
-        return CostCurve.of({1.0: self.policy, **costs}, self.material.seed)

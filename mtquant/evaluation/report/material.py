@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from mtquant.evaluation.sections import Section
+from mtquant.evaluation.significance.bootstrap import Interval
 from mtquant.evaluation.significance.tried import Tried
 from mtquant.evaluation.track_statistics import Findings as Statistics
 from mtquant.evaluation.tracks import WalkForward
@@ -23,6 +24,36 @@ from mtquant.market.ledger import Ledger
 Float = NDArray[np.float64]
 Curve = tuple[Sequence[int], Sequence[float]]
 """Steps and values of one training curve."""
+
+
+class CostPoint(Protocol):
+    """What is left at one level of costs: `scale` times the instruments' own."""
+
+    @property
+    def scale(self) -> float: ...
+    @property
+    def sharpe(self) -> float: ...
+    @property
+    def interval(self) -> Interval: ...
+    @property
+    def annual_return(self) -> float: ...
+    @property
+    def turnover_per_year(self) -> float: ...
+    @property
+    def cost_per_year(self) -> float: ...
+
+
+class CostCurve(Protocol):
+    """A policy over levels of costs, as `workflows.cost_sensitivity` makes it: points by scale, the
+    scale of no gain (NaN without one), and a sentence on it.
+    """
+
+    @property
+    def points(self) -> Sequence[CostPoint]: ...
+    @property
+    def break_even(self) -> float: ...
+    @property
+    def sentence(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -67,8 +98,7 @@ class Material:
         specialists: Name -> the symbols it trades; empty if nobody speaks for an instrument.
         phases: Name of a training phase -> ledger of what it left, earliest first, on the same
             bars, for what each phase added; empty to leave it out.
-        costs: Cost factor -> ledger of the policy under so many times the configured spread,
-            slippage and commission, for the cost curve; empty to leave it out.
+        costs: The policy under scaled costs; None to leave it out.
         walk_forward, statistics: Walk-forward evaluation and what follows from it; None if there
             was none.
         stress: Made-up markets; None if they were not run.
@@ -86,7 +116,7 @@ class Material:
     tried: Tried | None = None
     specialists: Mapping[str, Sequence[str]] = field(default_factory=dict)
     phases: Mapping[str, Ledger] = field(default_factory=dict)
-    costs: Mapping[float, Ledger] = field(default_factory=dict)
+    costs: CostCurve | None = None
     walk_forward: WalkForward | None = None
     statistics: Statistics | None = None
     stress: Stress | None = None

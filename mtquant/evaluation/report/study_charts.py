@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from mtquant.evaluation.cost_curve import CostCurve
 from mtquant.evaluation.report.cells import Estimate
+from mtquant.evaluation.report.material import CostCurve
 from mtquant.evaluation.report.style import (
     LOSS_COLOUR,
     POLICY_COLOUR,
@@ -23,12 +23,12 @@ Curve = tuple[Sequence[int], Sequence[float]]
 
 
 def cost_curve_chart(curve: CostCurve) -> go.Figure:
-    """Total return by cost factor, with the break-even point."""
+    """Annual return by cost, with the break-even point."""
     figure = go.Figure(
         go.Scatter(
-            x=curve.factors,
-            y=curve.total_returns,
-            name="total return",
+            x=[point.scale for point in curve.points],
+            y=[point.annual_return for point in curve.points],
+            name="annual return",
             mode="lines+markers",
             line={"color": POLICY_COLOUR, "width": 2},
         )
@@ -44,7 +44,10 @@ def cost_curve_chart(curve: CostCurve) -> go.Figure:
             )
         )
     figure.update_layout(
-        xaxis_title="times the configured costs", yaxis_tickformat=".0%", hovermode="x unified"
+        xaxis_title="times the configured costs",
+        yaxis_title="per year",
+        yaxis_tickformat=".1%",
+        hovermode="x unified",
     )
     return dress(figure, 260)
 

@@ -223,33 +223,27 @@ def _price_of_trading(found: Findings) -> str:
 
 
 def _sensitivity(found: Findings) -> list[Block]:
-    curve = found.cost_curve
+    curve = found.material.costs
     if curve is None:
         return []
-    point = curve.break_even
-    if np.isnan(point):
-        said = "Even without the costs varied here nothing was earned: there is no break-even cost."
-    elif np.isinf(point):
-        said = f"Still a gain at {curve.factors[-1]:g} times the configured costs."
-    else:
-        said = f"Break-even: {point:.1f} times the configured costs leave nothing."
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (
-            f"{factor:g} x",
-            percent(gain, signed=True),
-            Estimate(found_at.ratio, found_at.low, found_at.high, SHARPE_UNIT),
+            f"{point.scale:g} x",
+            percent(point.annual_return, signed=True),
+            Estimate(point.sharpe, *point.interval, SHARPE_UNIT),
+            ratio(point.turnover_per_year, "x equity per year"),
+            percent(point.cost_per_year, 2),
         )
-        for factor, gain, found_at in zip(
-            curve.factors, curve.total_returns, curve.sharpes, strict=True
-        )
+        for point in curve.points
     ]
-    says = f"Total return against the factor on spread, slippage and commission. {said}"
-    note = "Every point is a run of its own: a policy that sees its costs trades less under higher."
-    return [
-        Figure("Cost sensitivity", says, study_charts.cost_curve_chart(curve), note),
-        Text(said),
-        table_of(("cost", "total return", "Sharpe (95 % interval)"), rows),
-    ]
+    headings = ("costs", "annual return", "Sharpe (95 % interval)", "turnover/year", "paid/year")
+    says = f"Annual return against costs in units of the configured ones. {curve.sentence}"
+    note = (
+        f"{curve.sentence} Spread, slippage and commission are scaled, financing is not; every "
+        "point is a run of its own, and a policy that sees its costs may trade less under higher."
+    )
+    chart = study_charts.cost_curve_chart(curve)
+    return [Figure("Cost sensitivity", says, chart, note), table_of(headings, rows)]
 
 
 def _refusals(run: Ledger) -> list[Block]:

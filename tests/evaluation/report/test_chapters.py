@@ -14,6 +14,7 @@ from mtquant.evaluation.report.findings import Findings
 from mtquant.evaluation.summary import METRIC_TEXTS
 from mtquant.market.ledger import Ledger
 from tests.support.ledgers import ledger_from_fills, ledger_from_returns, trading_ledger
+from tests.support.reports import costs
 
 
 def found_of(*runs: Ledger, **material: object) -> Findings:
@@ -109,19 +110,17 @@ def test_costs_by_instrument_sum_to_the_accounts() -> None:
         assert sum(row[n].value for row in own) == pytest.approx(total)
 
 
-@pytest.mark.parametrize(
-    ("gains_at", "said"),
-    [
-        ((0.002, 0.001), "Still a gain at 2 times"),
-        ((0.002, -0.001), "Break-even: 1."),
-        ((-0.002, -0.003), "there is no break-even cost"),
-    ],
-)
-def test_break_even_in_words(gains_at: tuple[float, float], said: str) -> None:
-    free, dear = (ledger_from_returns([gain] * 30) for gain in gains_at)
-    own = ledger_from_returns([0.0015 if gains_at[0] > 0 else -0.0025] * 30)
-    chapter = trading.costs(found_of(own, costs={0.0: free, 2.0: dear}))
-    assert any(said in block.text for block in chapter.blocks if isinstance(block, Text))
+def test_the_cost_curve_has_its_break_even_in_words_and_in_the_chart() -> None:
+    chapter = trading.costs(found_of(trading_ledger(bars=60), costs=costs(0.05, 0.01, -0.03)))
+    (figure,) = (
+        each for each in chapter.blocks if getattr(each, "title", "") == "Cost sensitivity"
+    )
+    assert figure.note.startswith("Break-even at 1.25 times the costs.")
+    line, point = figure.chart.data
+    assert (list(line.x), list(line.y)) == ([0.0, 1.0, 2.0], [0.05, 0.01, -0.03])
+    assert (list(point.x), list(point.y)) == ([1.25], [0.0])
+    table = next(t for t in tables(chapter).values() if t.headings[0] == "costs")
+    assert column(table, 2) == dict.fromkeys(("0 x", "1 x", "2 x"), "0.50 (-0.50 to 1.50)")
 
 
 def test_specialists_earn_what_their_instruments_do_and_phases_add_up() -> None:
