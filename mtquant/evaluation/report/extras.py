@@ -189,5 +189,5 @@ def _leaves(prefix: str, value: Any) -> list[tuple[str, str]]:
             for leaf in _leaves(f"{prefix}.{key}" if prefix else str(key), inner)
         ]
     if isinstance(value, list | tuple):
-        return [(prefix, ", ".join(str(item) for item in value))]
+        return [(prefix, ", ".join(str(item) for item in value) or "none")]
     return [(prefix, f"{value:.3g}" if isinstance(value, float) else str(value))]

@@ -74,6 +74,7 @@ METRIC_ROWS: tuple[tuple[str, str, Format], ...] = (
     ("Refusals", "refusals", count),
     ("Turnover per year, x equity", "turnover_per_year", ratio),
     ("Mean gross exposure", "mean_gross", percent),
+    ("Mean net exposure", "mean_net", percent),
     ("Time in market", "time_in_market", percent),
     ("Bars", "bars", _of("bars")),
     ("Bars per year", "periods_per_year", _of("bars per year")),

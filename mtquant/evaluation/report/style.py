@@ -62,7 +62,7 @@ def dress(figure: go.Figure, height: int | None = None) -> go.Figure:
         "automargin": True,
         "title": {"standoff": 8, "font": {"size": 12}},
     }
-    dressed.update_xaxes(**axis, nticks=7)
+    dressed.update_xaxes(**axis, nticks=7, tickangle=0)
     dressed.update_yaxes(**axis)
     return dressed
 

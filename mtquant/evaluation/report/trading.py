@@ -93,10 +93,10 @@ def _trips_table(trips: pd.DataFrame, run: Ledger, title: str, folded: bool = Fa
     currency = run.account_currency
     rows: list[tuple[Cell, ...]] = [
         (
-            day(trip["closed"]),
             trip["symbol"],
             trip["side"],
             day(trip["opened"]),
+            day(trip["closed"]),
             count(trip["bars"], "bars"),
             quantity(trip["quantity"], "units"),
             quantity(trip["entry"], "quote currency"),
@@ -107,7 +107,7 @@ def _trips_table(trips: pd.DataFrame, run: Ledger, title: str, folded: bool = Fa
         )
         for trip in trips.to_dict("records")
     ]
-    headings = ("closed", "symbol", "side", "opened", "bars", "units", "entry", "exit")
+    headings = ("symbol", "side", "opened", "closed", "bars", "units", "entry", "exit")
     return table_of((*headings, "fees", "profit", "return"), rows, title, folded=folded)
 
 
