@@ -155,7 +155,7 @@ class MarketEnv:
         self._last_outcomes = np.zeros((n_accounts, len(oc.OUTCOME_COLUMNS)))
         self._action_shape = (n_accounts, n)
         self._books = np.zeros((len(self.simulator.blocks), BOOK))
-        self._block = np.zeros(BOOK + block_size(n))
+        self._block = np.zeros(BOOK + block_size(n, rules.latency_bars > 0))
         self._sheet = np.zeros(n * SHEET_SIZE)
         self._seen = new_seen(self.layout)
         self._deposit = rules.initial_equity

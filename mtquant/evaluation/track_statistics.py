@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core.seeding import SeedTree
+from mtquant.evaluation.comparison import against_baselines
 from mtquant.evaluation.significance.bootstrap import MIN_BARS, Interval
 from mtquant.evaluation.significance.exceedances import Coverage, coverage
 from mtquant.evaluation.significance.overfitting import (
@@ -24,8 +25,9 @@ from mtquant.evaluation.significance.superiority import (
     superior_strategies,
 )
 from mtquant.evaluation.significance.tried import Tried
+from mtquant.evaluation.summary import summarize
 from mtquant.evaluation.tracks import Track, WalkForward, returns_of
-from mtquant.evaluation.verdict import Grade, Verdict, verdict
+from mtquant.evaluation.verdict import Grade, Verdict, judge
 from mtquant.market.ledger import Ledger
 
 Float = NDArray[np.float64]
@@ -75,6 +77,7 @@ class Findings:
     """The statistics of a walk-forward.
 
     Attributes:
+        measures: Name of track or baseline -> `summarize` of its ledger.
         verdicts: Track name -> verdict.
         seeds: By phase.
         overfitting: Of choosing among all tracks by their past; None for one track or too few bars.
@@ -84,6 +87,7 @@ class Findings:
         exceedances: Track name -> tests of its own value at risk (below).
     """
 
+    measures: Mapping[str, dict[str, float]]
     verdicts: Mapping[str, Verdict]
     seeds: tuple[SeedsFound, ...]
     overfitting: Overfitting | None
@@ -100,11 +104,20 @@ def findings(found: WalkForward, tried: Tried | None, seed: int) -> Findings:
         tried: Everything that was looked at, these tracks among it.
         seed: Of every draw.
     """
+    ledgers = [*(track.ledger for track in found.tracks), *found.baselines]
+    measures = {ledger.name: summarize(ledger, seed) for ledger in ledgers}
     verdicts = {
-        track.name: verdict(track.ledger, seed, tried, found.baselines) for track in found.tracks
+        track.name: judge(
+            track.ledger,
+            measures[track.name],
+            tried,
+            against_baselines(track.ledger, found.baselines, seed),
+        )
+        for track in found.tracks
     }
     draws = SeedTree(seed).child("evaluation", "walk_forward")
     return Findings(
+        measures,
         verdicts,
         tuple(_seeds(found, phase, verdicts, draws) for phase in found.phases),
         _overfitting(found),
@@ -147,12 +160,13 @@ def _seeds(
 def _scores(found: WalkForward, phase: int) -> Float:
     """Sharpe ratios, float64 [seeds, folds], or [seeds, paths] of the combinatorial scheme."""
     tracks = found.of_phase(phase)
+    seeds = sorted({track.seed for track in tracks})
     if found.scheme == "combinatorial":
-        rows = [[track.sharpe for track in tracks if track.seed == seed] for seed in found.seeds]
+        rows = [[track.sharpe for track in tracks if track.seed == seed] for seed in seeds]
     else:
         rows = [
             [own.sharpe for own in found.scores if (own.phase, own.seed) == (phase, seed)]
-            for seed in found.seeds
+            for seed in seeds
         ]
     return np.array(rows)
 

@@ -41,9 +41,8 @@ class Track:
 
     @property
     def name(self) -> str:
-        """For tables and files, ``"phase 3, seed 7"``."""
-        way = f", path {self.path + 1}" if self.path else ""
-        return f"phase {self.phase}, seed {self.seed}{way}"
+        """The ledger's, for example ``"phase 3, seed 7"``."""
+        return self.ledger.name
 
     @property
     def sharpe(self) -> float:

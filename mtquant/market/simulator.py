@@ -69,7 +69,7 @@ class Simulator:
         self.allow(rows)
         self._log_costs = [float(np.log(factor)) for factor in cost_draw_range]
         n_blocks = -(-n_accounts // LANES)
-        self._fresh = np.zeros(block_size(len(tape.symbols)))
+        self._fresh = np.zeros(block_size(len(tape.symbols), rules.latency_bars > 0))
         self.blocks = np.zeros((n_blocks, len(self._fresh) - ACCOUNT))
         # The last block may be wider than what is left for it.
         self.rows = np.zeros(n_blocks * LANES, dtype=np.int64)

@@ -128,22 +128,28 @@ def check_unseen(trained: Trained, market: Market, part: str, models: Path) -> N
             )
 
 
+def baselines_of(market: Market) -> list[Policy]:
+    """What is to be beaten on a market, all but chance."""
+    # Windows count an instrument's own bars: the panel has more rows where hours differ.
+    per_year = float(np.median([bars.bars_per_year for bars in market.bars]))
+    environment = market.config.environment
+    caps = environment.max_position_size, environment.max_gross_exposure
+    return baselines(max(1, round(per_year / TRADING_DAYS_PER_YEAR)), *caps)
+
+
 def baseline_ledgers(
     market: Market, ledger: Ledger, progress: Progress | None = None
 ) -> list[Ledger]:
     """What is to be beaten, in the same world without stops; chance trades as much as `ledger`."""
-    config = market.config
-    # Windows count an instrument's own bars: the panel has more rows where hours differ.
-    per_year = float(np.median([bars.bars_per_year for bars in market.bars]))
-    per_day = max(1, round(per_year / TRADING_DAYS_PER_YEAR))
-    caps = (config.environment.max_position_size, config.environment.max_gross_exposure)
-    turnover, seed = float(np.mean(ledger.column("turnover"))), config.training.seed
+    environment, seed = market.config.environment, market.config.training.seed
+    caps = environment.max_position_size, environment.max_gross_exposure
+    turnover = float(np.mean(ledger.column("turnover")))
     chance = Chance.matching(turnover, len(ledger.symbols), *caps, seed)
     reward = Reward({"growth": 1.0}, 1.0)  # baselines do not look at its state
     rules = market.rules.without_stops()
     return [
         _trade(policy, market, rules, reward, progress)
-        for policy in (*baselines(per_day, *caps), chance)
+        for policy in (*baselines_of(market), chance)
     ]
 
 

@@ -35,6 +35,10 @@ def baseline() -> Ledger:
     return trading_ledger(seed=2, bars=BARS, name="buy & hold")
 
 
+def _own(phase: int, seed: int) -> dict[str, Any]:
+    return {"seed": 10 * phase + seed, "bars": BARS, "name": f"phase {phase}, seed {seed}"}
+
+
 def walk_forward() -> WalkForward:
     """Two folds, three seeds, phases 1 and 3."""
     stamps = policy().stamps
@@ -47,7 +51,7 @@ def walk_forward() -> WalkForward:
         for number, test in enumerate(tests, start=1)
     )
     tracks = tuple(
-        Track(phase, seed, 0, trading_ledger(seed=10 * phase + seed, bars=BARS), {})
+        Track(phase, seed, 0, trading_ledger(**_own(phase, seed)), {})
         for phase in (1, 3)
         for seed in (7, 8, 9)
     )
