@@ -12,6 +12,7 @@ import typer
 from mtquant.cli.data_commands import data_app
 from mtquant.cli.options import (
     CHECKPOINTS,
+    SCENARIO_SEEDS,
     ConfigOption,
     DeviceOption,
     InstrumentsOption,
@@ -87,11 +88,14 @@ def backtest(
     part: Annotated[Literal["test", "validation"], typer.Option("--part")] = "test",
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
+    scenarios: Annotated[
+        int, typer.Option("--scenarios", min=0, help="Seeds of every made-up market; 0: none.")
+    ] = SCENARIO_SEEDS,
 ) -> None:
     """Trade unseen bars with what was trained, audit the ledger with vectorbt, write the report."""
     from mtquant.cli.backtesting import run
 
-    run(config, models, output, part, instruments, overrides or [])
+    run(config, models, output, part, instruments, overrides or [], scenarios)
 
 
 @app.command()

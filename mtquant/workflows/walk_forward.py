@@ -32,7 +32,7 @@ from mtquant.core.trials import Series, Trial, TrialLedger
 from mtquant.data.folds import Fold, FoldPlan, Scheme, make_folds, paths_of
 from mtquant.data.instruments import Instrument
 from mtquant.data.sources import load_bars
-from mtquant.evaluation.report import write_report
+from mtquant.evaluation.report import Material, write_report
 from mtquant.evaluation.significance.tried import Tried
 from mtquant.evaluation.track_statistics import Findings, findings
 from mtquant.evaluation.tracks import FoldScore, Track, WalkForward
@@ -337,16 +337,17 @@ class _Work:
         text = json.dumps(plain(record), indent=2, allow_nan=False) + "\n"
         told = page(found, statistics, [*sections_of(found, statistics), cost_section(costs)])
         files = (self.output / REPORT_NAME, self.output / JSON_NAME, self.output / TEXT_NAME)
-        self._report(files[0], stage, found, tried, record)
+        self._report(stage, found, statistics, costs, tried, record)
         write_atomically(files[1], lambda path: path.write_text(text, encoding="utf-8"))
         write_atomically(files[2], lambda path: path.write_text(told, encoding="utf-8"))
         return WalkForwardResult(found, statistics, costs, tried, *files)
 
     def _report(
         self,
-        file: Path,
         stage: Stage,
         found: WalkForward,
+        statistics: Findings,
+        costs: CostCurve,
         tried: Tried | None,
         record: Mapping[str, Any],
     ) -> None:
@@ -354,12 +355,14 @@ class _Work:
         replayed = audit(ledger, stage.market.rules)
         years = stage.market.tape.bars_per_year
         shown = ("config_hash", "scheme", "seeds", "phases", "timesteps", "folds")
-        write_report(
-            file,
-            [ledger, *found.baselines],
+        material = Material(
             title=f"Walk-forward, {found.scheme}: {ledger.name}, the middle of its seeds",
+            runs=[ledger, *found.baselines],
             seed=self.market.config.training.seed,
             tried=tried,
+            costs=costs,
+            walk_forward=found,
+            statistics=statistics,
             figures=vectorbt_figures(replayed, ledger, years),
             tables=vectorbt_tables(replayed, ledger, years),
             card={**{name: record[name] for name in shown}, "versions": package_versions()},
@@ -369,6 +372,7 @@ class _Work:
                 "fills replayed": replayed.fills,
             },
         )
+        write_report(self.output, material)
 
     def _head(self, stage: Stage) -> dict[str, Any]:
         """What the numbers are of."""
