@@ -18,7 +18,9 @@ from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.agents.training.curriculum_env import move_on
 from mtquant.agents.training.hierarchical import HierarchicalTrainer, scaling_of
 from mtquant.agents.training.loop import PPOLoop
+from mtquant.agents.training.replay import Recorder
 from mtquant.agents.training.rollout import Rollout
+from mtquant.agents.training.session import weights_digest
 from mtquant.core.telemetry import Telemetry
 from mtquant.envs import allocation
 from mtquant.envs.meta import MetaControllerBatch, MetaControllerTrainingEnv
@@ -73,10 +75,12 @@ class Phase2Trainer(HierarchicalTrainer):
         meta = Crew(loop.stack, loop.scaling)
         session, best = self.session(self.crew), {NAME: self.best}
         begun = session.begin(loop, best, resume=self.resume)
+        recorder = Recorder(self.output_dir, self.replay_record(NAME, self.specialists_dir), begun)
         every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
         with Telemetry(self.log_dir, self.logger, begun) as board:
             while not loop.done:
                 (metrics,) = loop.iterate()
+                recorder.add({NAME: weights_digest(loop.stack.parameters)})
                 metrics |= decisions(loop.collector.rollout)
                 checked = loop.done or loop.steps % every == 0
                 found = self.validate(self.crew, meta) if checked else None

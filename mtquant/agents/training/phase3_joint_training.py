@@ -22,6 +22,7 @@ from mtquant.agents.training.hierarchical import HierarchicalTrainer
 from mtquant.agents.training.joint_loop import JointLoop
 from mtquant.agents.training.joint_rollout import JointCollector
 from mtquant.agents.training.phase2_trainer import NAME, decisions
+from mtquant.agents.training.replay import Recorder, tensors_digest
 from mtquant.core.errors import CheckpointError
 from mtquant.core.telemetry import Telemetry
 from mtquant.envs.pettingzoo import JointTrainingEnv
@@ -71,6 +72,7 @@ class Phase3JointTrainer(HierarchicalTrainer):
         session, best = self.session(self.crew, self.meta), {NAME: self.best}
         loop = self.build_loop()
         begun = session.begin(loop, best, resume=self.resume)
+        recorder = Recorder(self.output_dir, self.replay_record(NAME, self.hierarchy_dir), begun)
         every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
         with ExitStack() as stack:
             board = stack.enter_context(Telemetry(self.log_dir, self.logger, begun))
@@ -82,6 +84,10 @@ class Phase3JointTrainer(HierarchicalTrainer):
                 self.keep_best(self.validate(self.crew, self.meta), 0, self.crew, self.meta)
             while not loop.done:
                 metrics, specialists = loop.iterate()
+                if recorder.wants:
+                    crews = {"specialists": self.crew, NAME: self.meta}
+                    held = {name: crew.stack.parameters for name, crew in crews.items()}
+                    recorder.add({NAME: tensors_digest(held)})
                 metrics |= decisions(loop.collector.rollout.meta)
                 checked = loop.done or loop.steps % every == 0
                 found = self.validate(self.crew, self.meta) if checked else None
