@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from mtquant.data.panel import Panel
-from mtquant.features.timeframes import TimeframePipeline, warmup_rows, without_ages
+from mtquant.features.timeframes import TimeframePipeline, without_ages
 from mtquant.workflows.verify.compare import Differences, deviations
 from mtquant.workflows.verify.record import Record
 from mtquant.workflows.verify.subject import Subject
@@ -20,7 +20,7 @@ BEHIND = 300  # rows compared behind the warm-up
 def check_stream(subject: Subject) -> Record:
     """Streams the last bars of every instrument."""
     names = without_ages(tuple(subject.policy.feature_names))
-    length = warmup_rows(subject.features) + BEHIND
+    length = subject.warmup + BEHIND
     found, compared = [], 0
     for own in subject.bars:
         bars = own.rows(slice(max(0, len(own) - length), None))

@@ -118,6 +118,12 @@ class Subject:
         return first
 
     @cached_property
+    def warmup(self) -> int:
+        """Rows that the features need from the first bar of the instrument that began last."""
+        began = int((self.market.panel.own_row >= 0).all(axis=1).argmax())
+        return max(1, warmup_rows(self.features) - began)
+
+    @cached_property
     def test_rows(self) -> slice:
         """Rows of the test part behind the warm-up; the last part of all rows if it is short."""
         rows = self.market.panel.rows(self.split.test)

@@ -4,7 +4,8 @@ ones.
 
 A stamp is missing where the instrument has a bar a week before and a week after and none here. A
 holiday is missing for reasons of its own; rows that were filtered by their outcome leave gaps with
-the largest moves, which a share of large moves across gaps shows.
+larger moves than a market that went on unseen would have made: in the mean rank, or in the share
+of very large ones.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.data.bars import NANOSECONDS, Bars, stamp_text
-from mtquant.workflows.verify.association import ALARM
 from mtquant.workflows.verify.record import Finding, Record
 from mtquant.workflows.verify.subject import Subject
 
 NAME = "data: rows that are missing"
 REMEDY = "Rows were left out by what happened in them: use the whole history."
 WEEK_NS = 7 * 86_400 * NANOSECONDS
-TAIL = 0.05  # the share of ordinary moves that count as large
-TWICE = 2.0  # large moves across gaps, against their ordinary share
+TAIL = 0.05  # the share of ordinary moves that count as very large
+ALARM = 5.0  # deviations of chance; holidays lie below zero
 LEAST_GAPS = 8
 MEMORY = 0.94  # of the running variance that moves are measured in
 
@@ -68,12 +68,17 @@ def _finding(bars: Bars, moves: NDArray[np.float64], across: NDArray[np.bool_]) 
         return None
     large = float(np.quantile(moves[~across], 1.0 - TAIL))
     share = float((moves[across] > large).mean())
-    distance = (share - TAIL) / float(np.sqrt(TAIL * (1.0 - TAIL) / count))
-    if distance <= ALARM or share < TWICE * TAIL:
+    rank = float(np.searchsorted(np.sort(moves[~across]), moves[across]).mean() / (~across).sum())
+    # Of a share, and of a mean of uniform ranks.
+    by_share = (share - TAIL) / float(np.sqrt(TAIL * (1.0 - TAIL) / count))
+    by_rank = (rank - 0.5) * float(np.sqrt(12.0 * count))
+    distance = max(by_share, by_rank)
+    if distance <= ALARM:
         return None
     row = int(np.where(across, moves, -1.0).argmax()) + 1
     text = (
-        f"{share:.0%} of the moves across {count} gaps are as large as {TAIL:.0%} of the others "
-        f"({distance:.0f} deviations from chance); the largest gap is at this row"
+        f"moves across {count} gaps are larger than {rank:.0%} of the others, in the mean, and "
+        f"{share:.0%} of them as large as the largest {TAIL:.0%} ({distance:.0f} deviations from "
+        "chance); the largest is at this row"
     )
-    return Finding("rows", text, bars.symbol, row, stamp_text(int(bars.stamps[row])), share)
+    return Finding("rows", text, bars.symbol, row, stamp_text(int(bars.stamps[row])), rank)

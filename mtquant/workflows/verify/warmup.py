@@ -32,7 +32,7 @@ LIVED = 400
 def check_warmup(subject: Subject) -> Record:
     """Compares features, and what the policy earns on the test rows, over lengths of history."""
     rows, worst, told = subject.test_rows, list[Finding](), list[str]()
-    warm = warmup_rows(subject.features)
+    warm = subject.warmup + subject.policy.window_bars - 1
     begins = [rows.start - warm * times for times in TIMES]
     begins = [begin for begin in begins if begin > 0]
     if not begins:
