@@ -29,7 +29,7 @@ def test_a_sound_model_exits_with_zero(models: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "look-ahead: features" in done.output and "0 failed, 1 not checked" in done.output
     stored = json.loads((models / FILE_NAME).read_text())
-    assert stored["passed"] is True and len(stored["checks"]) == 16
+    assert stored["passed"] is True and len(stored["checks"]) == 17
 
 
 def test_a_model_that_does_not_repeat_exits_with_one(models: Path) -> None:

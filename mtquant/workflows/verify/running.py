@@ -26,6 +26,8 @@ from mtquant.workflows.verify.lookahead import NAME as FEATURES
 from mtquant.workflows.verify.lookahead import check_features
 from mtquant.workflows.verify.noise import NAME as NOISE
 from mtquant.workflows.verify.noise import POLICY_NAME, Noise, check_noise, check_policy_on_noise
+from mtquant.workflows.verify.own_features import NAME as OWN
+from mtquant.workflows.verify.own_features import check_own_features
 from mtquant.workflows.verify.paper import NAME as PAPER
 from mtquant.workflows.verify.paper import check_paper
 from mtquant.workflows.verify.record import Finding, Record, VerifyReport
@@ -101,6 +103,7 @@ def _checks(
     yield BEHAVIOUR, partial(check_behaviour, subject, effort)
     yield ENVIRONMENT, partial(check_environment, subject, effort)
     yield WARMUP, partial(check_warmup, subject)
+    yield OWN, partial(check_own_features, subject)
     yield STREAM, partial(check_stream, subject)
     yield PAPER, check_paper
     yield ACCOUNTING, lambda: check_accounting(subject, ledger())

@@ -21,6 +21,7 @@ from mtquant.workflows.verify.lookahead import NAME as FEATURES
 from mtquant.workflows.verify.noise import NAME as NOISE
 from mtquant.workflows.verify.noise import POLICY_NAME
 from mtquant.workflows.verify.survivors import NAME as SURVIVORS
+from tests.support.leaks.features import next_move
 from tests.support.leaks.market import (
     HOURLY,
     PLAIN,
@@ -100,9 +101,7 @@ class Diary(Follower):
     """Looks the next return up by the stamp of the observation."""
 
     def act(self, observation: Observation, state: Any) -> tuple[NDArray[np.float64], Any]:
-        close = closes_by_second()
-        later = np.log(close.shift(-1) / close).fillna(0.0)
-        move = float(later.get(observation.stamp / NANOSECONDS, 0.0))
+        move = next_move().get(observation.stamp / NANOSECONDS, 0.0)
         return np.array([0.1 * np.sign(move), 0.0]), state
 
 

@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import mtquant.workflows.verify as package
+from mtquant.core.errors import DataError
 from mtquant.core.protocols import Policy
 from mtquant.workflows.verify import Effort, Record, Subject, VerifyReport, verify
 from mtquant.workflows.verify.levels import NAME as LEVELS
 from mtquant.workflows.verify.noise import NAME as NOISE
 from mtquant.workflows.verify.noise import Noise, check_noise
+from mtquant.workflows.verify.own_features import NAME as OWN
+from mtquant.workflows.verify.own_features import check_own_features
 from mtquant.workflows.verify.streaming import NAME as STREAM
 from mtquant.workflows.verify.warmup import NAME as WARMUP
-from tests.support.leaks.market import Follower, subject_of
+from tests.support.leaks.market import PLAIN, Follower, config_of, market, subject_of
 from tests.support.leaks.plants import PLANTS, Plant
+from tests.support.markets import INSTRUMENTS
 
 LITTLE = Effort(cuts=4, decisions=2)
 
@@ -105,22 +112,28 @@ def test_the_same_seed_draws_the_same_cuts(honest: VerifyReport) -> None:
 
 def test_verify_names_no_planted_leak() -> None:
     """It has to find what it does not know."""
-    from pathlib import Path
-
-    import mtquant.workflows.verify as package
-
     folder = Path(package.__file__).parent
     text = "\n".join(path.read_text() for path in folder.glob("*.py"))
     assert not [plant.what for plant in PLANTS if "_" in plant.what and plant.what in text]
 
 
 def test_a_subject_needs_rows() -> None:
-    from mtquant.core.errors import DataError
-    from tests.support.leaks.market import PLAIN, config_of, market
-    from tests.support.markets import INSTRUMENTS
-
     bars = {symbol: own.rows(slice(0, 100)) for symbol, own in market().items()}
     config = config_of(*PLAIN, "ewma_volatility_3")
     subject = Subject.of(Follower((*PLAIN, "ewma_volatility_3")), config, INSTRUMENTS, bars)
     with pytest.raises(DataError, match="must go on for 60 rows behind the warm-up"):
         _ = subject.first_row
+
+
+def test_own_features_are_tried_on_hard_bars() -> None:
+    found = record(verify(subject_of("log_return_1", "honest_level"), LITTLE), OWN)
+    assert found.verdict == "passed" and "honest_level" in found.finding
+    found = record(verify(subject_of("log_return_1", "streamed_otherwise"), LITTLE), OWN)
+    assert found.verdict == "failed" and "not streamable" in found.findings[0].text
+
+
+def test_few_bars_leave_own_features_unchecked() -> None:
+    bars = {symbol: own.rows(slice(0, 150)) for symbol, own in market().items()}
+    names = ("log_return_1", "honest_level")
+    subject = Subject.of(Follower(names), config_of(*names), INSTRUMENTS, bars)
+    assert check_own_features(subject).verdict == "not checked"

@@ -4,63 +4,29 @@
 from __future__ import annotations
 
 import json
-import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from mtquant.agents.specialist import MANIFEST_NAME, load_specialist, save_specialist
 from mtquant.agents.training.replay import BLOCK_ROWS, FILE_NAME, UPDATES, read_record
-from mtquant.core.config import Config
 from mtquant.core.errors import CheckpointError
 from mtquant.data.files import read_parquet, write_parquet
-from mtquant.features.pipeline import Scaler
-from mtquant.workflows.training import train_phase
 from mtquant.workflows.verify import Effort, Record, Subject, verify
-from mtquant.workflows.verify.scaler import MEAN, SCALE, check_scaler
+from mtquant.workflows.verify.scaler import check_scaler
 from mtquant.workflows.verify.seeds import check_seeds
 from mtquant.workflows.verify.seen_bars import check_seen_bars
-from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
+from tests.support.leaks.models import (
+    Trained,
+    trained_in,
+    with_another_scaler,
+    with_another_unit,
+    with_revised_bars,
+)
+from tests.support.markets import SYMBOLS, TINY_STEPS, tiny_config
 
 LITTLE = Effort(cuts=2, decisions=2)
-
-
-@dataclass(frozen=True)
-class Trained:
-    root: Path
-    market: Path
-    config: Config
-
-    def folder(self, phase: int) -> Path:
-        return self.root / f"phase{phase}"
-
-    def copy(self, phase: int, place: Path) -> Path:
-        """A folder of its own to plant a fault in."""
-        folder = place / f"phase{phase}"
-        shutil.copytree(self.folder(phase), folder)
-        return folder
-
-    def subject(self, folder: Path) -> Subject:
-        return Subject.load(folder, self.config, INSTRUMENTS)
-
-
-def trained_in(root: Path, phases: tuple[int, ...], *overrides: str) -> Trained:
-    market = write_market(root / "bars")
-    config = tiny_config(market, *overrides)
-    found = Trained(root, market, config)
-    for phase in phases:
-        train_phase(
-            phase,
-            config,
-            INSTRUMENTS,
-            found.folder(phase),
-            root / "logs" / str(phase),
-            timesteps=TINY_STEPS,
-        )
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -148,57 +114,28 @@ def test_the_library_engine_is_replayed(tmp_path: Path) -> None:
     assert {len(own) for own in record.updates.values()} == {UPDATES}
 
 
-def rescaled(trained: Trained, folder: Path, rows: slice) -> Subject:
-    """The first specialist with a scaler that was fitted on other rows."""
-    subject = trained.subject(folder)
-    own = folder / SYMBOLS[0]
-    specialist = load_specialist(own)
-    fitted = Scaler.fit(subject.features[rows, 0])
-    weights = {name: tensor.clone() for name, tensor in specialist.weights.items()}
-    width = len(fitted.mean)
-    weights[MEAN][:width] = torch.from_numpy(fitted.mean)
-    weights[SCALE][:width] = torch.from_numpy(fitted.scale)
-    stored = json.loads((own / MANIFEST_NAME).read_text())
-    stored.pop("weights_sha256")
-    save_specialist(own, weights, stored)
-    return trained.subject(folder)
-
-
 def test_a_scaler_of_test_rows_is_found(trained: Trained, tmp_path: Path) -> None:
-    subject = rescaled(trained, trained.copy(1, tmp_path), slice(80, None))
-    found = check_scaler(subject)
+    found = check_scaler(with_another_scaler(trained, trained.copy(1, tmp_path)))
     assert found.verdict == "failed"
     assert found.findings[0].symbol == SYMBOLS[0] and found.findings[0].size > 0.0
     assert {finding.symbol for finding in found.findings} == {SYMBOLS[0]}
 
 
 def test_a_reward_unit_of_all_rows_is_found(trained: Trained, tmp_path: Path) -> None:
-    folder = trained.copy(1, tmp_path)
-    manifest = folder / SYMBOLS[1] / MANIFEST_NAME
-    stored = json.loads(manifest.read_text())
-    stored["reward_scale"] *= 1.01
-    manifest.write_text(json.dumps(stored))
-    found = check_scaler(trained.subject(folder))
+    found = check_scaler(with_another_unit(trained, trained.copy(1, tmp_path)))
     assert [finding.what for finding in found.findings] == ["unit of the reward"]
     assert found.findings[0].size == pytest.approx(0.01)
 
 
 def test_revised_bars_are_found_in_their_block(trained: Trained, tmp_path: Path) -> None:
-    bars = tmp_path / "bars"
-    shutil.copytree(trained.market, bars)
-    path = bars / f"{SYMBOLS[1]}.parquet"
-    own = read_parquet(path)
-    close = own.close.copy()
-    close[BLOCK_ROWS + 7] = (own.high[BLOCK_ROWS + 7] + own.low[BLOCK_ROWS + 7]) / 2.0
-    write_parquet(replace(own, close=close), path)
-    other = replace(trained, config=tiny_config(bars))
-    found = check_seen_bars(other.subject(trained.folder(1)))
+    found = check_seen_bars(with_revised_bars(trained, trained.folder(1), tmp_path / "bars"))
     assert found.verdict == "failed" and len(found.findings) == 1
     assert found.findings[0].symbol == SYMBOLS[1] and found.findings[0].row == BLOCK_ROWS
     # Without what training wrote down, the digest of the manifest still tells.
     folder = trained.copy(1, tmp_path)
     (folder / FILE_NAME).unlink()
-    assert check_seen_bars(other.subject(folder)).findings[0].row == -1
+    found = check_seen_bars(with_revised_bars(trained, folder, tmp_path / "again"))
+    assert found.findings[0].row == -1
 
 
 def test_bars_that_go_on_are_the_same_bars(trained: Trained, tmp_path: Path) -> None:
