@@ -21,9 +21,9 @@ from mtquant.agents.training.job import Best
 from mtquant.agents.training.phase import PhaseTrainer
 from mtquant.agents.training.portfolio import PortfolioWorld
 from mtquant.agents.training.replay import ReplayRecord, replay_record
-from mtquant.agents.training.session import Session, trained_under, weights_digest
+from mtquant.agents.training.session import Session, weights_digest
 from mtquant.agents.training.validation import evaluate_episodes, evaluate_parts
-from mtquant.core.config import config_hash
+from mtquant.core.config import config_hash, trained_under
 from mtquant.core.errors import CheckpointError
 from mtquant.core.seeding import SeedTree
 from mtquant.envs.hierarchy import Hierarchy, Speak
