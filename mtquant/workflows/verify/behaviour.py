@@ -85,8 +85,8 @@ def another_future(subject: Subject, effort: Effort, row: int) -> Market:
 def check_behaviour(subject: Subject, effort: Effort) -> Record:
     """Lets the policy trade up to every cut, on the bars and on ones with another future."""
     differences: Differences | None = None
-    rows = [row for row in cut_rows(subject, effort, effort.decisions, "decisions")]
-    rows = [row for row in rows if row > subject.first_row]
+    drawn = cut_rows(subject, effort, effort.decisions, "decisions")
+    rows = [row for row in drawn if row > subject.first_row]
     decisions = 0
     for row in rows:
         # The bar behind the cut is lived through, so that the decision at the cut is made.

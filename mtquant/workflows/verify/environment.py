@@ -36,8 +36,8 @@ class _Life:
 
 def check_environment(subject: Subject, effort: Effort) -> Record:
     """Random actions in two accounts up to every cut."""
-    rows = cut_rows(subject, effort, effort.decisions, "environment")
-    rows = [row for row in rows if row > subject.first_row + 1]
+    drawn = cut_rows(subject, effort, effort.decisions, "environment")
+    rows = [row for row in drawn if row > subject.first_row + 1]
     seen: Differences | None = None
     paid = Differences(subject, ["reward"], [""], np.ones(1))
     for row in rows:

@@ -74,7 +74,7 @@ def specialists(policy: object) -> Mapping[str, Weights]:
 def _compare(subject: Subject, bars: Bars, weights: Weights) -> list[Finding]:
     """Mean and scale of one specialist, entry by entry."""
     fitted = fitted_scaling(subject, bars)
-    kept = [weights[name].detach().cpu().numpy() for name in (MEAN, SCALE)]
+    kept = [_held(weights, name) for name in (MEAN, SCALE)]
     names = _layout(subject, bars.symbol).names()
     found = []
     for what, own, again in zip(("mean", "scale"), kept, fitted, strict=True):
@@ -89,6 +89,13 @@ def _compare(subject: Subject, bars: Bars, weights: Weights) -> list[Finding]:
             name = names[k].removeprefix(f"{bars.symbol}.")
             found.append(Finding(f"{what} of {name}", text, bars.symbol, size=size))
     return sorted(found, key=lambda finding: -finding.size)
+
+
+def _held(weights: Weights, name: str) -> Rows32:
+    """A tensor by its name, or by a longer one: SAC's networks each have their own copy."""
+    own = name if name in weights else next(key for key in weights if key.endswith(name))
+    found: Rows32 = weights[own].detach().cpu().numpy()
+    return found
 
 
 def fitted_scaling(subject: Subject, bars: Bars) -> tuple[Rows32, Rows32]:

@@ -5,6 +5,7 @@ have to be those that the run wrote down (``replay.json``). With `full`, the who
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -134,31 +135,42 @@ def _train(
     subject: Subject, record: ReplayRecord, source: Path | None, place: Path, watch: Watch
 ) -> Mapping[str, list[str]]:
     """Name -> digests of the first updates, trained again."""
-    models, logs = place / "models", place / "logs"
-    wanted = {name: min(UPDATES, len(record.updates.get(name, ()))) for name in record.together}
+    if subject.config.training.engine != "sb3":
+        return _train_together(subject, record, source, place, watch, record.together)
+    # The engines of stable-baselines3 train one specialist after the other.
+    found: dict[str, list[str]] = {}
+    for name in record.together:
+        found |= _train_together(subject, record, source, place / name, watch, (name,))
+    return found
+
+
+def _train_together(
+    subject: Subject,
+    record: ReplayRecord,
+    source: Path | None,
+    place: Path,
+    watch: Watch,
+    names: tuple[str, ...],
+) -> dict[str, list[str]]:
+    """The same of those that are trained side by side."""
+    models = place / "models"
 
     def progress(name: str, step: int, metrics: Mapping[str, float]) -> None:
         del metrics
         watch(f"training {name} again, bar {step:,}")
         done = read_record(models).updates
-        if all(len(done.get(own, ())) >= wanted[own] for own in running):
+        wanted = {own: min(UPDATES, len(record.updates.get(own, ()))) for own in names}
+        if all(len(done.get(own, ())) >= wanted[own] for own in names):
             raise _Enough
 
-    # The engines of stable-baselines3 train one specialist after the other.
-    library = subject.config.training.engine == "sb3"
-    runs = [(name,) for name in record.together] if library else [record.together]
-    found: dict[str, list[str]] = {}
-    for running in runs:
-        trainer = _trainer(subject, record, source, models, logs, progress)
-        try:
-            if isinstance(trainer, Phase1Trainer) and len(running) == 1:
-                trainer.train_specialist(running[0])
-            else:
-                trainer.train()
-        except _Enough:
-            pass
-        found |= {name: read_record(models).updates.get(name, []) for name in running}
-    return found
+    trainer = _trainer(subject, record, source, models, place / "logs", progress)
+    with contextlib.suppress(_Enough):
+        if isinstance(trainer, Phase1Trainer) and len(names) == 1:
+            trainer.train_specialist(names[0])
+        else:
+            trainer.train()
+    updates = read_record(models).updates
+    return {name: updates.get(name, []) for name in names}
 
 
 def _trainer(

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import mtquant.workflows.verify as package
+from mtquant.backtest import runner
 from mtquant.core.errors import DataError
 from mtquant.core.protocols import Policy
 from mtquant.workflows.verify import Effort, Record, Subject, VerifyReport, verify
+from mtquant.workflows.verify.behaviour import NAME as BEHAVIOUR
 from mtquant.workflows.verify.levels import NAME as LEVELS
 from mtquant.workflows.verify.noise import NAME as NOISE
 from mtquant.workflows.verify.noise import Noise, check_noise
@@ -137,3 +140,18 @@ def test_few_bars_leave_own_features_unchecked() -> None:
     names = ("log_return_1", "honest_level")
     subject = Subject.of(Follower(names), config_of(*names), INSTRUMENTS, bars)
     assert check_own_features(subject).verdict == "not checked"
+
+
+def test_an_observation_of_the_next_row_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features and environment are honest here: it is the backtest that shows too much."""
+    write = runner.write_observation
+
+    def early(values: Any, row: int, features: Any, window: int, seen: Any, lane: int) -> None:
+        write(values, min(row + 1, len(features) - 1), features, window, seen, lane)
+
+    monkeypatch.setattr(runner, "write_observation", early)
+    report = verify(subject_of(), LITTLE)
+    found = record(report, BEHAVIOUR)
+    assert found.verdict == "failed"
+    assert {"EURUSD.log_return_1", "target of EURUSD"} <= {one.what for one in found.findings}
+    assert "look-ahead: features" not in report.failed
