@@ -21,7 +21,6 @@ from common import options, print_result  # first: it sets threads and paths
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from mtquant.core.config import load_config
@@ -91,7 +90,8 @@ def _planted(plants: list[Plant], effort: Effort) -> list[str]:
     for heading in ("kind", "where", "found by", "what, row, size", "also failed"):
         table.add_column(heading, overflow="fold")
     missed = []
-    for plant in track(plants, "planted leaks", console=CONSOLE):
+    for plant in plants:
+        CONSOLE.print(f"verifying: {plant.kind}")
         report = verify(plant.subject(), effort)
         own = next(record for record in report.records if record.name == plant.check)
         if own.verdict != "failed":
@@ -118,6 +118,7 @@ def _clean(trained: Trained, effort: Effort, quick: bool) -> list[str]:
         table.add_column(heading, overflow="fold")
     alarms = []
     for name, subject in _subjects(trained, quick):
+        CONSOLE.print(f"verifying: {name}")
         report = verify(subject, effort)
         verdicts = [record.verdict for record in report.records]
         alarms += [f"{name}: {check}" for check in report.failed]
