@@ -7,6 +7,7 @@ Phase3JointTrainer(config, Path("models/phase3"), Path("logs/phase3"), instrumen
 from __future__ import annotations
 
 from contextlib import ExitStack
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from mtquant.agents.training.joint_rollout import JointCollector
 from mtquant.agents.training.phase2_trainer import NAME, decisions
 from mtquant.agents.training.replay import Recorder, tensors_digest
 from mtquant.core.errors import CheckpointError
-from mtquant.core.telemetry import Telemetry
 from mtquant.envs.pettingzoo import JointTrainingEnv
 
 
@@ -75,20 +75,14 @@ class Phase3JointTrainer(HierarchicalTrainer):
         recorder = Recorder(self.output_dir, self.replay_record(NAME, self.hierarchy_dir), begun)
         every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
         with ExitStack() as stack:
-            board = stack.enter_context(Telemetry(self.log_dir, self.logger, begun))
-            boards = [
-                stack.enter_context(Telemetry(self.log_dir / symbol, self.logger, begun))
-                for symbol in self.bars
-            ]
+            board, *boards = self.open_boards(stack, begun)
             if not begun:
                 self.keep_best(self.validate(self.crew, self.meta), 0, self.crew, self.meta)
             while not loop.done:
                 metrics, specialists = loop.iterate()
-                if recorder.wants:
-                    crews = {"specialists": self.crew, NAME: self.meta}
-                    held = {name: crew.stack.parameters for name, crew in crews.items()}
-                    recorder.add({NAME: tensors_digest(held)})
-                metrics |= decisions(loop.collector.rollout.meta)
+                self.record_updates(recorder)
+                overall, weights = decisions(loop.collector.rollout.meta)
+                metrics |= overall
                 checked = loop.done or loop.steps % every == 0
                 found = self.validate(self.crew, self.meta) if checked else None
                 if found is not None:
@@ -96,12 +90,19 @@ class Phase3JointTrainer(HierarchicalTrainer):
                     metrics |= found
                 metrics |= move_on(self.env, loop.steps, found, loop.collector.reset)
                 board.scalars(metrics, loop.steps)
-                for own, values in zip(boards, specialists, strict=False):
-                    own.scalars(values, loop.steps)
+                for own, weight, values in zip(boards, weights, specialists or repeat({})):
+                    own.scalars(weight | values, loop.steps)
                 if checked:
                     session.save(loop, best, [board, *boards])
                 self.report(NAME, loop.steps, metrics)
         return self.result(loop.steps)
+
+    def record_updates(self, recorder: Recorder) -> None:
+        """Writes down the weights after an update, while that is asked for."""
+        if recorder.wants:
+            crews = {"specialists": self.crew, NAME: self.meta}
+            held = {name: crew.stack.parameters for name, crew in crews.items()}
+            recorder.add({NAME: tensors_digest(held)})
 
     def build_loop(self) -> JointLoop:
         """The engine, ready to begin."""

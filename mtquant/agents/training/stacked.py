@@ -51,6 +51,8 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
             symbol: stack.enter_context(Telemetry(job.log_dir / symbol, job.logger, begun))
             for symbol in job.worlds
         }
+        for board in boards.values():
+            board.settings(job.config.training.hyper_parameters())
         steps = team.steps
         while steps < job.timesteps:
             found = team.iterate()
