@@ -42,7 +42,7 @@ def closes_by_second() -> pd.Series:
     return pd.Series(bars.close, index=(bars.stamps // NANOSECONDS).astype(np.float64))
 
 
-def config_of(*features: str, extra: tuple[str, ...] = ()) -> Config:
+def config_of(*features: str) -> Config:
     """The configuration of a policy that observes `features`."""
     return load_config(
         None,
@@ -53,7 +53,6 @@ def config_of(*features: str, extra: tuple[str, ...] = ()) -> Config:
             f"features.user={USER}",
             f"features.catalog=[{', '.join(features)}]",
             "environment.warmup_steps=0",
-            *extra,
         ],
     )
 
