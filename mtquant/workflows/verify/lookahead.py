@@ -19,7 +19,16 @@ REMEDY = (
     "These values knew later bars. Compute them from a window that ends at the row itself, and fit "
     "means, ranks and codes on past rows only; then train again."
 )
-PRICES = ("open", "high", "low", "close", "rate at open", "rate at close", "tradable")
+PRICES = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "rate at open",
+    "rate at close",
+    "tradable",
+    "extra cost",
+)
 Change = Callable[[Bars], Bars]
 
 
