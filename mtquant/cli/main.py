@@ -156,6 +156,27 @@ def evaluate(
 
 
 @app.command()
+def verify(
+    models: Annotated[Path, typer.Argument(help="Folder of a phase.")],
+    full: Annotated[
+        bool, typer.Option("--full", help="Train the whole run again, not its first updates.")
+    ] = False,
+    cuts: Annotated[int, typer.Option("--cuts", min=1, help="Drawn cut points.")] = 12,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all draws.")] = 0,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="YAML file; left out, what the models were trained under."),
+    ] = None,
+    instruments: InstrumentsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Look for look-ahead, wrong books and runs that do not repeat; exit code 1 where one shows."""
+    from mtquant.cli.verifying import run
+
+    run(models, config, instruments, overrides or [], cuts, seed, full)
+
+
+@app.command()
 def demo(
     output: Annotated[Path, typer.Option("--output")] = Path("models/demo"),
     timesteps: TimestepsOption = None,
