@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from mtquant.cli.data_commands import data_app
+from mtquant.cli.llm_commands import llm_app
 from mtquant.cli.options import (
     CHECKPOINTS,
     SCENARIO_SEEDS,
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
+app.add_typer(llm_app, name="llm")
 
 
 @app.command()

@@ -30,6 +30,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mtquant.core.checked import Section
 from mtquant.core.config import Config, config_hash, trained_under
 from mtquant.core.errors import RunError
 from mtquant.core.records import write_atomically
@@ -51,6 +52,11 @@ PACKAGES = (
     "vectorbt",
     "torchjd",
     "pydantic",
+    "transformers",
+    "tokenizers",
+    "trl",
+    "peft",
+    "bitsandbytes",
 )
 
 
@@ -69,7 +75,7 @@ class RunFolder:
         cls,
         path: Path,
         *,
-        config: Config,
+        config: Section,
         seed: int,
         command: Sequence[str] = (),
         overwrite: bool = False,
@@ -103,7 +109,8 @@ class RunFolder:
             "started": _utc_now(),
             "seed": seed,
             "config_hash": config_hash(config),
-            "trained_under": trained_under(config),
+            # Language models have a configuration of their own.
+            "trained_under": trained_under(config) if isinstance(config, Config) else None,
             "config": config.model_dump(mode="json"),
             "git": git_state(),
             "versions": package_versions(),

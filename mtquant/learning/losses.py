@@ -6,7 +6,7 @@ the networks' backward pass starts from them (`towers`); a test compares them wi
 with stable-baselines3's.
 
 Source: Schulman, Wolski, Dhariwal, Radford & Klimov 2017, "Proximal policy optimization", eq. 7
-and 9; the details (advantages normalised per minibatch, no clipping of values) are
+and 9; the details (advantages normalised per minibatch, traders' values not clipped) are
 stable-baselines3's.
 """
 
@@ -156,6 +156,26 @@ def normalised(advantages: torch.Tensor) -> torch.Tensor:
         return advantages
     deviation, mean = torch.std_mean(advantages, 1, keepdim=True)
     return (advantages - mean) / (deviation + TINY)
+
+
+def clipped_value(
+    values: torch.Tensor, before: torch.Tensor, returns: torch.Tensor, clip_range: float | None
+) -> torch.Tensor:
+    """Squared error of each value, or of the value no farther than `clip_range` from what it was.
+
+    The larger of the two counts, so that a value is never drawn away from the return (Schulman et
+    al.'s reference code; Huang et al. 2022, "The 37 implementation details of proximal policy
+    optimization", detail 9).
+
+    Args:
+        values, before, returns: The same shape.
+        clip_range: None: any distance.
+    """
+    error = (values - returns) ** 2
+    if clip_range is None:
+        return error
+    near = before + (values - before).clamp(-clip_range, clip_range)
+    return torch.maximum(error, (near - returns) ** 2)
 
 
 class ForecastGradients(NamedTuple):

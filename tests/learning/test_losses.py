@@ -12,6 +12,7 @@ from mtquant.learning.losses import (
     FIGURES,
     Samples,
     clipped_policy,
+    clipped_value,
     forecast_gradients,
     normalised,
     ppo_gradients,
@@ -101,3 +102,19 @@ def test_without_a_message_head_there_is_nothing_to_forecast() -> None:
     found = forecast_gradients(none, none, none, 0.5)
     assert found.mean.shape == (K, B, 0)
     assert found.loss.tolist() == [0.0] * K
+
+
+@pytest.mark.parametrize("clip_range", [0.2, None])
+def test_a_clipped_value_counts_its_worse_error(clip_range):
+    values = torch.tensor([0.0, 0.5, 1.0, -1.0], dtype=torch.float64, requires_grad=True)
+    before = torch.tensor([0.1, 0.1, 0.1, 0.1], dtype=torch.float64)
+    returns = torch.tensor([1.0, 1.0, 1.0, 1.0], dtype=torch.float64)
+    found = clipped_value(values, before, returns, clip_range)
+    near = [0.0, 0.3, 0.3, -0.1]  # no farther than 0.2 from 0.1
+    errors = [(1.0 - value) ** 2 for value in values.tolist()]
+    worse = [max(e, (1.0 - n) ** 2) for e, n in zip(errors, near, strict=True)]
+    assert found.tolist() == pytest.approx(worse if clip_range else errors)
+    found.sum().backward()
+    # Beyond the clip on the way to the return nothing pulls any more; away from it something does.
+    pulls = [-2.0, 0.0, 0.0, -4.0] if clip_range else [-2.0, -1.0, 0.0, -4.0]
+    assert values.grad.tolist() == pytest.approx(pulls)

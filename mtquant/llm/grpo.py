@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Group-relative policy optimisation through TRL, on a task's reward.
+
+Source: Shao et al. 2024, "DeepSeekMath"; Liu et al. 2025, "Understanding R1-zero-like training" for
+leaving out the divisions; Liu et al. 2026, "GDPO", for normalising each part of a reward by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from trl import GRPOConfig as TrlConfig
+from trl import GRPOTrainer
+
+from mtquant.core.telemetry import Telemetry
+from mtquant.llm.config import GrpoConfig
+from mtquant.llm.job import Job, Trained, log_texts, scored
+from mtquant.llm.trl_parts import common_arguments, run_trainer
+
+ROW = "row"  # column of the dataset that says which example a prompt is
+
+
+class Pay:
+    """The job's reward as TRL asks for it; the parts of it are logged.
+
+    Args:
+        job: Whose examples and reward.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._texts: list[tuple[str, str, float]] = []
+
+    def total(self, completions: list[str], row: list[int], **extra: Any) -> list[float | None]:
+        """Rewards of completions of the prompts of some rows."""
+        scores = scored(self._job, row, completions)
+        log = extra["log_metric"]
+        log("rollout/parse_rate", float(scores.parsed.mean()))
+        for name, values in scores.parts.items():
+            log(f"rollout/{name}", float(values.mean()))
+        prompts = [self._job.examples.prompts[one] for one in row]
+        few = self._job.log_completions
+        self._texts = list(zip(prompts[:few], completions, scores.total.tolist(), strict=False))
+        rewards: list[float | None] = scores.total.tolist()
+        return rewards
+
+    def part(self, name: str) -> Callable[..., list[float | None]]:
+        """One part of the reward, under its own name."""
+
+        def pay(completions: list[str], row: list[int], **extra: Any) -> list[float | None]:
+            found: list[float | None] = scored(self._job, row, completions).parts[name].tolist()
+            return found
+
+        pay.__name__ = name
+        return pay
+
+    def log(self, board: Telemetry, step: int) -> None:
+        """Writes the latest answers to TensorBoard."""
+        if self._texts:
+            prompts, texts, rewards = zip(*self._texts)
+            log_texts(board, prompts, texts, rewards, step)
+
+
+def optimise(job: Job, config: GrpoConfig) -> Trained:
+    """Trains the job's model by comparing its answers to the same prompt.
+
+    Raises:
+        ConfigError: The job has no reward.
+        CheckpointError: It resumes and there is no checkpoint.
+    """
+    pay = Pay(job)
+    columns = {"prompt": list(job.examples.prompts), ROW: list(range(len(job.examples)))}
+    parts = part_names(job) if config.aggregation == "gdpo" else ()
+    functions: list[Any] = [pay.part(name) for name in parts] or [pay.total]
+    together = "normalize_then_sum" if parts else "sum_then_normalize"
+    arguments = TrlConfig(
+        **common_arguments(
+            job, job.folder / "checkpoints", config.save_steps, config.max_grad_norm
+        ),
+        max_steps=config.max_steps,
+        per_device_train_batch_size=config.micro_batch_size,
+        gradient_accumulation_steps=config.batch_size // config.micro_batch_size,
+        num_generations=config.num_generations,
+        max_completion_length=job.max_new_tokens,
+        temperature=job.temperature,
+        top_k=0,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="linear",
+        loss_type=config.loss_type,
+        scale_rewards=config.scale_rewards,
+        multi_objective_aggregation=together,
+        beta=config.beta,
+    )
+    trainer = GRPOTrainer(
+        model=job.model,
+        reward_funcs=functions,
+        args=arguments,
+        train_dataset=Dataset.from_dict(columns),
+        processing_class=job.tokenizer,
+    )
+    return run_trainer(trainer, job, pay.log)
+
+
+def part_names(job: Job) -> Sequence[str]:
+    """Names of the reward's parts, from the references of the first examples."""
+    few = np.arange(min(4, len(job.examples)))
+    answers = [job.examples.answers[row] for row in few]
+    return tuple(scored(job, few.tolist(), answers).parts)

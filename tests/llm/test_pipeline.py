@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All stages in a row, from the command line, on models far too small and short of training to know
+anything: what is written, what opens, what is refused.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from mtquant.cli.main import app
+from mtquant.core.errors import CheckpointError, MtquantError, RunError
+from mtquant.llm import checks
+
+pytestmark = pytest.mark.llm
+
+SHORT = (
+    "task.synthetic.train=60",
+    "task.synthetic.validation=24",
+    "task.synthetic.test=24",
+    "generation.max_new_tokens=6",
+    "sft.max_steps=2",
+    "sft.batch_size=4",
+    "sft.save_steps=1",
+    "ppo.num_rollouts=2",
+    "ppo.rollout_batch_size=8",
+    "ppo.micro_batch_size=8",
+    "ppo.save_rollouts=1",
+    "grpo.max_steps=2",
+    "grpo.batch_size=8",
+    "grpo.micro_batch_size=8",
+    "grpo.num_generations=4",
+    "grpo.save_steps=1",
+    "gate.insist=false",
+    "run.torch_threads=1",
+)
+
+
+def command(*arguments, folder, overrides=SHORT):
+    flags = [text for override in overrides for text in ("--set", override)]
+    places = ["--output-dir", str(folder / "run"), "--log-dir", str(folder / "logs")]
+    result = CliRunner().invoke(app, ["llm", *arguments, "--demo", *places, *flags])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A pipeline that ran through; answers in no form at all are let pass."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "LEAST_FORM", 0.0)
+        return folder, command("pipeline", folder=folder)
+
+
+def test_it_says_which_condition_is_missing(finished):
+    _, result = finished
+    assert result.exit_code == 0
+    assert "gate MISSING reward above the base-rate answer's" in result.stdout
+    assert "gate MISSING accuracy near the best possible" in result.stdout
+
+
+def test_every_stage_opens_with_transformers(finished):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    run = finished[0] / "run"
+    for name in ("base", "sft", "stage1", "stage2", "deploy"):
+        model = AutoModelForCausalLM.from_pretrained(str(run / name))
+        tokenizer = AutoTokenizer.from_pretrained(str(run / name))
+        assert model.config.vocab_size == len(tokenizer), name
+    assert not list(run.glob("*/checkpoints"))
+
+
+def test_the_card_the_curves_and_the_model_card_are_there(finished):
+    folder, _ = finished
+    stages = json.loads((folder / "run" / "card.json").read_text())["stages"]
+    assert set(stages) == {"sft", "stage1", "gate", "stage2", "test", "deploy"}
+    assert stages["gate"]["passed"] is False
+    for name in ("sft", "stage1", "stage2"):
+        assert list((folder / "logs" / name).glob("events.*"))
+    assert "base rate" in (folder / "run" / "report" / "report.md").read_text()
+    text = (folder / "run" / "deploy" / "README.md").read_text()
+    assert "Gate between the stages: missing" in text and "| accuracy |" in text
+
+
+def test_a_deployed_model_is_served(finished):
+    folder, _ = finished
+    out = folder / "signals.parquet"
+    arguments = ["llm", "predict", "--model", str(folder / "run" / "deploy"), "--output", str(out)]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    table = pd.read_parquet(out)
+    assert len(table) == 24 and table["known_at"].is_monotonic_increasing
+    assert {"prediction", "confidence", "chance_UP", "chance_DOWN", "answer"} <= set(table.columns)
+
+
+def test_what_is_done_is_not_done_again(finished, monkeypatch):
+    folder, _ = finished
+    stamp = (folder / "run" / "stage1" / "done.json").stat().st_mtime_ns
+    monkeypatch.setattr(checks, "LEAST_FORM", 0.0)
+    assert command("pipeline", "--resume", folder=folder).exit_code == 0
+    assert (folder / "run" / "stage1" / "done.json").stat().st_mtime_ns == stamp
+
+
+def test_grpo_trains_a_stage_too_and_what_followed_is_not_done_any_more(finished, monkeypatch):
+    folder, _ = finished
+    monkeypatch.setattr(checks, "LEAST_FORM", 0.0)
+    result = command("train", "--algorithm", "grpo", folder=folder)
+    assert result.exit_code == 0
+    assert not (folder / "run" / "stage2" / "done.json").exists()
+    done = json.loads((folder / "run" / "stage1" / "done.json").read_text())["trained"]
+    assert done["updates"] == 2 and len(done["rewards"]) == 2
+
+
+def test_a_served_model_needs_its_template(finished, monkeypatch):
+    from mtquant.llm import deploy
+
+    folder = finished[0] / "run" / "deploy"
+    with pytest.raises(CheckpointError, match="must be a deployed model"):
+        deploy.served_task(finished[0] / "run" / "sft")
+    serving = json.loads((folder / "serving.json").read_text())
+    other = {**serving, "template": "0" * 64}
+    (finished[0] / "serving.json").write_text(json.dumps(other))
+    with pytest.raises(CheckpointError, match="this version's template"):
+        deploy.served_task(finished[0])
+
+
+def test_the_gate_stops_where_it_insists(finished):
+    folder, _ = finished
+    with pytest.raises(RunError, match="must be passed before stage II"):
+        command("train", "--stage", "stage2", folder=folder, overrides=(*SHORT, "gate.insist=true"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.source=no/such/model", "model.source must be a model at hand"),
+        ("run.device=cuda", "run.device must be a device this machine has"),
+        ("model.quantization=4bit", "lora.enabled must be true for a quantised model"),
+        ("task.name=stock_directoin", "task.name must be"),
+        ("ppo.minibatches=3", "must be a multiple of minibatches"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_work(tmp_path, monkeypatch, override, message):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(MtquantError, match=message):
+        command("sft", folder=tmp_path, overrides=(*SHORT, override))
+    assert not (tmp_path / "run" / "sft").exists()
+
+
+def test_a_full_disk_is_found_before_work(tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1, 1, 0))
+    with pytest.raises(RunError, match="MB of free disk"):
+        command("sft", folder=tmp_path)
+
+
+def test_a_stage_needs_the_one_before(tmp_path):
+    with pytest.raises(CheckpointError, match="Train sft first"):
+        command("train", folder=tmp_path)
+
+
+def test_a_model_without_form_is_not_reinforced(finished):
+    with pytest.raises(RunError, match="of the answers can be read"):
+        command("train", folder=finished[0])
+
+
+def test_a_stage_killed_before_its_first_checkpoint_begins_anew(finished, monkeypatch):
+    run = finished[0] / "run"
+    (run / "stage1" / "done.json").unlink()
+    (run / "stage1" / "checkpoints" / "checkpoint-1").mkdir(parents=True)  # without its state
+    monkeypatch.setattr(checks, "LEAST_FORM", 0.0)
+    assert command("train", "--resume", folder=finished[0]).exit_code == 0
+    assert (run / "stage1" / "done.json").is_file()
