@@ -145,10 +145,14 @@ REASON_SHRUNK_BY_MARGIN = 1
 REASON_REFUSED_BY_MARGIN = 2
 REASON_MARKET_CLOSED = 3
 REASON_PRICE_UNKNOWN = 4
+REASON_SHRUNK_BY_VOLUME = 5
+REASON_REFUSED_BY_VOLUME = 6
 REASON_TEXTS = {
     REASON_DONE: "filled as ordered",
     REASON_SHRUNK_BY_MARGIN: "filled in part: free margin ended",
     REASON_REFUSED_BY_MARGIN: "refused: no free margin for one lot",
     REASON_MARKET_CLOSED: "refused: the market had no bar",
     REASON_PRICE_UNKNOWN: "refused: price or conversion rate missing or not positive",
+    REASON_SHRUNK_BY_VOLUME: "filled in part: too little volume in the bar",
+    REASON_REFUSED_BY_VOLUME: "refused: too little volume in the bar for one lot",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from mtquant.agents.training.curriculum_env import training_env
 from mtquant.agents.training.job import Best
 from mtquant.agents.training.phase import PhaseTrainer
 from mtquant.agents.training.portfolio import PortfolioWorld
+from mtquant.agents.training.replay import ReplayRecord, replay_record
 from mtquant.agents.training.session import Session, weights_digest
 from mtquant.agents.training.validation import evaluate_episodes, evaluate_parts
 from mtquant.core.config import config_hash, trained_under
@@ -198,6 +200,12 @@ class HierarchicalTrainer(PhaseTrainer):
             different_numerics=self.different_numerics,
         )
 
+    def replay_record(self, name: str, source: Path) -> ReplayRecord:
+        """What is written down at the beginning, but for the updates of what is called `name`."""
+        until_ns = self.split.validation.end_ns
+        own = (self.phase, self.timesteps, self.device, (name,), self.bars, until_ns)
+        return replay_record(*own, source.resolve())
+
     def weights(self, crew: Crew, meta: Crew) -> dict[str, Weights]:
         """All networks with their scalings, by owner."""
         named = {symbol: kept(crew, k) for k, symbol in enumerate(self.bars)}
@@ -206,7 +214,7 @@ class HierarchicalTrainer(PhaseTrainer):
     def manifest(self, step: int) -> dict[str, Any]:
         """What the hierarchy has to remember of its world (see `HierarchyManifest`)."""
         env = self.world.evaluation_env(SeedTree(0))
-        until = self.split.validation.end_ns
+        until = self.split.known_until_ns
         digests = {symbol: bars_digest(bars, until) for symbol, bars in self.bars.items()}
         return {
             "phase": self.phase,

@@ -15,6 +15,7 @@ import torch
 from mtquant.agents.networks import sb3_export
 from mtquant.agents.specialist import ZIP_NAME, load_specialist, save_specialist
 from mtquant.agents.training.phase import Progress
+from mtquant.agents.training.replay import ReplayRecord, replay_record
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.core.config import Config, config_hash
 from mtquant.core.records import write_atomically
@@ -63,6 +64,18 @@ class Job:
         """Tells whoever watches."""
         if self.progress is not None:
             self.progress(symbol, step, metrics)
+
+    def replay_record(self) -> ReplayRecord:
+        """What is written down at the beginning, but for the updates."""
+        until_ns = min(world.split.validation.end_ns for world in self.worlds.values())
+        return replay_record(
+            1,
+            self.timesteps,
+            self.device,
+            tuple(self.worlds),
+            {symbol: world.bars for symbol, world in self.worlds.items()},
+            until_ns,
+        )
 
     def keep(self, symbol: str, weights: Mapping[str, torch.Tensor], step: int) -> None:
         """Writes a network as the specialist, safetensors and zip."""

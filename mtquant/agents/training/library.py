@@ -14,6 +14,7 @@ from mtquant.agents.scaling import observation_scaling
 from mtquant.agents.training.algorithms import Setup, build_model
 from mtquant.agents.training.job import Job
 from mtquant.agents.training.monitor import Monitor, telemetry_logger
+from mtquant.agents.training.replay import Recorder
 from mtquant.core.telemetry import Telemetry
 from mtquant.core.training_config import Algorithm, PPOSettings
 from mtquant.envs.sb3 import MarketVecEnv
@@ -22,10 +23,11 @@ from mtquant.envs.sb3 import MarketVecEnv
 def train_with_library(job: Job) -> dict[str, dict[str, Any]]:
     """Trains all specialists of a job; by symbol what `Phase1Trainer.train_specialist` returns."""
     torch.set_num_threads(job.config.training.torch_threads)
-    return {symbol: _train(job, symbol) for symbol in job.worlds}
+    recorder = Recorder(job.output_dir, job.replay_record())
+    return {symbol: _train(job, symbol, recorder) for symbol in job.worlds}
 
 
-def _train(job: Job, symbol: str) -> dict[str, Any]:
+def _train(job: Job, symbol: str, recorder: Recorder) -> dict[str, Any]:
     world, seeds = job.worlds[symbol], job.seeds.child(symbol)
     batch = world.training_env(job.settings.n_envs, seeds.child("episodes"))
     unit = world.environment.max_position_size
@@ -36,7 +38,7 @@ def _train(job: Job, symbol: str) -> dict[str, Any]:
     with Telemetry(job.log_dir / symbol, job.logger) as telemetry:
         telemetry.settings(job.config.training.hyper_parameters())
         model.set_logger(telemetry_logger(telemetry))
-        monitor = Monitor(job, symbol, telemetry)
+        monitor = Monitor(job, symbol, telemetry, recorder)
         every = _log_interval(model, algorithm, job.settings)
         model.learn(total_timesteps=job.timesteps, callback=monitor, log_interval=every)
         monitor.finish()

@@ -14,6 +14,7 @@ from mtquant.agents.actors import ACTOR_CRITIC, Walk, actor_of
 from mtquant.agents.library_policies import POLICIES, kept_state
 from mtquant.agents.stack import Weights
 from mtquant.agents.training.job import Best, Job
+from mtquant.agents.training.replay import Recorder, tensors_digest
 from mtquant.agents.training.rollout import Episodes
 from mtquant.agents.training.validation import evaluate_parts
 from mtquant.core.seeding import SeedTree
@@ -60,9 +61,10 @@ class Monitor(BaseCallback):
         job: What it is part of.
         symbol: Whose.
         telemetry: Where the curves go.
+        recorder: Who writes down the first updates.
     """
 
-    def __init__(self, job: Job, symbol: str, telemetry: Telemetry) -> None:
+    def __init__(self, job: Job, symbol: str, telemetry: Telemetry, recorder: Recorder) -> None:
         super().__init__()
         self._job, self._symbol, self._telemetry = job, symbol, telemetry
         self._episodes = Episodes()
@@ -70,6 +72,7 @@ class Monitor(BaseCallback):
         self._policy = job.config.training.algorithm
         self._reported = self._validated = 0  # rollouts, and intervals between validations
         self._validated_step = -1
+        self._recorder, self._digest = recorder, ""
         self.best = Best()
 
     def _on_step(self) -> bool:
@@ -93,11 +96,21 @@ class Monitor(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         # A rollout starts after the update that used the one before.
+        self._record()
         training = self._job.config.training
         interval = training.checkpoint_every_updates * self._job.settings.rollout_steps
         if self.num_timesteps // interval > self._validated:
             self._validated = self.num_timesteps // interval
             self.validate()
+
+    def _record(self) -> None:
+        """Writes down weights that an update has changed: SAC's first rollouts change none."""
+        if not self._recorder.wants:
+            return
+        digest = tensors_digest(kept_weights(self.model))
+        if self._digest not in ("", digest):
+            self._recorder.add({self._symbol: digest})
+        self._digest = digest
 
     def finish(self) -> None:
         """Validates the final model."""

@@ -19,7 +19,9 @@ from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.agents.training.curriculum_env import move_on
 from mtquant.agents.training.hierarchical import HierarchicalTrainer, scaling_of
 from mtquant.agents.training.loop import PPOLoop
+from mtquant.agents.training.replay import Recorder
 from mtquant.agents.training.rollout import Rollout
+from mtquant.agents.training.session import weights_digest
 from mtquant.envs import allocation
 from mtquant.envs.meta import MetaControllerBatch, MetaControllerTrainingEnv
 
@@ -73,11 +75,13 @@ class Phase2Trainer(HierarchicalTrainer):
         meta = Crew(loop.stack, loop.scaling)
         session, best = self.session(self.crew), {NAME: self.best}
         begun = session.begin(loop, best, resume=self.resume)
+        recorder = Recorder(self.output_dir, self.replay_record(NAME, self.specialists_dir), begun)
         every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
         with ExitStack() as stack:
             board, *boards = self.open_boards(stack, begun)
             while not loop.done:
                 (metrics,) = loop.iterate()
+                recorder.add({NAME: weights_digest(loop.stack.parameters)})
                 overall, weights = decisions(loop.collector.rollout)
                 metrics |= overall
                 checked = loop.done or loop.steps % every == 0

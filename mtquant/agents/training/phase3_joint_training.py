@@ -23,6 +23,7 @@ from mtquant.agents.training.hierarchical import HierarchicalTrainer
 from mtquant.agents.training.joint_loop import JointLoop
 from mtquant.agents.training.joint_rollout import JointCollector
 from mtquant.agents.training.phase2_trainer import NAME, decisions
+from mtquant.agents.training.replay import Recorder, tensors_digest
 from mtquant.core.errors import CheckpointError
 from mtquant.envs.pettingzoo import JointTrainingEnv
 
@@ -71,6 +72,7 @@ class Phase3JointTrainer(HierarchicalTrainer):
         session, best = self.session(self.crew, self.meta), {NAME: self.best}
         loop = self.build_loop()
         begun = session.begin(loop, best, resume=self.resume)
+        recorder = Recorder(self.output_dir, self.replay_record(NAME, self.hierarchy_dir), begun)
         every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
         with ExitStack() as stack:
             board, *boards = self.open_boards(stack, begun)
@@ -78,6 +80,7 @@ class Phase3JointTrainer(HierarchicalTrainer):
                 self.keep_best(self.validate(self.crew, self.meta), 0, self.crew, self.meta)
             while not loop.done:
                 metrics, specialists = loop.iterate()
+                self.record_updates(recorder)
                 overall, weights = decisions(loop.collector.rollout.meta)
                 metrics |= overall
                 checked = loop.done or loop.steps % every == 0
@@ -93,6 +96,13 @@ class Phase3JointTrainer(HierarchicalTrainer):
                     session.save(loop, best, [board, *boards])
                 self.report(NAME, loop.steps, metrics)
         return self.result(loop.steps)
+
+    def record_updates(self, recorder: Recorder) -> None:
+        """Writes down the weights after an update, while that is asked for."""
+        if recorder.wants:
+            crews = {"specialists": self.crew, NAME: self.meta}
+            held = {name: crew.stack.parameters for name, crew in crews.items()}
+            recorder.add({NAME: tensors_digest(held)})
 
     def build_loop(self) -> JointLoop:
         """The engine, ready to begin."""

@@ -17,7 +17,8 @@ from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.agents.training.curriculum_env import move_on, training_env
 from mtquant.agents.training.job import Best, Job
 from mtquant.agents.training.loop import PPOLoop, network
-from mtquant.agents.training.session import Session
+from mtquant.agents.training.replay import Recorder
+from mtquant.agents.training.session import Session, weights_digest
 from mtquant.agents.training.validation import evaluate_parts
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.core.config import trained_under
@@ -45,6 +46,7 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
     with ExitStack() as stack:
         team = stack.enter_context(team_of(job))
         begun = session.begin(team, best, resume=job.resume)
+        recorder = Recorder(job.output_dir, job.replay_record(), begun)
         boards = {
             symbol: stack.enter_context(Telemetry(job.log_dir / symbol, job.logger, begun))
             for symbol in job.worlds
@@ -55,6 +57,8 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
         while steps < job.timesteps:
             found = team.iterate()
             steps = team.steps
+            if recorder.wants:
+                recorder.add(team.digests())
             checked = steps >= job.timesteps or steps % every == 0
             validated = team.validate() if checked else None
             if validated is not None:
@@ -99,6 +103,10 @@ class Team(Protocol):
 
     def keep(self, symbols: Sequence[str]) -> None:
         """Writes these as they are now."""
+
+    def digests(self) -> dict[str, str]:
+        """sha256 of everybody's weights, by symbol."""
+        ...
 
     def move_on(self, validated: Mapping[str, Metrics] | None) -> dict[str, Metrics]:
         """Lets the curriculum go on (`curriculum_env.move_on`); its metrics by symbol."""
@@ -166,6 +174,11 @@ class Shift:
             if symbol in symbols:
                 self._job.keep(symbol, kept(self._crew, k), self._loop.steps)
 
+    def digests(self) -> dict[str, str]:
+        """See `Team`."""
+        weights = self._loop.stack.parameters
+        return {symbol: weights_digest(weights[k]) for k, symbol in enumerate(self._job.worlds)}
+
     def move_on(self, validated: Mapping[str, Metrics] | None) -> dict[str, Metrics]:
         """See `Team`."""
         found = {}
@@ -216,6 +229,13 @@ class Shifts:
     def keep(self, symbols: Sequence[str]) -> None:
         """See `Team`."""
         self._workers.ask("keep", list(symbols))
+
+    def digests(self) -> dict[str, str]:
+        """See `Team`."""
+        found: dict[str, str] = {}
+        for own in self._workers.ask("digests"):
+            found |= own
+        return found
 
     def move_on(self, validated: Mapping[str, Metrics] | None) -> dict[str, Metrics]:
         """See `Team`."""

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`verify` on what training leaves: all phases pass, and a fault in each part is found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mtquant.agents.training.replay import BLOCK_ROWS, FILE_NAME, UPDATES, read_record
+from mtquant.core.errors import CheckpointError
+from mtquant.data.files import read_parquet, write_parquet
+from mtquant.workflows.verify import Effort, Record, Subject, verify
+from mtquant.workflows.verify.scaler import check_scaler
+from mtquant.workflows.verify.seeds import check_seeds
+from mtquant.workflows.verify.seen_bars import check_seen_bars
+from tests.support.leaks.models import (
+    Trained,
+    trained_in,
+    with_another_scaler,
+    with_another_unit,
+    with_revised_bars,
+)
+from tests.support.markets import SYMBOLS, TINY_STEPS, tiny_config
+
+LITTLE = Effort(cuts=2, decisions=2)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return trained_in(tmp_path_factory.mktemp("verify"), (1, 2, 3))
+
+
+def seeds(subject: Subject, full: bool = False) -> Record:
+    return check_seeds(subject, full, lambda text: None)
+
+
+@pytest.mark.parametrize("phase", [1, 2, 3])
+def test_every_phase_passes(trained: Trained, phase: int) -> None:
+    report = verify(trained.subject(trained.folder(phase)), LITTLE)
+    verdicts = {record.name: record.verdict for record in report.records}
+    assert report.passed, [record for record in report.records if record.verdict == "failed"]
+    unchecked = {name for name, verdict in verdicts.items() if verdict == "not checked"}
+    assert unchecked == {"paper sees what the backtest saw"}
+    assert report.facts["weights"]
+
+
+def test_training_writes_down_its_first_updates(trained: Trained) -> None:
+    first = read_record(trained.folder(1))
+    assert first.together == SYMBOLS and first.timesteps == TINY_STEPS and first.source is None
+    assert set(first.updates) == set(SYMBOLS)
+    digests = [digest for own in first.updates.values() for digest in own]
+    assert len(digests) == len(set(digests)) == UPDATES * len(SYMBOLS)
+    third = read_record(trained.folder(3))
+    assert third.source == str(trained.folder(2)) and len(third.updates["meta-controller"]) == 2
+
+
+@pytest.mark.parametrize("phase", [1, 2, 3])
+def test_another_beginning_fails_the_replay(trained: Trained, phase: int, tmp_path: Path) -> None:
+    folder = trained.copy(phase, tmp_path)
+    record = read_record(folder)
+    name = record.together[-1]
+    stored = json.loads((folder / FILE_NAME).read_text())
+    stored["updates"][name][1] = "0" * 64
+    (folder / FILE_NAME).write_text(json.dumps(stored))
+    found = seeds(trained.subject(folder))
+    assert found.verdict == "failed"
+    assert found.findings[0].what == f"update 2 of {name}"
+
+
+def test_another_version_is_no_failure(trained: Trained, tmp_path: Path) -> None:
+    folder = trained.copy(1, tmp_path)
+    stored = json.loads((folder / FILE_NAME).read_text())
+    stored["updates"]["EURUSD"][0] = "0" * 64
+    stored["numerics"]["torch"] = "0.0.1"
+    (folder / FILE_NAME).write_text(json.dumps(stored))
+    found = seeds(trained.subject(folder))
+    assert found.verdict == "not checked" and "torch 0.0.1" in found.finding
+
+
+def test_what_cannot_be_repeated_is_not_checked(trained: Trained, tmp_path: Path) -> None:
+    folder = trained.copy(2, tmp_path)
+    stored = json.loads((folder / FILE_NAME).read_text())
+    stored["source"] = str(tmp_path / "nowhere")
+    (folder / FILE_NAME).write_text(json.dumps(stored))
+    assert seeds(trained.subject(folder)).verdict == "not checked"
+    (folder / FILE_NAME).unlink()
+    found = seeds(trained.subject(folder))
+    assert found.verdict == "not checked" and "Train again" in found.finding
+    with pytest.raises(CheckpointError, match="must hold what its training wrote down"):
+        read_record(folder)
+    other = replace(trained, config=tiny_config(trained.market, "training.seed=9"))
+    found = seeds(other.subject(trained.folder(1)))
+    assert found.verdict == "not checked" and "configuration" in found.finding
+
+
+def test_the_whole_run_is_repeated(trained: Trained, tmp_path: Path) -> None:
+    folder = trained.copy(1, tmp_path)
+    assert seeds(trained.subject(folder), full=True).verdict == "passed"
+    card = json.loads((folder / "card.json").read_text())
+    card["stages"]["phase1/GBPUSD"]["weights_sha256"] = "0" * 64
+    (folder / "card.json").write_text(json.dumps(card))
+    found = seeds(trained.subject(folder), full=True)
+    assert found.findings[0].what == "weights_sha256 of phase1/GBPUSD"
+
+
+def test_the_library_engine_is_replayed(tmp_path: Path) -> None:
+    found = trained_in(tmp_path, (1,), "training.engine=sb3")
+    assert seeds(found.subject(found.folder(1))).verdict == "passed"
+    record = read_record(found.folder(1))
+    assert {len(own) for own in record.updates.values()} == {UPDATES}
+
+
+def test_a_scaler_of_test_rows_is_found(trained: Trained, tmp_path: Path) -> None:
+    found = check_scaler(with_another_scaler(trained, trained.copy(1, tmp_path)))
+    assert found.verdict == "failed"
+    assert found.findings[0].symbol == SYMBOLS[0] and found.findings[0].size > 0.0
+    assert {finding.symbol for finding in found.findings} == {SYMBOLS[0]}
+
+
+def test_a_reward_unit_of_all_rows_is_found(trained: Trained, tmp_path: Path) -> None:
+    found = check_scaler(with_another_unit(trained, trained.copy(1, tmp_path)))
+    assert [finding.what for finding in found.findings] == ["unit of the reward"]
+    assert found.findings[0].size == pytest.approx(0.01)
+
+
+def test_revised_bars_are_found_in_their_block(trained: Trained, tmp_path: Path) -> None:
+    found = check_seen_bars(with_revised_bars(trained, trained.folder(1), tmp_path / "bars"))
+    assert found.verdict == "failed" and len(found.findings) == 1
+    assert found.findings[0].symbol == SYMBOLS[1] and found.findings[0].row == BLOCK_ROWS
+    # Without what training wrote down, the digest of the manifest still tells.
+    folder = trained.copy(1, tmp_path)
+    (folder / FILE_NAME).unlink()
+    found = check_seen_bars(with_revised_bars(trained, folder, tmp_path / "again"))
+    assert found.findings[0].row == -1
+
+
+def test_bars_that_go_on_are_the_same_bars(trained: Trained, tmp_path: Path) -> None:
+    for symbol in SYMBOLS:
+        own = read_parquet(trained.market / f"{symbol}.parquet")
+        until = np.searchsorted(own.stamps, own.stamps[-1])
+        write_parquet(own.rows(slice(0, int(until))), tmp_path / f"{symbol}.parquet")
+    other = replace(trained, config=tiny_config(tmp_path))
+    assert check_seen_bars(other.subject(trained.folder(1))).verdict == "passed"
+
+
+def test_a_test_part_that_was_seen_is_found(trained: Trained) -> None:
+    other = replace(trained, config=tiny_config(trained.market, "data.train_frac=0.4"))
+    found = check_seen_bars(other.subject(trained.folder(1)))
+    assert {finding.what for finding in found.findings} == {"test part"}
