@@ -133,11 +133,13 @@ ORIGIN_ORDER = 0
 ORIGIN_STOP_LOSS = 1
 ORIGIN_TAKE_PROFIT = 2
 ORIGIN_LIQUIDATION = 3
+ORIGIN_ADOPTED = 4
 ORIGIN_TEXTS = {
     ORIGIN_ORDER: "order",
     ORIGIN_STOP_LOSS: "stop-loss",
     ORIGIN_TAKE_PROFIT: "take-profit",
     ORIGIN_LIQUIDATION: "liquidation",
+    ORIGIN_ADOPTED: "adopted: found at the broker",
 }
 
 REASON_DONE = 0
@@ -145,10 +147,16 @@ REASON_SHRUNK_BY_MARGIN = 1
 REASON_REFUSED_BY_MARGIN = 2
 REASON_MARKET_CLOSED = 3
 REASON_PRICE_UNKNOWN = 4
+REASON_PARTIAL = 5
+REASON_REJECTED = 6
+REASON_NOT_SENT = 7
 REASON_TEXTS = {
     REASON_DONE: "filled as ordered",
     REASON_SHRUNK_BY_MARGIN: "filled in part: free margin ended",
     REASON_REFUSED_BY_MARGIN: "refused: no free margin for one lot",
     REASON_MARKET_CLOSED: "refused: the market had no bar",
     REASON_PRICE_UNKNOWN: "refused: price or conversion rate missing or not positive",
+    REASON_PARTIAL: "filled in part by the broker",
+    REASON_REJECTED: "refused: the broker rejected it",
+    REASON_NOT_SENT: "refused: never reached the broker, too late to send it",
 }

@@ -94,10 +94,12 @@ class Tape:
         own = []
         for n, item in enumerate(rules.instruments):
             steps = currency_path(item.quote, rules.account_currency, rules.instruments)
-            prices[:, n, T_RATE_OPEN] = _rate(steps, panel.open)
-            prices[:, n, T_RATE_CLOSE] = _rate(steps, panel.close)
+            prices[:, n, T_RATE_OPEN] = rates_along(steps, panel.open)
+            prices[:, n, T_RATE_CLOSE] = rates_along(steps, panel.close)
             own.append((n, True) in steps)
-        clock = np.column_stack([panel.elapsed_seconds, _benchmark(panel.close, panel.tradable)])
+        clock = np.column_stack(
+            [panel.elapsed_seconds, benchmark_returns(panel.close, panel.tradable)]
+        )
         return cls(
             prices=prices,
             clock=np.ascontiguousarray(clock),
@@ -141,7 +143,7 @@ def currency_path(
     )
 
 
-def _rate(steps: tuple[Step, ...], mids: Float) -> Float:
+def rates_along(steps: tuple[Step, ...], mids: Float) -> Float:
     """Rate along a path at one moment of every bar, float64 [T]; NaN while a price on the path is
     unknown.
     """
@@ -151,7 +153,7 @@ def _rate(steps: tuple[Step, ...], mids: Float) -> Float:
     return rate
 
 
-def _benchmark(close: Float, tradable: NDArray[np.bool_]) -> Float:
+def benchmark_returns(close: Float, tradable: NDArray[np.bool_]) -> Float:
     """Equal-weight simple return of the instruments with a bar of their own and a known close
     before it.
     """
