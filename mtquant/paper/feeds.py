@@ -136,7 +136,7 @@ class Replay:
                 self._places[n] += 1
         self._place += 1
         self._now = stamp
-        self._due = max(self._due, time.monotonic() - 1.0) + self._pause
+        self._due = max(self._due, time.monotonic()) + self._pause
         return Delivery(stamp, tuple(found))
 
     def now_ns(self) -> int:
@@ -218,7 +218,7 @@ class SyntheticFeed:
             time.sleep(min(wait, timeout_seconds))
             if wait > timeout_seconds:
                 raise FeedTimeout
-        self._due = max(self._due, time.monotonic() - 1.0) + self._pause
+        self._due = max(self._due, time.monotonic()) + self._pause
         delivery = next(self._rows)
         self._now = delivery.stamp_ns
         return delivery

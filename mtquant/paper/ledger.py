@@ -265,7 +265,7 @@ def chained(before: bytes, bar: int, parts: list[bytes]) -> bytes:
     return digest.digest()
 
 
-CHAINED_BOOKS = "positions, prices, rates, financing, targets"
+CHAINED_BOOKS = "b.positions, b.prices, b.rates, b.financing, b.targets"
 
 
 def check_chain(connection: sqlite3.Connection, path: Path) -> None:

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.core import outcome as oc
 from mtquant.core.config import GuardConfig
 from mtquant.core.errors import MtquantError
-from mtquant.core.outcome import LIMIT_GUARD
 from mtquant.core.paper_config import PaperConfig
 from mtquant.core.states import Arrays, below, part
 from mtquant.data.bars import NANOSECONDS
@@ -136,6 +136,8 @@ class PaperLoop:
         self._targets = np.full(len(self.symbols), np.nan)
         self._to_send: list[Pending] = []
         self._order_stamps: deque[int] = deque()
+        self._unsent: list[Execution] = []
+        self.broken = False  # the broker gave an answer that asking again will not change
         self._commit_answers, self._sleep = commit_answers, sleep
         self._turned = time.monotonic()
         self._wall_ns = time.time_ns()
@@ -247,7 +249,7 @@ class PaperLoop:
         """
         taken = self.intake.judge(delivery, self.feed.now_ns())
         for kind, subject, detail in taken.remarks:
-            self.remark(kind, subject, detail, "warning")
+            self.remark(kind, subject, detail, "info" if kind == "gap" else "warning")
         if taken.halting:
             self.guardian.halt(taken.halting, "guard")
         if not taken.bars:
@@ -274,7 +276,10 @@ class PaperLoop:
         """Tells a venue without a market of the bar, and asks what was done; the tape moves on."""
         bars = {n: (own.open, own.high, own.low, own.close) for n, own in taken.bars.items()}
         if isinstance(self.broker, SimulatedVenue):
-            self.asked(lambda: self.broker.live_bar(taken.stamp_ns, bars), "bar")  # type: ignore[attr-defined]
+            venue: SimulatedVenue = self.broker
+            told, _ = self.insisted(lambda: venue.live_bar(taken.stamp_ns, bars), "bar")
+            if not told:
+                self.guardian.halt("the simulated broker did not take a bar", "guard")
         executions = self.settle()
         self.tape.push(taken.stamp_ns, bars)
         return executions
@@ -354,7 +359,7 @@ class PaperLoop:
             targets = self.guardian.allowed(wanted, held)
         self.desk.plan(targets)
         if not np.array_equal(targets, wanted, equal_nan=True):
-            self.desk.block[BAR_BINDING] = int(self.desk.block[BAR_BINDING]) | LIMIT_GUARD
+            self.desk.block[BAR_BINDING] = int(self.desk.block[BAR_BINDING]) | oc.LIMIT_GUARD
         self._targets = targets
         orders = self.desk.take_orders()
         busy = self.orders.busy(len(orders))
@@ -377,7 +382,7 @@ class PaperLoop:
         """A bar without a decision: nothing is ordered."""
         nothing = np.full(len(self.symbols), np.nan)
         self._targets = nothing
-        self.desk.take_orders()
+        self.desk.block[BAR_BINDING] = 0.0
         mode = self.guardian.mode
         self.recorder.decided(
             self.bar, self.tape.stamp_ns, nothing, nothing, mode, "", {"none": why}
@@ -418,9 +423,19 @@ class PaperLoop:
             self.recorder.note(self.tape.stamp_ns, "time-out", subject, str(error.found))
             return False, None
         except BrokerError as error:
+            self.broken = True
             self.guardian.halt(f"the broker cannot be used: {error.rule}", "guard")
             self.remark("broker", subject, str(error), "critical")
             return False, None
+
+    def insisted(self, question: Callable[[], Any], subject: str) -> tuple[bool, Any]:
+        """`asked` again and again, until it is answered or the patience has ended."""
+        deadline = time.monotonic() + self.terms.paper.settle_seconds
+        while True:
+            answered, answer = self.asked(question, subject)
+            if answered or self.broken or time.monotonic() > deadline:
+                return answered, answer
+            self._sleep(PAUSE_SECONDS)
 
     def send(self) -> None:
         """Tells the broker of the orders that the ledger holds now."""
@@ -437,18 +452,32 @@ class PaperLoop:
         reason = halt_reason(self.recorder.ledger.path)
         if reason is not None and not self.flattening:
             self.guardian.halt(f"halted: {reason}", "person")
-            self.orders.move(name, EXPIRED, "halted before it was sent")
+            self.give_up(own, "halted before it was sent")
             return
         if self.feed.now_ns() > own.good_until_ns:
-            self.orders.move(name, EXPIRED, "too old to be sent")
+            self.give_up(own, "too old to be sent")
             return
         answered, answer = self.asked(lambda: self.broker.submit(own.order), name)
         if not answered:
             self.orders.move(name, UNKNOWN, "no answer")
-        elif answer.status == REJECTED:
-            self.orders.move(name, SENT, answer.detail)  # its refusal comes as an execution
-        else:
+        else:  # fills and refusals come as executions, whatever is said here
             self.orders.move(name, SENT, answer.detail)
+
+    def give_up(self, own: Pending, detail: str) -> None:
+        """Ends an order that never reached the broker; a refusal goes into the next bar."""
+        self.orders.move(own.order.client_id, EXPIRED, detail)
+        self._unsent.append(
+            Execution(
+                trade_id=f"unsent-{own.order.client_id}",
+                symbol=own.order.symbol,
+                quantity=0.0,
+                price=0.0,
+                fee=0.0,
+                client_id=own.order.client_id,
+                wanted=own.order.quantity,
+                reason=oc.REASON_NOT_SENT,
+            )
+        )
 
     def resolve(self) -> None:
         """Finds out about every order that the broker may not have; before the market moves on."""
@@ -459,7 +488,7 @@ class PaperLoop:
             ]
             for own in doubtful:
                 self.resolve_one(own)
-            if not doubtful or time.monotonic() > deadline:
+            if not doubtful or self.broken or time.monotonic() > deadline:
                 return
             self._sleep(PAUSE_SECONDS)
 
@@ -472,19 +501,20 @@ class PaperLoop:
         elif answer is not None:
             self.orders.move(name, SENT, answer.detail)
         elif not self.lets_through(own.order.quantity, float(self.positions[own.instrument])):
-            self.orders.move(name, EXPIRED, "never arrived, and the guard does not allow it now")
+            self.give_up(own, "never arrived, and the guard does not allow it now")
         else:
             self.submit(own)
 
     def settle(self) -> list[Execution]:
         """Everything that was done, once all orders have ended or the patience has."""
-        found: list[Execution] = []
+        found, self._unsent = self._unsent, []
         deadline = time.monotonic() + self.terms.paper.settle_seconds
         while True:
-            self.collect(found)
+            answered = self.collect(found)
             for own in list(self.orders.pending.values()):
                 self.ended(own, found)
-            if not self.orders.pending or time.monotonic() > deadline:
+            settled = answered and not self.orders.pending
+            if settled or self.broken or time.monotonic() > deadline:
                 break
             self._sleep(PAUSE_SECONDS)
         for own in self.orders.pending.values():
@@ -530,7 +560,7 @@ class PaperLoop:
         holds, and whether it answered.
         """
         for _ in range(CONFIRM_TRIES):
-            answered, holdings = self.asked(self.broker.holdings, "holdings")
+            answered, holdings = self.insisted(self.broker.holdings, "holdings")
             if not answered:
                 self.guardian.doubt(UNCONFIRMED, True)
                 return [], False

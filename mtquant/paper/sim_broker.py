@@ -10,10 +10,11 @@ that was killed a hundred times meets the same ones as an undisturbed one.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -111,6 +112,8 @@ class SimBroker:
         )
         self.placed: dict[str, _Placed] = {}
         self.attempts: dict[str, int] = {}
+        self._waiting: dict[str, Order] = {}  # for the next bar
+        self.touched: set[str] = set()  # orders that changed since a storage last asked
         self._ended: deque[str] = deque()
         self._last = 0  # number of the last execution
         self._read = 0  # largest cursor that was asked for
@@ -122,6 +125,7 @@ class SimBroker:
         """As `Broker.submit`."""
         attempt = self.attempts.get(order.client_id, 0) + 1
         self.attempts[order.client_id] = attempt
+        self.touched.add(order.client_id)
         first = attempt == 1
         if first and self.faults.hits("lost_request", order.client_id):
             raise _no_answer("the request was lost")
@@ -142,9 +146,10 @@ class SimBroker:
         cursor = int(after or 0)
         self._read = max(self._read, cursor)
         now, found = time.time_ns(), []
-        for number, shown_ns, execution in self.executed:
-            if number <= cursor:
-                continue
+        new = max(0, min(len(self.executed), self._last - cursor))
+        for number, shown_ns, execution in itertools.islice(
+            self.executed, len(self.executed) - new, None
+        ):
             if shown_ns > now:
                 break
             found.append((str(number), execution))
@@ -174,11 +179,7 @@ class SimBroker:
         """As `SimulatedVenue.live_bar`."""
         if stamp_ns <= self.live.stamp_ns:
             return
-        waiting = {
-            self.rules.symbols.index(placed.order.symbol): placed.order
-            for placed in self.placed.values()
-            if not placed.executions
-        }
+        waiting = {self.rules.symbols.index(own.symbol): own for own in self._waiting.values()}
         queued = np.zeros(len(self.rules.symbols))
         for n, order in waiting.items():
             queued[n] = self._allowed(order, n)
@@ -200,11 +201,9 @@ class SimBroker:
         if order.symbol not in self.rules.symbols:
             remedy = "Trade what the venue offers."
             raise BrokerError("symbol", f"must be one of {self.rules.symbols}", order, remedy)
-        busy = any(
-            not other.executions and other.order.symbol == order.symbol
-            for other in self.placed.values()
-        )
+        busy = any(own.symbol == order.symbol for own in self._waiting.values())
         self.placed[order.client_id] = _Placed(order)
+        self._waiting[order.client_id] = order
         if busy:
             self._refuse(order, "another order is working", 0)
         elif self.faults.hits("reject", order.client_id):
@@ -274,14 +273,20 @@ class SimBroker:
         if not placed.executions:
             return Answer(client_id, SENT)
         now = time.time_ns()
-        hidden = {number for number, shown_ns, _ in self.executed if shown_ns > now}
-        open_parts = hidden & set(placed.executions)
+        first = self._last - len(self.executed) + 1  # number of the oldest that is kept
+        open_parts = [
+            number
+            for number in placed.executions
+            if number >= first and self.executed[number - first][1] > now
+        ]
         if open_parts:
             return Answer(client_id, SENT if len(open_parts) == len(placed.executions) else PARTIAL)
         return Answer(client_id, REJECTED if placed.rejected else FILLED, placed.rejected)
 
     def _forget(self, client_id: str) -> None:
         """Orders that ended long ago are forgotten where nothing is kept for good."""
+        self.touched.add(client_id)
+        self._waiting.pop(client_id, None)
         self._ended.append(client_id)
         while not self._keep_all and len(self._ended) > HISTORY:
             old = self._ended.popleft()
@@ -291,24 +296,51 @@ class SimBroker:
     # What is kept
 
     def state(self) -> bytes:
-        """Everything that is not yet read, the account and the tape; for `restore`."""
+        """The account, the tape, and what is not yet read; for `restore`. A venue that keeps all
+        leaves its orders and executions to the storage that it has then (`rows`, `remember`).
+        """
         unread = [
-            [number, shown_ns, asdict(execution)]
+            (number, shown_ns, execution)
             for number, shown_ns, execution in self.executed
-            if self._keep_all or number > self._read
+            if not self._keep_all and number > self._read
         ]
         known = {entry[0] for entry in unread}
-        placed = [
-            [asdict(own.order), own.executions, own.rejected]
-            for own in self.placed.values()
-            if self._keep_all or not own.executions or known & set(own.executions)
+        open_orders = [
+            name
+            for name, own in self.placed.items()
+            if not self._keep_all and (not own.executions or known & set(own.executions))
         ]
-        words = {"executed": unread, "placed": placed, "last": self._last, "read": self._read}
-        if self._keep_all:
-            words["attempts"] = self.attempts
+        words = {
+            "executed": [[number, at, asdict(own)] for number, at, own in unread],
+            "placed": [self.row(name) for name in open_orders],
+            "last": self._last,
+            "read": self._read,
+        }
         text = np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)
         arrays = {**below("desk", self.desk.state()), **below("tape", self.live.state())}
         return pack_arrays({**arrays, "words": text})
+
+    def row(self, client_id: str) -> list[Any]:
+        """One order for a storage: name, attempts, order, its executions, why it was refused; what
+        never arrived has attempts alone.
+        """
+        own, attempts = self.placed.get(client_id), self.attempts.get(client_id, 1)
+        if own is None:
+            return [client_id, attempts, None, [], ""]
+        return [client_id, attempts, asdict(own.order), list(own.executions), own.rejected]
+
+    def remember(self, orders: Iterable[Sequence[Any]], executed: Iterable[Sequence[Any]]) -> None:
+        """Takes back rows of orders, and executions as number, moment to be shown, fields."""
+        for name, attempts, order, numbers, rejected in orders:
+            self.attempts[name] = attempts
+            if order is not None:
+                self.placed[name] = _Placed(Order(**order), tuple(numbers), rejected)
+                if numbers:
+                    self._ended.append(name)
+                else:
+                    self._waiting[name] = self.placed[name].order
+        for number, shown_ns, execution in executed:
+            self.executed.append((number, shown_ns, Execution(**execution)))
 
     def restore(self, state: bytes) -> None:
         """Goes on from a `state` of the same rules.
@@ -321,15 +353,12 @@ class SimBroker:
         self.desk.restore(part("desk", arrays))
         words = json.loads(arrays["words"].tobytes())
         self._last, self._read = words["last"], words["read"]
-        self.attempts = words.get("attempts", {})
+        self.attempts.clear()
         self.executed.clear()
-        for number, shown_ns, execution in words["executed"]:
-            self.executed.append((number, shown_ns, Execution(**execution)))
-        self.placed = {
-            own["client_id"]: _Placed(Order(**own), tuple(numbers), rejected)
-            for own, numbers, rejected in words["placed"]
-        }
-        self._ended = deque(name for name, own in self.placed.items() if own.executions)
+        self.placed.clear()
+        self._waiting.clear()
+        self._ended.clear()
+        self.remember(words["placed"], words["executed"])
 
 
 def _no_answer(what: str) -> BrokerTimeout:
