@@ -156,7 +156,7 @@ class SyntheticFeed:
         seed: Of the walk.
         volatility: Deviation of a bar's log return.
         bars_per_second: Rows a second; None for as fast as possible.
-        start: Price of the first open.
+        start: Prices of the first opens; 1 where left out.
     """
 
     def __init__(
@@ -167,17 +167,18 @@ class SyntheticFeed:
         seed: int,
         volatility: float = 0.001,
         bars_per_second: float | None = None,
-        start: float = 1.0,
+        start: Sequence[float] | None = None,
     ) -> None:
         self.symbols, self._seed, self._volatility = tuple(symbols), seed, volatility
-        self._bar_ns, self._first_ns, self._start = bar_seconds * NANOSECONDS, first_ns, start
+        self._bar_ns, self._first_ns = bar_seconds * NANOSECONDS, first_ns
+        self._start = np.ones(len(self.symbols)) if start is None else np.array(start)
         self._pause = 0.0 if bars_per_second is None else 1.0 / bars_per_second
         self._due = time.monotonic()
         self._rows = self._walk()
         self._now = first_ns - 1
 
     def _walk(self) -> Iterator[Delivery]:
-        closes = np.full(len(self.symbols), self._start)
+        closes = self._start
         k = 0
         while True:
             draws = np.random.Generator(np.random.PCG64([self._seed, k]))

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtquant.core.config import GuardConfig
 from mtquant.core.paper_config import PaperConfig
@@ -41,7 +42,7 @@ from mtquant.risk.guard import (
 )
 
 DAY_NS = 86_400 * 1_000_000_000
-Float = np.ndarray
+Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

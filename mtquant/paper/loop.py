@@ -36,6 +36,7 @@ from mtquant.paper.commands import Obeyed, obey
 from mtquant.paper.control import beat, halt_reason
 from mtquant.paper.desk_book import OrderBook, Pending, adoptions, executions_matrix
 from mtquant.paper.exposure import Exposure
+from mtquant.paper.eyes import Bar
 from mtquant.paper.feeds import Delivery, Feed, FeedEnd, FeedTimeout, RawBar
 from mtquant.paper.guardian import Guardian
 from mtquant.paper.intake import Intake, Taken
@@ -58,6 +59,7 @@ Float = NDArray[np.float64]
 HOUR_NS = 3_600 * NANOSECONDS
 PAUSE_SECONDS = 0.002  # between two questions about orders under way
 BEAT_SECONDS = 1.0
+TURN_SECONDS = 1.0  # a feed without a bar is asked again, and people are listened to
 DISK_BARS = 50  # bars between two looks at the disk
 CONFIRM_TRIES = 3
 UNKNOWN_ORDER = "an order of unknown fate"
@@ -175,7 +177,7 @@ class PaperLoop:
         while most_bars is None or lived < most_bars:
             self.look_around()
             try:
-                delivery = self.feed.next(self.terms.paper.poll_seconds)
+                delivery = self.feed.next(TURN_SECONDS)
             except FeedTimeout:
                 self.wait()
                 continue
@@ -643,17 +645,17 @@ class PaperLoop:
             model, self.symbols, terms.bar_seconds, terms.paper, snapshot, self.history
         )
 
-    def history(self, after: int) -> list[tuple[int, dict[int, tuple[float, ...]]]]:
+    def history(self, after: int) -> list[tuple[int, dict[int, Bar]]]:
         """Rows of the ledger after a bar number: stamp, and column -> open to volume."""
         stamps = self.recorder.ledger.ask(
             "SELECT bar, stamp_ns FROM rows WHERE bar > ? ORDER BY bar", after
         )
-        bars: dict[int, dict[int, tuple[float, ...]]] = {bar: {} for bar, _ in stamps}
+        bars: dict[int, dict[int, Bar]] = {bar: {} for bar, _ in stamps}
         for bar, n, *prices in self.recorder.ledger.ask(
             "SELECT bar, instrument, open, high, low, close, volume FROM bars WHERE bar > ?",
             after,
         ):
-            bars[bar][n] = tuple(prices)
+            bars[bar][n] = (prices[0], prices[1], prices[2], prices[3], prices[4])
         return [(stamp_ns, bars[bar]) for bar, stamp_ns in stamps]
 
     def ramp(self) -> None:

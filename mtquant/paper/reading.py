@@ -182,6 +182,15 @@ def status(path: Path) -> dict[str, Any]:
     }
 
 
+def answer_to(path: Path, command: int) -> str | None:
+    """What the loop answered to a command; None while it has not."""
+    with reader(path) as connection:
+        row = connection.execute(
+            "SELECT text FROM answers WHERE command = ?", (command,)
+        ).fetchone()
+    return row[0] if row else None
+
+
 def market_ledger(connection: sqlite3.Connection) -> Ledger:
     """The account as a `Ledger`, which reports, metrics and the vectorbt audit read; byte for byte
     the one that a backtest of the same bars writes.

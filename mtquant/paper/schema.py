@@ -22,7 +22,7 @@ it holds nothing that the rows do not say; it spares recovery from beginning at 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mtquant.core.errors import RunError
 from mtquant.core.outcome import FILL_COLUMNS, OUTCOME_COLUMNS
@@ -135,7 +135,7 @@ INDEXES = (
 CHANGEABLE = {"states"}
 
 
-def _statements(tables: dict[str, tuple[str, ...]]) -> list[str]:
+def _statements(tables: Mapping[str, tuple[str, ...]]) -> list[str]:
     made = []
     for table, columns in tables.items():
         made.append(f"CREATE TABLE {table} ({', '.join(columns)})")

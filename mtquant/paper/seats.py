@@ -119,7 +119,7 @@ class Seat:
     def state(self) -> Arrays:
         """Its memory, the reward's state and its health; the eyes are kept apart."""
         memory = np.frombuffer(pack_state(self._memory), dtype=np.uint8)
-        own = {"memory": memory, "reward": self._reward_state.copy()}
+        own: Arrays = {"memory": memory, "reward": self._reward_state.copy()}
         return {**own, **below("health", self.health.state())}
 
     def restore(self, arrays: Arrays) -> None:
