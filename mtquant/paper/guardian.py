@@ -196,7 +196,7 @@ class Health:
         self._running = np.zeros(0 if self.mean is None else len(self.mean))
         self._seen = 0
 
-    def see(self, values: Float) -> None:
+    def see(self, values: NDArray[np.float32]) -> None:
         """Takes in one observation, float32 [entries]."""
         if self.mean is None or self.deviation is None:
             return

@@ -165,7 +165,7 @@ def _scalers(policy: Policy) -> list[tuple[Sequence[str], dict[str, NDArray[np.f
         ]
     else:
         return []
-    found = []
+    found: list[tuple[Sequence[str], dict[str, NDArray[np.float64]]]] = []
     for names, weights in views:
         scaler = {
             part: weights[f"features_extractor.{part}"].double().numpy().reshape(-1)

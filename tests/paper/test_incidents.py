@@ -157,7 +157,7 @@ def test_an_unknown_order_blocks_its_instrument_until_it_is_known(tmp_path):
 
 def test_a_refused_order_changes_nothing(tmp_path):
     """torchtrade#190: a failed order still changed the local position."""
-    with opened(Stage.of(tmp_path), Faults(reject=1.0)) as (loop, broker):
+    with opened(Stage.of(tmp_path), Faults(reject=1.0)) as (loop, _):
         loop.run(5)
         assert positions(loop) == [0.0, 0.0]
         assert loop.equity == loop.terms.rules.initial_equity

@@ -97,7 +97,7 @@ def test_a_corrupted_page_is_refused(lived, place):
     at = int(len(whole) * place) // 4096 * 4096
     damaged = whole[:at] + os.urandom(4096) + whole[at + 4096 :]
     lived.path.write_bytes(damaged)
-    with pytest.raises(RunError, match="integrity check|must take and keep|digest|malformed"):
+    with pytest.raises(RunError, match=r"integrity check|must take and keep|digest|malformed"):
         lived.open()
 
 
@@ -129,7 +129,7 @@ def test_a_ledger_that_cannot_be_written_stops_before_anything_is_sent(tmp_path)
     submit = loop.broker.submit
     loop.broker.submit = lambda order: sent.append(order) or submit(order)  # type: ignore
     loop.recorder.ledger._connection.execute("PRAGMA query_only = ON")
-    with pytest.raises(RunError, match="readonly.*right to write"):
+    with pytest.raises(RunError, match=r"readonly.*right to write"):
         loop.run(5)
     assert sent == []
     loop.recorder.ledger.close()
@@ -146,7 +146,7 @@ def test_a_full_disk_loses_nothing(tmp_path):
     loop.run(3)
     pages = loop.recorder.ledger.ask("PRAGMA page_count")[0][0]
     loop.recorder.ledger._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(RunError, match="disk is full.*Free some disk space"):
+    with pytest.raises(RunError, match=r"disk is full.*Free some disk space"):
         loop.run(50)
     loop.recorder.ledger.close()
     again = stage.open()
@@ -174,7 +174,7 @@ def test_a_nearly_full_disk_halts(tmp_path, monkeypatch):
 def test_a_clock_behind_the_ledger_is_refused(lived, monkeypatch):
     now = time.time_ns()
     monkeypatch.setattr(opening.time, "time_ns", lambda: now - 10**12)
-    with pytest.raises(RunError, match="clock is .* s behind the last row"):
+    with pytest.raises(RunError, match=r"clock is .* s behind the last row"):
         lived.open()
 
 
@@ -192,7 +192,7 @@ def test_a_clock_that_goes_backwards_halts(tmp_path, monkeypatch):
 def test_another_account_is_refused(lived):
     terms = replace(lived.terms(), account="other")
     lived.terms = lambda: terms  # type: ignore[method-assign]
-    with pytest.raises(RunError, match="account of .* must be 't'"):
+    with pytest.raises(RunError, match=r"account of .* must be 't'"):
         lived.open()
 
 
