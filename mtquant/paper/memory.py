@@ -22,7 +22,7 @@ from mtquant.core.states import Arrays
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Named arrays as bytes, for `unpack_arrays`."""
-    header = {name: [str(own.dtype), list(own.shape)] for name, own in arrays.items()}
+    header = {name: [own.dtype.str, list(own.shape)] for name, own in arrays.items()}
     text = json.dumps(header).encode()
     parts = [np.ascontiguousarray(own).tobytes() for own in arrays.values()]
     return len(text).to_bytes(4, "little") + text + b"".join(parts)

@@ -32,6 +32,7 @@ from mtquant.paper.loop import PaperLoop, Terms
 from mtquant.paper.orders import ENDED, INTENDED, Order
 from mtquant.paper.recorder import Recorder
 from mtquant.paper.seats import Models
+from mtquant.paper.sim_broker import without_limits
 
 MakeBroker = Callable[[LiveTape, bytes | None], Broker]
 
@@ -99,7 +100,7 @@ def _begin(
     if not history:
         remedy = "Give the feed bars before the opening."
         raise DataError("history", "must hold at least one bar", 0, remedy)
-    tapes = [LiveTape(terms.rules, terms.bar_seconds, terms.bars_per_year) for _ in range(2)]
+    tapes = _tapes(terms)
     rows = [_believed(delivery, terms) for delivery in history]
     for stamp_ns, bars in rows:
         for tape in tapes:
@@ -144,7 +145,7 @@ def _recover(
     """An account as its ledger left it."""
     ledger = recorder.ledger
     states = dict(ledger.ask("SELECT name, content FROM states WHERE name IN ('loop', 'venue')"))
-    tapes = [LiveTape(terms.rules, terms.bar_seconds, terms.bars_per_year) for _ in range(2)]
+    tapes = _tapes(terms)
     broker = make_broker(tapes[1], states.get("venue"))
     loop = PaperLoop(
         terms, recorder, feed, broker, models, alerts, tapes[0], max_age_bars, commit_answers
@@ -167,6 +168,12 @@ def _recover(
     loop.watch_mode("guard")
     loop.flush()
     return loop
+
+
+def _tapes(terms: Terms) -> list[LiveTape]:
+    """The loop's tape, and one for a venue in this process."""
+    own = (terms.rules, without_limits(terms.rules))
+    return [LiveTape(rules, terms.bar_seconds, terms.bars_per_year) for rules in own]
 
 
 def _believed(delivery: Delivery, terms: Terms) -> tuple[int, dict[int, RawBar]]:

@@ -15,7 +15,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,9 +69,12 @@ class Faults:
 
     def hits(self, kind: str, client_id: str) -> bool:
         """Whether an order meets a fault."""
+        share = float(getattr(self, kind))
+        if share == 0.0:
+            return False
         text = f"{self.seed}/{kind}/{client_id}".encode()
         drawn = int.from_bytes(hashlib.sha256(text).digest()[:8], "little") / 2.0**64
-        return drawn < float(getattr(self, kind))
+        return drawn < share
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,8 @@ class SimBroker:
         initial_equity: float | None = None,
         keep_all: bool = False,
     ) -> None:
-        self.live, self.rules = live, rules
-        self.desk = LiveDesk(live, rules, self.name, initial_equity)
+        self.live, self.rules = live, without_limits(rules)
+        self.desk = LiveDesk(live, self.rules, self.name, initial_equity)
         self.faults = faults or Faults()
         self.executed: deque[tuple[int, int, Execution]] = deque(
             maxlen=None if keep_all else HISTORY
@@ -299,20 +302,18 @@ class SimBroker:
         """The account, the tape, and what is not yet read; for `restore`. A venue that keeps all
         leaves its orders and executions to the storage that it has then (`rows`, `remember`).
         """
-        unread = [
-            (number, shown_ns, execution)
-            for number, shown_ns, execution in self.executed
-            if not self._keep_all and number > self._read
-        ]
-        known = {entry[0] for entry in unread}
-        open_orders = [
-            name
-            for name, own in self.placed.items()
-            if not self._keep_all and (not own.executions or known & set(own.executions))
-        ]
+        unread, names = [], list(self._waiting)
+        if self._keep_all:
+            names = []
+        else:
+            for number, shown_ns, execution in reversed(self.executed):
+                if number <= self._read:
+                    break
+                unread.append([number, shown_ns, vars(execution)])
+                names.append(execution.client_id)
         words = {
-            "executed": [[number, at, asdict(own)] for number, at, own in unread],
-            "placed": [self.row(name) for name in open_orders],
+            "executed": unread[::-1],
+            "placed": [self.row(name) for name in dict.fromkeys(names) if name],
             "last": self._last,
             "read": self._read,
         }
@@ -327,7 +328,7 @@ class SimBroker:
         own, attempts = self.placed.get(client_id), self.attempts.get(client_id, 1)
         if own is None:
             return [client_id, attempts, None, [], ""]
-        return [client_id, attempts, asdict(own.order), list(own.executions), own.rejected]
+        return [client_id, attempts, vars(own.order), list(own.executions), own.rejected]
 
     def remember(self, orders: Iterable[Sequence[Any]], executed: Iterable[Sequence[Any]]) -> None:
         """Takes back rows of orders, and executions as number, moment to be shown, fields."""
@@ -359,6 +360,21 @@ class SimBroker:
         self._waiting.clear()
         self._ended.clear()
         self.remember(words["placed"], words["executed"])
+
+
+def without_limits(rules: Rules) -> Rules:
+    """The same world without the limits of a plan, which are no business of a venue: its tape need
+    not work out risks.
+    """
+    free = {
+        "max_net_exposure": np.inf,
+        "max_sector_allocation": np.inf,
+        "max_correlation_exposure": np.inf,
+        "max_portfolio_var": np.inf,
+        "max_volatility": np.inf,
+        "max_turnover": np.inf,
+    }
+    return replace(rules, **free)
 
 
 def _no_answer(what: str) -> BrokerTimeout:
