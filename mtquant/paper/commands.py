@@ -68,7 +68,7 @@ def _reconcile(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
 
 def _promote(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
     path, capital = str(arguments["model"]), float(arguments["capital"])
-    refused = loop.rollout.refuses("promote", capital)
+    refused = loop.rollout.refuses("promote", path, capital)
     if refused:
         return f"refused: {refused}"
     model = loop.models(path)  # before anything is written: it has to load
@@ -77,7 +77,7 @@ def _promote(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
 
 
 def _rollback(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
-    refused = loop.rollout.refuses("rollback", 0.0)
+    refused = loop.rollout.refuses("rollback", "", 0.0)
     if refused:
         return f"refused: {refused}"
     path = loop.rollout.candidate or loop.rollout.current or ""

@@ -175,8 +175,10 @@ class Rollout:
         """Models at work."""
         return tuple(path for path in (self.current, self.candidate) if path is not None)
 
-    def refuses(self, verb: str, capital: float) -> str:
+    def refuses(self, verb: str, path: str, capital: float) -> str:
         """Why a command cannot be followed; empty if it can."""
+        if verb == "promote" and path in self.paths:
+            return f"{path} trades already: give a new model a folder of its own"
         if verb == "promote" and self.candidate is not None:
             return f"{self.candidate} is still ramping up: roll it back or wait"
         if verb == "promote" and not 0.0 < capital <= 1.0:

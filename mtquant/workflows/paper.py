@@ -161,7 +161,8 @@ def _scalers(policy: Policy) -> list[tuple[Sequence[str], dict[str, NDArray[np.f
         views = [(names, policy.weights[owner]) for owner, names in named]
     elif isinstance(policy, SpecialistEnsemble):
         views = [
-            (own.manifest.observation_names, own.weights) for own in policy.specialists.values()
+            (tuple(f"{symbol}.{name}" for name in own.manifest.observation_names), own.weights)
+            for symbol, own in policy.specialists.items()
         ]
     else:
         return []
