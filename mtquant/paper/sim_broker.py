@@ -366,15 +366,15 @@ def without_limits(rules: Rules) -> Rules:
     """The same world without the limits of a plan, which are no business of a venue: its tape need
     not work out risks.
     """
-    free = {
-        "max_net_exposure": np.inf,
-        "max_sector_allocation": np.inf,
-        "max_correlation_exposure": np.inf,
-        "max_portfolio_var": np.inf,
-        "max_volatility": np.inf,
-        "max_turnover": np.inf,
-    }
-    return replace(rules, **free)
+    return replace(
+        rules,
+        max_net_exposure=np.inf,
+        max_sector_allocation=np.inf,
+        max_correlation_exposure=np.inf,
+        max_portfolio_var=np.inf,
+        max_volatility=np.inf,
+        max_turnover=np.inf,
+    )
 
 
 def _no_answer(what: str) -> BrokerTimeout:
