@@ -12,7 +12,7 @@ from rich.console import Console
 from mtquant.cli.console import interruptible, say
 from mtquant.cli.settings import training_settings
 from mtquant.cli.training import Places, run_phase
-from mtquant.core.config import Config, config_hash
+from mtquant.core.config import Config, trained_under
 from mtquant.core.errors import RunError
 from mtquant.core.runs import CARD_NAME, RunFolder
 from mtquant.data.instruments import Instrument, load_instruments
@@ -30,6 +30,7 @@ class Pipeline:
         output_dir, log_dir: Receive ``phase1``, ``phase2`` and ``phase3``.
         timesteps: Phase -> bars; the config's where there is none.
         device: The config's when None.
+        different_numerics: Resume also where versions, threads, workers or device differ.
     """
 
     config: Config
@@ -38,6 +39,7 @@ class Pipeline:
     log_dir: Path
     timesteps: Mapping[int, int | None]
     device: str | None
+    different_numerics: bool = False
 
     def train(self, console: Console, *, overwrite: bool = False, resume: bool = False) -> None:
         """Runs the phases in order.
@@ -57,7 +59,13 @@ class Pipeline:
                 say(console, f"ended before: {folder}")
                 continue
             logs = self.log_dir / f"phase{number}"
-            places = Places(folder, logs, overwrite=overwrite, resume=resume)
+            places = Places(
+                folder,
+                logs,
+                overwrite=overwrite,
+                resume=resume,
+                different_numerics=self.different_numerics,
+            )
             steps = self.timesteps.get(number)
             run_phase(number, places, self.config, self.instruments, steps, self.device, console)
 
@@ -67,11 +75,11 @@ class Pipeline:
         if not (folder / CARD_NAME).is_file():
             return False
         card = RunFolder(folder).card
-        if card["config_hash"] != config_hash(self.config):
+        if card.get("trained_under") != trained_under(self.config):
             raise RunError(
                 str(folder),
                 "must have been trained under this configuration to be resumed",
-                card["config_hash"],
+                f"configuration {card['config_hash']}",
                 "Give the same --config and --set, or use --mode train with another folder.",
             )
         expected = len(self.config.data.instruments) if number == 1 else 1
@@ -87,12 +95,15 @@ def run(
     device: str | None,
     overrides: Sequence[str],
     overwrite: bool,
+    different_numerics: bool,
 ) -> None:
     """``--mode train`` or ``resume``."""
     console = Console()
     config, origin = training_settings(config_path, overrides)
     say(console, f"configuration {origin}")
-    pipeline = Pipeline(config, load_instruments(None), output_dir, log_dir, timesteps, device)
+    pipeline = Pipeline(
+        config, load_instruments(None), output_dir, log_dir, timesteps, device, different_numerics
+    )
     again = "go on with --mode resume (scripts/training_pipeline.py)"
     with interruptible(f"phases that ended are in {output_dir}; {again}"):
         pipeline.train(console, overwrite=overwrite, resume=mode == "resume")

@@ -189,6 +189,7 @@ def train_all(
     workers: WorkersOption = None,
     overrides: SetOption = None,
     overwrite: OverwriteOption = False,
+    allow_different_numerics: NumericsOption = False,
 ) -> None:
     """All three phases in a row; --mode eval measures them on the test period."""
     from mtquant.cli.pipeline import run
@@ -208,4 +209,5 @@ def train_all(
         device,
         [*(overrides or []), *flags],
         overwrite,
+        allow_different_numerics,
     )

@@ -319,3 +319,12 @@ def config_hash(config: Section) -> str:
     """sha256 of the configuration in canonical JSON; equal configurations have equal hashes."""
     text = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def trained_under(config: Config) -> str:
+    """`config_hash`, whatever the configuration says about how the numbers are computed: that is
+    compared apart, since `--allow-different-numerics` allows it.
+    """
+    same = {"workers": 1, "torch_threads": 1, "device": "auto"}
+    training = config.training.model_copy(update=same)
+    return config_hash(config.model_copy(update={"training": training}))

@@ -10,12 +10,15 @@ goes there and back is pickled, so `build` is a function of a module.
 A worker dies with its parent, however that one ends: the kernel sees to it where it can (Linux,
 `prctl(2)`, PR_SET_PDEATHSIG), and a thread that looks for the parent does elsewhere. Ctrl-C is the
 parent's to answer, workers do not hear it: it may still ask them for a checkpoint before they end.
+
+What a worker writes to a logger of mtquant travels with its next answer and is handled here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import multiprocessing
 import os
 import pickle
@@ -26,7 +29,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -154,11 +159,15 @@ class Workers:
             for index in [index for index in self._due if self._connections[index] in ready]:
                 try:
                     with _interrupts_held():  # nor may an answer be read by half
-                        message = self._connections[index].recv()
+                        *message, records = self._connections[index].recv()
                         self._due.discard(index)
                 except (EOFError, OSError):
                     raise self._death(index) from None
-                yield index, message
+                for record in records:
+                    logger = logging.getLogger(record.name)
+                    if logger.isEnabledFor(record.levelno):
+                        logger.handle(record)
+                yield index, tuple(message)
 
     def _death(self, index: int) -> WorkerError:
         process = self._processes[index]
@@ -227,31 +236,49 @@ def _work(connection: Connection, parent: int, task: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     made: list[Any] = []
+    records = _records()
 
     def build() -> None:
         function, arguments = pickle.loads(task)
         made.append(function(*arguments))
 
     with contextlib.suppress(EOFError, OSError):  # the parent hung up
-        _answer(connection, build)
+        _answer(connection, build, records)
         while made:
             method, arguments = connection.recv()
-            _answer(connection, partial(_call, made[0], method, arguments))
+            _answer(connection, partial(_call, made[0], method, arguments), records)
 
 
 def _call(owner: Any, method: str, arguments: tuple[Any, ...]) -> Any:
     return getattr(owner, method)(*arguments)
 
 
-def _answer(connection: Connection, call: Callable[[], Any]) -> None:
-    """Sends a call's answer, or its error and traceback."""
+def _records() -> SimpleQueue[logging.LogRecord]:
+    """Where everything that mtquant logs in this process ends up, from INFO on."""
+    records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    logger = logging.getLogger("mtquant")
+    logger.addHandler(QueueHandler(records))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    return records
+
+
+def _answer(
+    connection: Connection, call: Callable[[], Any], records: SimpleQueue[logging.LogRecord]
+) -> None:
+    """Sends a call's answer, or its error and traceback, with what was logged meanwhile."""
+
+    def content(answer: Any, error: MtquantError | None, trace: str | None) -> bytes:
+        logged = [records.get_nowait() for _ in range(records.qsize())]
+        return pickle.dumps((answer, error, trace, logged))
+
     try:
-        content = pickle.dumps((call(), None, None))
+        sent = content(call(), None, None)
     except MtquantError as error:
-        content = pickle.dumps((None, error, traceback.format_exc()))
+        sent = content(None, error, traceback.format_exc())
     except Exception:
-        content = pickle.dumps((None, None, traceback.format_exc()))
-    connection.send_bytes(content)
+        sent = content(None, None, traceback.format_exc())
+    connection.send_bytes(sent)
 
 
 def _failure(index: int, error: MtquantError | None, trace: str) -> WorkerError:

@@ -30,7 +30,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mtquant.core.config import Config, config_hash
+from mtquant.core.config import Config, config_hash, trained_under
 from mtquant.core.errors import RunError
 from mtquant.core.records import write_atomically
 
@@ -101,6 +101,7 @@ class RunFolder:
             "started": _utc_now(),
             "seed": seed,
             "config_hash": config_hash(config),
+            "trained_under": trained_under(config),
             "config": config.model_dump(mode="json"),
             "git": git_state(),
             "versions": package_versions(),

@@ -40,9 +40,21 @@ METRICS = {
     "market/gross": "mean sum of absolute exposures",
     "market/stop_rate": "stop-losses, take-profits and liquidations per bar",
     "market/limit_bind_rate": "share of decisions in which a limit bound",
+    "reward/growth": "paid per bar by growth",
+    "reward/differential_sharpe": "paid per bar by the differential Sharpe ratio",
+    "reward/drawdown": "paid per bar by the drawdown penalty",
+    "reward/cost": "paid per bar by the cost penalty",
+    "reward/differential_sortino": "paid per bar by the differential Sortino ratio",
+    "reward/differential_information": "paid per bar by the differential information ratio",
+    "reward/tail_loss": "paid per bar by the tail-loss penalty",
+    "reward/variance": "paid per bar by the variance penalty",
+    "reward/downside_variance": "paid per bar by the downside-variance penalty",
+    "reward/diversification": "paid per bar by the diversification term",
+    "reward/turnover": "paid per bar by the turnover penalty",
     "meta/risk_budget": "mean share of the gross cap that the meta-controller asks for",
     "meta/cash": "mean weight of cash",
     "meta/specialists_used": "effective number of specialists that get capital",
+    "meta/weight": "mean weight of the specialist",
     "train/difference_reward": "mean of what the portfolio gains through the specialist",
     "coordination/cosine": "cosine between a specialist's two goals",
     "coordination/conflict_rate": "share of minibatches in which the goals conflict",
@@ -61,9 +73,20 @@ METRICS = {
     "validation/drawdown": "largest drawdown on the validation rows",
     "validation/turnover": "mean traded notional over equity per bar on the validation rows",
     "validation/win_rate": "share of the validation bars with a position that gained",
+    "validation/var_use": "mean one-day value at risk of the book over its limit, validation rows",
+    "limits/name": "share of the validation decisions that it cut: name cap",
+    "limits/gross": "share of the validation decisions that it cut: gross cap",
+    "limits/net": "share of the validation decisions that it cut: net cap",
+    "limits/sector": "share of the validation decisions that it cut: sector cap",
+    "limits/correlation": "share of the validation decisions that it cut: correlation exposure",
+    "limits/value_at_risk": "share of the validation decisions that it cut: value at risk",
+    "limits/volatility": "share of the validation decisions that it cut: volatility",
+    "limits/turnover": "share of the validation decisions that it cut: turnover cap",
+    "limits/unknown_risk": "share of the validation decisions that it cut: unknown risk",
 }
 
 
+SETTINGS = "_hparams_/session_start_info"  # the tag that TensorBoard's plug-in gives them
 EVENT_FILES = "events.out.tfevents.*"
 
 
@@ -93,9 +116,11 @@ class Telemetry:
         self._flagged: set[str] = set()
         old = list(log_dir.glob(EVENT_FILES))
         self._writer = EventFileWriter(str(log_dir))
+        self._has_settings = False
         if resumed_at is not None:
             for event in _events_until(old, resumed_at):
                 self._writer.add_event(event)
+                self._has_settings |= any(own.tag == SETTINGS for own in event.summary.value)
             self._writer.flush()
             for file in old:
                 file.unlink()
@@ -131,6 +156,16 @@ class Telemetry:
         )
         entry = Summary.Value(tag=f"{tag}/text_summary", metadata=metadata, tensor=tensor)
         self._add(Summary(value=[entry]), step)
+
+    def settings(self, values: Mapping[str, float | str | bool]) -> None:
+        """The run's hyper-parameters, shown under TensorBoard's HParams; once per run, also where
+        it is resumed.
+        """
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+
+        if not self._has_settings:
+            self._add(hparams_pb(dict(values)), 0)
+            self._has_settings = True
 
     def flush(self) -> None:
         """Brings everything written so far to the disk."""

@@ -177,6 +177,15 @@ class TrainingConfig(PPONumbers):
         """The PPO numbers of the chosen preset."""
         return self._resolved(self.preset)
 
+    def hyper_parameters(self) -> dict[str, float | str | bool]:
+        """Every number and choice that training goes by, as it is in force, for TensorBoard."""
+        chosen = {**self.model_dump(mode="json"), **self.effective().model_dump(mode="json")}
+        shown = {
+            name: str(value) if isinstance(value, list) else value for name, value in chosen.items()
+        }
+        kinds = (bool, int, float, str)
+        return {name: value for name, value in shown.items() if isinstance(value, kinds)}
+
     def _resolved(self, preset: Preset) -> PPOSettings:
         values = {name: getattr(self, name) for name in PPONumbers.model_fields}
         if preset == "recommended":

@@ -81,5 +81,7 @@ def action_box(batch: Batch) -> spaces.Box[np.float32]:
 
 
 def end_info(end: EpisodeEnd) -> dict[str, Any]:
-    """What `info` says where an episode ended: sums over it, and its last drawdown."""
-    return {"totals": end.totals, "drawdown": end.drawdown}
+    """What `info` says where an episode ended: sums over it, the reward by term among them, and its
+    last drawdown.
+    """
+    return {"totals": end.totals, "rewards": end.rewards, "drawdown": end.drawdown}

@@ -37,7 +37,7 @@ from mtquant.market.observation import ObservationLayout, new_seen, observable
 from mtquant.market.rules import Rules
 from mtquant.market.simulator import DRAWS, Simulator
 from mtquant.market.tape import SHEET_SIZE, T_CLOSE, T_TRADABLE, Tape
-from mtquant.rewards.compose import DIVERSIFICATION, STATE_NAMES, Reward, start_reward
+from mtquant.rewards.compose import DIVERSIFICATION, STATE_NAMES, TERM_NAMES, Reward, start_reward
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -69,6 +69,11 @@ class EpisodeEnd:
     def drawdown(self) -> float:
         """Drawdown at the end."""
         return float(self.outcome[oc.DRAWDOWN])
+
+    @property
+    def rewards(self) -> dict[str, float]:
+        """What each term of the reward paid over the episode."""
+        return dict(zip(TERM_NAMES, self.terms.tolist(), strict=True))
 
 
 class MarketEnv:

@@ -6,8 +6,9 @@ python scripts/benchmarks/ablation.py --markets planted --seeds 8
 python scripts/benchmarks/ablation.py --quick               # does it run?
 
 Every variant is trained by the phase trainers and trades the test rows, which nobody has trained
-on, through the desk at the true costs. Variants of one seed share bars, first weights and episodes,
-so differences are compared seed by seed (paired t intervals).
+on, through the desk at the true costs: what phase 3 kept, which is phase 2's where nothing was
+better on the validation rows, and what it ended with, kept or not. Variants of one seed share bars,
+first weights and episodes, so differences are compared seed by seed (paired t intervals).
 
 *planted*: two markets whose returns follow the return before (AR(1), 0.15) and two random walks,
 all of one volatility, at 1 bp: there is something to find, in half of them. The rule that knows it
@@ -32,6 +33,9 @@ from scipy import stats
 # isort: split
 
 from mtquant.agents.baselines import observed
+from mtquant.agents.crew import Crew
+from mtquant.agents.hierarchy import save_hierarchy
+from mtquant.agents.training.phase3_joint_training import Phase3JointTrainer
 from mtquant.backtest.runner import run_backtest
 from mtquant.core import outcome as oc
 from mtquant.core.config import Config, load_config
@@ -69,7 +73,7 @@ PLANTED = (
 )
 REWARDS = tuple(f"reward.phase_{phase}={{growth: 1.0}}" for phase in (1, 2, 3))
 BASE = "upgrad"
-DONE = "trained.json"
+DONE, LAST = "trained.json", "last"
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,13 @@ class Result:
     """Of one variant and seed.
 
     Attributes:
-        sharpe: Yearly, on the test rows.
+        sharpe: Yearly, on the test rows, of what was kept.
+        last: The same of the last weights of phase 3; NaN without a phase 3.
         learnt: Phase 3 kept something else than what phase 2 had left.
     """
 
     sharpe: float
+    last: float
     learnt: bool
 
 
@@ -169,6 +175,15 @@ def settings_of(market: str, folder: Path) -> tuple[str, ...]:
     return ("training.preset=recommended", *own)
 
 
+class LastToo(Phase3JointTrainer):
+    """Keeps the latest hierarchy that was validated beside the best one."""
+
+    def keep_best(self, metrics: Mapping[str, float], step: int, crew: Crew, meta: Crew) -> None:
+        """Writes both."""
+        super().keep_best(metrics, step, crew, meta)
+        save_hierarchy(self.output_dir / LAST, self.weights(crew, meta), self.manifest(step))
+
+
 class Study:
     """All variants of one market and seed.
 
@@ -200,10 +215,14 @@ class Study:
                 self._train(phase, config, root, before)
             before = root
         folder = before / f"phase{variant.ends}"
-        trained = load_trained(folder, config, self._instruments)
-        ledger = trade(trained, self._test(config))
+        last = self._traded(folder / LAST, config) if variant.ends == 3 else float("nan")
         kept = json.loads((folder / DONE).read_text())
-        return Result(yearly(ledger), kept["best_step"] > 0 or variant.ends < 3)
+        learnt = kept["best_step"] > 0 or variant.ends < 3
+        return Result(self._traded(folder, config), last, learnt)
+
+    def _traded(self, folder: Path, config: Config) -> float:
+        """Yearly Sharpe ratio of the models in a folder on the test rows."""
+        return yearly(trade(load_trained(folder, config, self._instruments), self._test(config)))
 
     def knows(self) -> float:
         """Yearly Sharpe ratio of the rule that knows, on the same rows."""
@@ -220,17 +239,18 @@ class Study:
 
     def _train(self, phase: int, config: Config, root: Path, before: Path) -> None:
         folder = root / f"phase{phase}"
-        result = train_phase(
-            phase,
-            config,
-            self._instruments,
-            folder,
-            root / "logs" / f"phase{phase}",
-            source=None if phase == 1 else before / f"phase{phase - 1}",
-            timesteps=self._scale.steps[phase],
-        )
-        first = next(iter(result.results.values()))
-        (folder / DONE).write_text(json.dumps({"best_step": first["best_step"]}))
+        logs, steps = root / "logs" / f"phase{phase}", self._scale.steps[phase]
+        source = None if phase == 1 else before / f"phase{phase - 1}"
+        if phase == 3:
+            found = LastToo(
+                config, folder, logs, self._instruments, timesteps=steps, hierarchy_dir=source
+            ).train()
+        else:
+            result = train_phase(
+                phase, config, self._instruments, folder, logs, source=source, timesteps=steps
+            )
+            found = next(iter(result.results.values()))
+        (folder / DONE).write_text(json.dumps({"best_step": found["best_step"]}))
 
     def _config(self, variant: Variant) -> Config:
         own = (f"training.seed={self._seed}", *variant.settings)
@@ -262,7 +282,9 @@ def run_market(market: str, seeds: int, scale: Scale) -> dict[str, list[Result]]
                 found[variant.name].append(study.run(variant))
             if market == "planted":
                 known.append(study.knows())
-        shown = "  ".join(f"{name} {own[-1].sharpe:.2f}" for name, own in found.items())
+        shown = "  ".join(
+            f"{name} {own[-1].sharpe:.2f}/{own[-1].last:.2f}" for name, own in found.items()
+        )
         print(f"{market} seed {seed}: {shown}", flush=True)
     if known:
         print(f"{market}: {Following.name} {interval(known)[0]:.2f}")
@@ -271,17 +293,29 @@ def run_market(market: str, seeds: int, scale: Scale) -> dict[str, list[Result]]
 
 def show(market: str, found: Mapping[str, Sequence[Result]]) -> None:
     """A Markdown table: each variant, and its difference to BASE seed by seed."""
-    base = [own.sharpe for own in found[BASE]]
-    print(f"\n{market}\n\n| variant | Sharpe | less {BASE}, same seed | phase 3 kept something |")
-    print("|---|---|---|---|")
+    base = found[BASE]
+    print(
+        f"\n{market}\n\n| variant | Sharpe, kept | less {BASE} | Sharpe, last | less {BASE} |",
+        end="",
+    )
+    print(" phase 3 kept something |\n|---|---|---|---|---|---|")
     for name, own in found.items():
-        ratios = [result.sharpe for result in own]
-        mean, half = interval(ratios)
-        apart, apart_half = interval([a - b for a, b in zip(ratios, base, strict=True)])
+        cells = [*compared(own, base, name, "sharpe"), *compared(own, base, name, "last")]
         learnt = sum(result.learnt for result in own)
         kept = "-" if name == "phase 2 alone" else f"{learnt} of {len(own)}"
-        beside = "-" if name == BASE else f"{apart:+.2f} ± {apart_half:.2f}"
-        print(f"| {name} | {mean:.2f} ± {half:.2f} | {beside} | {kept} |")
+        print(f"| {name} | {' | '.join(cells)} | {kept} |")
+
+
+def compared(
+    own: Sequence[Result], base: Sequence[Result], name: str, figure: str
+) -> tuple[str, str]:
+    """A figure's mean, and its difference to BASE seed by seed."""
+    mine, theirs = ([getattr(result, figure) for result in each] for each in (own, base))
+    mean, half = interval(mine)
+    apart, apart_half = interval([a - b for a, b in zip(mine, theirs, strict=True)])
+    if np.isnan(mean):
+        return "-", "-"
+    return f"{mean:.2f} ± {half:.2f}", "-" if name == BASE else f"{apart:+.2f} ± {apart_half:.2f}"
 
 
 def main() -> None:
@@ -299,9 +333,10 @@ def main() -> None:
         found = run_market(market, seeds, scale)
         show(market, found)
         figures[market] = {
-            name: [round(result.sharpe, 3) for result in own] for name, own in found.items()
+            name: [[round(result.sharpe, 3), round(result.last, 3)] for result in own]
+            for name, own in found.items()
         }
-    common.print_result({"sharpe": figures, "seeds": seeds, "quick": arguments.quick})
+    common.print_result({"sharpe_kept_and_last": figures, "seeds": seeds, "quick": arguments.quick})
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@
 
 One configuration, `training.recommended`, for all markets of `mtquant/data/planted`. Each seed
 draws its own training bars, its own held-out bars and its own network. A score is the policy's
-growth over the optimum's on the same held-out episodes (`planted_tasks.py`). docs/learning.md holds
-the results.
+growth over the optimum's on the same held-out episodes (`planted_tasks.py`). The last two tasks are
+phases 1 and 2 on eight instruments (`planted_hierarchy.py`). docs/learning.md holds the results.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from common import machine, option_parser, print_result
 # isort: split
 
 import numpy as np
+import planted_hierarchy as hierarchy
 import torch
 from numpy.typing import NDArray
 from planted_tasks import (
@@ -71,6 +72,10 @@ TASKS: dict[str, tuple[Callable[[], Task], Callable[[Scale], int]]] = {
     "weak_2m": (lambda: signal_task("weak", WEAK), lambda scale: scale.long),
     "walk": (lambda: signal_task("walk", RANDOM_WALK), lambda scale: scale.long),
     "allocation": (allocation_task, lambda scale: scale.short),
+}
+HIERARCHIES: dict[str, tuple[Callable[[], Task], hierarchy.Pupils]] = {
+    "phase2_allocation": (allocation_task, hierarchy.pupils_of),
+    "good_specialist": (hierarchy.one_good_task, hierarchy.pupils_of_one_good),
 }
 
 
@@ -126,6 +131,31 @@ def run(name: str, engine: str, scale: Scale, root: int) -> Rows:
     return rows
 
 
+def run_hierarchy(name: str, scale: Scale, root: int) -> Rows:
+    """The same of phases 1 and 2: specialists of every seed, then a meta-controller over each."""
+    make, pupils = HIERARCHIES[name]
+    task, steps = make(), scale.short
+    roots = range(root, root + scale.seeds)
+    seeds = [SeedTree(seed).child(task.name, "hierarchy") for seed in roots]
+    cpu, accounts = time.process_time(), task.config().training.effective().n_envs
+    bars = scale.fresh * steps
+    hired = [
+        hierarchy.train_specialists(task, pupils(task, bars, accounts, node), steps)
+        for node in seeds
+    ]
+    policies = hierarchy.train_meta(task, hired, bars, steps, seeds)
+    cpu = time.process_time() - cpu
+    networks = f"({hierarchy.COUNT} + 1) x {steps:,}"
+    print(f"{name}: {scale.seeds} x {networks} steps, of one core {cpu:.0f} s")
+    rows = []
+    for seed, node, own, act in zip(roots, seeds, hired, policies, strict=True):
+        row = hierarchy.judge(task, own, act, scale.accounts // 4, scale.length, node)
+        shown = "  ".join(f"{figure} {value:.4g}" for figure, value in row.items())
+        print(f"{name}, seed {seed}: {shown}", flush=True)
+        rows.append(row)
+    return rows
+
+
 def judge(task: Task, held_out: HeldOut, act: Act) -> dict[str, float]:
     """A policy beside the optimum and the hand rules."""
     best, own = held_out.live(task.best), held_out.live(act)
@@ -163,8 +193,12 @@ def summary(found: dict[str, Rows]) -> dict[str, Any]:
         "allocation_mean": ("allocation", "fraction", np.mean),
         "sign_strong": ("strong", "sign", np.mean),
         "sign_weak": ("weak", "sign", np.mean),
-        "equal_weight": ("allocation", "equal_weight", np.mean),
-        "inverse_volatility": ("allocation", "inverse_volatility", np.mean),
+        "allocation": ("phase2_allocation", "fraction", np.mean),
+        "allocation_lowest": ("phase2_allocation", "fraction", np.min),
+        "equal_weight": ("phase2_allocation", "equal_weight", np.mean),
+        "inverse_volatility": ("phase2_allocation", "inverse_volatility", np.mean),
+        "good_specialist_weight": ("good_specialist", "first_specialist", np.mean),
+        "good_specialist_fraction": ("good_specialist", "fraction", np.mean),
     }
     return {
         name: float(of(column(found[task], figure)))
@@ -176,10 +210,11 @@ def summary(found: dict[str, Rows]) -> dict[str, Any]:
 def parse() -> argparse.Namespace:
     """The flags."""
     parser = option_parser(__doc__.splitlines()[0])
+    known = (*TASKS, *HIERARCHIES)
     parser.add_argument("--engine", choices=tuple(ENGINES), default="stacked")
     parser.add_argument("--seeds", type=int, default=None, help="seeds, --seed being the first")
     parser.add_argument(
-        "--tasks", default=",".join(TASKS), help=f"some of {', '.join(TASKS)}, with commas"
+        "--tasks", default=",".join(known), help=f"some of {', '.join(known)}, with commas"
     )
     return parser.parse_args()
 
@@ -193,7 +228,9 @@ def main() -> None:
     torch.set_num_threads(1)
     print(machine(None))
     found = {
-        name: run(name, arguments.engine, scale, arguments.seed)
+        name: run_hierarchy(name, scale, arguments.seed)
+        if name in HIERARCHIES
+        else run(name, arguments.engine, scale, arguments.seed)
         for name in arguments.tasks.split(",")
     }
     print_result(

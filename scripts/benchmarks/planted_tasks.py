@@ -32,6 +32,7 @@ from mtquant.data.planted import (
     signal_market,
     solve_signal,
 )
+from mtquant.envs.batch import Batch
 from mtquant.envs.market_env import MarketEnv, reward_scale
 from mtquant.features.pipeline import Scaler
 from mtquant.market.observation import ObservationLayout
@@ -81,9 +82,16 @@ class Task:
         return load_config(None, (*SETTINGS, *own, *overrides))
 
     def env(
-        self, market: PlantedMarket, accounts: int, seeds: SeedTree, length: int | None = None
+        self,
+        market: PlantedMarket,
+        accounts: int,
+        seeds: SeedTree,
+        length: int | None = None,
+        unit: float | None = None,
     ) -> MarketEnv:
-        """Accounts on a drawn market; `length` replaces the configured episode length."""
+        """Accounts on a drawn market; `length` replaces the configured episode length, `unit` the
+        exposure that an action of 1 asks for.
+        """
         environment = self.config().environment
         if length is not None:
             environment = environment.model_copy(update={"episode_length": length})
@@ -91,8 +99,9 @@ class Task:
         rules = Rules.from_config(environment, market.instruments, panel.symbols)
         tape = Tape.from_panel(panel, rules)
         rows = slice(0, len(panel))
-        scale = reward_scale(tape, rows, environment.max_position_size)
+        scale = reward_scale(tape, rows, unit or environment.max_position_size)
         reward = Reward({"growth": 1.0}, scale)
+        units = None if unit is None else np.full(len(market.bars), unit)
         return MarketEnv(
             tape,
             rules,
@@ -103,6 +112,7 @@ class Task:
             accounts,
             environment,
             seeds,
+            units,
         )
 
 
@@ -118,6 +128,11 @@ class School:
     def of(cls, task: Task, bars: int, accounts: int, seeds: SeedTree) -> School:
         """Accounts on training bars that the seed draws."""
         market = task.draw(min(bars, task.most_bars), seeds.child("training"), False)
+        return cls.on(task, market, accounts, seeds)
+
+    @classmethod
+    def on(cls, task: Task, market: PlantedMarket, accounts: int, seeds: SeedTree) -> School:
+        """Accounts on these bars."""
         env = task.env(market, accounts, seeds.child("episodes"))
         scaler = Scaler.fit(market.features[:, 0])
         return cls(env, scaling_of(env.layout, scaler, task.name_cap), seeds)
@@ -210,19 +225,31 @@ class Lived:
 
 
 class HeldOut:
-    """Episodes that nobody trained on, and their mirror images; every policy meets the same."""
+    """Episodes that nobody trained on, and their mirror images; every policy meets the same.
 
-    def __init__(self, task: Task, accounts: int, length: int, seeds: SeedTree) -> None:
+    Args:
+        task: The market.
+        accounts, length: Episodes and their bars.
+        seeds: Of bars and of where episodes begin.
+        unit: As for `Task.env`.
+        around: What the policy acts in: the accounts themselves when None.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        accounts: int,
+        length: int,
+        seeds: SeedTree,
+        unit: float | None = None,
+        around: Callable[[MarketEnv], Batch] | None = None,
+    ) -> None:
         self.seeds = seeds.child("held_out_episodes")
-        self.envs = [
-            task.env(
-                task.draw(accounts * length, seeds.child("held_out"), mirrored),
-                accounts,
-                self.seeds,
-                length,
-            )
-            for mirrored in (False, True)
-        ]
+        self.envs: list[Batch] = []
+        for mirrored in (False, True):
+            market = task.draw(accounts * length, seeds.child("held_out"), mirrored)
+            env = task.env(market, accounts, self.seeds, length, unit)
+            self.envs.append(env if around is None else around(env))
 
     def live(self, act: Act) -> Lived:
         """One episode per account and path."""
@@ -232,7 +259,7 @@ class HeldOut:
             observations = env.reset()
             open_accounts = set(range(len(env)))
             while open_accounts:
-                for e in env.step(np.asarray(act(observations), dtype=np.float32)).tolist():
+                for e in env.step(act(observations).astype(np.float32)).tolist():
                     if e in open_accounts:
                         ends.append(env.episode_end(e).totals)
                         open_accounts.remove(e)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -42,6 +43,10 @@ class Counter:
     def refuse(self) -> None:
         raise CheckpointError("folder", "must have room", "none", "Make some.")
 
+    def note(self, what: str) -> None:
+        logging.getLogger(f"mtquant.counters.{what}").info("%s at %d", what, self.count)
+        logging.getLogger(f"mtquant.counters.{what}").debug("nobody asked")
+
     def die(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -74,6 +79,17 @@ def test_workers_answer_in_order_keep_what_they_know_and_survive_errors():
         assert workers.ask("add", 0) == [16, 28]
         with pytest.raises(WorkerError, match=r"worker [01] must live.*exit code -9"):
             workers.ask_each("die", [(), ()])
+
+
+def test_what_workers_log_is_handled_here_in_order_and_by_level(caplog):
+    loud, quiet = (logging.getLogger(f"mtquant.counters.{name}") for name in ("loud", "quiet"))
+    quiet.setLevel(logging.WARNING)
+    with caplog.at_level(logging.INFO, loud.name), Workers(Counter, [(1,), (2,)]) as workers:
+        workers.ask("note", "loud")
+        workers.ask("note", "quiet")
+        assert sorted(caplog.messages) == ["loud at 1", "loud at 2"]
+        workers.ask("add", 1)
+        assert len(caplog.messages) == 2  # each once
 
 
 def test_a_worker_that_cannot_be_built_ends_them_all():

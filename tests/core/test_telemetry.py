@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from mtquant.core.telemetry import METRICS, Telemetry
+from mtquant.core.telemetry import METRICS, SETTINGS, Telemetry
 from tests.support.kills import Program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +50,28 @@ def test_numbers_that_are_not_finite_are_written_and_reported_once(tmp_path, cap
         "train/loss is nan at step 0",
         "train/value_loss is inf at step 3",
     ]
+
+
+def test_settings_stand_there_once_also_in_a_run_that_goes_on(tmp_path):
+    own = {"learning_rate": 3e-4, "preset": "spec", "curriculum_learning": False}
+    with Telemetry(tmp_path) as board:
+        board.settings(own)
+        board.scalar("train/loss", 0.5, 10)
+    with Telemetry(tmp_path, resumed_at=5) as board:
+        board.settings({**own, "preset": "recommended"})  # it goes on under what it began with
+        board.scalar("train/loss", 0.25, 10)
+    (held,) = tmp_path.glob("*tfevents*")
+    found = [
+        value.metadata.plugin_data.content
+        for event in EventFileLoader(str(held)).Load()
+        for value in event.summary.value
+        if value.tag == SETTINGS
+    ]
+    assert len(found) == 1
+    begun = HParamsPluginData.FromString(found[0]).session_start_info.hparams
+    assert begun["learning_rate"].number_value == 3e-4
+    assert begun["preset"].string_value == "spec"
+    assert begun["curriculum_learning"].bool_value is False
 
 
 def test_flush_makes_events_visible_before_the_end(tmp_path):

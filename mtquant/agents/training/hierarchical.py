@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,12 @@ from mtquant.agents.training.curriculum_env import training_env
 from mtquant.agents.training.job import Best
 from mtquant.agents.training.phase import PhaseTrainer
 from mtquant.agents.training.portfolio import PortfolioWorld
-from mtquant.agents.training.session import Session, trained_under, weights_digest
+from mtquant.agents.training.session import Session, weights_digest
 from mtquant.agents.training.validation import evaluate_episodes, evaluate_parts
-from mtquant.core.config import config_hash
+from mtquant.core.config import config_hash, trained_under
 from mtquant.core.errors import CheckpointError
 from mtquant.core.seeding import SeedTree
+from mtquant.core.telemetry import Telemetry
 from mtquant.envs.hierarchy import Hierarchy, Speak
 from mtquant.envs.market_env import MarketEnv
 from mtquant.envs.meta import MetaControllerBatch
@@ -110,6 +112,13 @@ class HierarchicalTrainer(PhaseTrainer):
         )
         return self.env
 
+    def open_boards(self, stack: ExitStack, begun: int | None) -> list[Telemetry]:
+        """Curves of the hierarchy, and of each specialist in it, closed with the stack."""
+        folders = [self.log_dir, *(self.log_dir / symbol for symbol in self.bars)]
+        boards = [stack.enter_context(Telemetry(own, self.logger, begun)) for own in folders]
+        boards[0].settings(self.config.training.hyper_parameters())
+        return boards
+
     def batch(self, crew: Crew, n_accounts: int, seeds: SeedTree) -> MetaControllerBatch:
         """Portfolios on the training rows."""
         env = self.world.training_env(n_accounts, seeds)
@@ -120,16 +129,7 @@ class HierarchicalTrainer(PhaseTrainer):
         decisions on the training rows.
         """
         batch = self.batch(crew, self.settings.n_envs, self.seeds.child("scaling"))
-        random = self.seeds.child("scaling", "decisions").generator()
-        seen = [batch.reset().copy()]
-        for _ in range(SCALING_BARS):
-            size = (len(batch), len(batch.unit))
-            batch.step(random.uniform(-1.0, 1.0, size).astype(np.float32))
-            seen.append(batch.observations.copy())
-        entries = np.concatenate(seen).astype(np.float64)
-        deviation = entries.std(axis=0)
-        scale = np.where(deviation > STILL, deviation, 1.0)
-        return entries.mean(axis=0).astype(np.float32), scale.astype(np.float32)
+        return scaling_over(batch, self.seeds.child("scaling", "decisions").generator())
 
     def validate(self, crew: Crew, meta: Crew) -> dict[str, float]:
         """The ``validation/*`` metrics of the hierarchy without noise in its actions."""
@@ -224,6 +224,21 @@ class HierarchicalTrainer(PhaseTrainer):
             "seed": self.config.training.seed,
             "timesteps": step,
         }
+
+
+def scaling_over(
+    batch: MetaControllerBatch, random: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation of every entry of `batch.observations`, over random decisions."""
+    seen = [batch.reset().copy()]
+    for _ in range(SCALING_BARS):
+        size = (len(batch), len(batch.unit))
+        batch.step(random.uniform(-1.0, 1.0, size).astype(np.float32))
+        seen.append(batch.observations.copy())
+    entries = np.concatenate(seen).astype(np.float64)
+    deviation = entries.std(axis=0)
+    scale = np.where(deviation > STILL, deviation, 1.0)
+    return entries.mean(axis=0).astype(np.float32), scale.astype(np.float32)
 
 
 def scaling_of(pair: tuple[NDArray[np.float32], NDArray[np.float32]], crew: Crew) -> Scaling:

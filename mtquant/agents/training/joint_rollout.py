@@ -186,7 +186,7 @@ class JointCollector:
         own.last[:, t], meta.last[:, t] = last, last
         for e in ended.tolist():
             end = env.episode_end(e)
-            self.episodes.add(end.totals, end.drawdown)
+            self.episodes.add(end.totals, end.rewards, end.drawdown)
             if end.truncated:
                 self._go_on_behind_time(t, e, end, gamma)
         self.messages[ended], self.scales[ended] = 0.0, 0.0

@@ -34,6 +34,7 @@ def _train(job: Job, symbol: str) -> dict[str, Any]:
     setup = Setup(job.settings, job.timesteps)
     model = build_model(algorithm, MarketVecEnv(batch), setup, scaling, seed, job.device)
     with Telemetry(job.log_dir / symbol, job.logger) as telemetry:
+        telemetry.settings(job.config.training.hyper_parameters())
         model.set_logger(telemetry_logger(telemetry))
         monitor = Monitor(job, symbol, telemetry)
         every = _log_interval(model, algorithm, job.settings)

@@ -75,7 +75,7 @@ class Monitor(BaseCallback):
     def _on_step(self) -> bool:
         for e in np.flatnonzero(self.locals["dones"]):
             info = self.locals["infos"][e]
-            self._episodes.add(info["totals"], info["drawdown"])
+            self._episodes.add(info["totals"], info["rewards"], info["drawdown"])
         return True
 
     def _on_rollout_end(self) -> None:
@@ -87,9 +87,9 @@ class Monitor(BaseCallback):
         self._reported = rollouts
         # ``rollout/*`` comes from stable-baselines3 itself, from the same episodes.
         found = self._episodes.metrics()
-        metrics = {name: value for name, value in found.items() if name.startswith("market/")}
-        self._telemetry.scalars(metrics, self.num_timesteps)
-        self._job.report(self._symbol, self.num_timesteps, metrics)
+        own = {name: value for name, value in found.items() if not name.startswith("rollout/")}
+        self._telemetry.scalars(own, self.num_timesteps)
+        self._job.report(self._symbol, self.num_timesteps, own)
 
     def _on_rollout_start(self) -> None:
         # A rollout starts after the update that used the one before.

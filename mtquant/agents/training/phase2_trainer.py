@@ -6,6 +6,7 @@ Phase2Trainer(config, Path("models/phase2"), Path("logs/phase2"), instruments).t
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from mtquant.agents.training.curriculum_env import move_on
 from mtquant.agents.training.hierarchical import HierarchicalTrainer, scaling_of
 from mtquant.agents.training.loop import PPOLoop
 from mtquant.agents.training.rollout import Rollout
-from mtquant.core.telemetry import Telemetry
 from mtquant.envs import allocation
 from mtquant.envs.meta import MetaControllerBatch, MetaControllerTrainingEnv
 
@@ -74,10 +74,12 @@ class Phase2Trainer(HierarchicalTrainer):
         session, best = self.session(self.crew), {NAME: self.best}
         begun = session.begin(loop, best, resume=self.resume)
         every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
-        with Telemetry(self.log_dir, self.logger, begun) as board:
+        with ExitStack() as stack:
+            board, *boards = self.open_boards(stack, begun)
             while not loop.done:
                 (metrics,) = loop.iterate()
-                metrics |= decisions(loop.collector.rollout)
+                overall, weights = decisions(loop.collector.rollout)
+                metrics |= overall
                 checked = loop.done or loop.steps % every == 0
                 found = self.validate(self.crew, meta) if checked else None
                 if found is not None:
@@ -85,8 +87,10 @@ class Phase2Trainer(HierarchicalTrainer):
                     metrics |= found
                 metrics |= move_on(self.env, loop.steps, found, loop.collector.batches[0].reset)
                 board.scalars(metrics, loop.steps)
+                for own, values in zip(boards, weights, strict=True):
+                    own.scalars(values, loop.steps)
                 if checked:
-                    session.save(loop, best, [board])
+                    session.save(loop, best, [board, *boards])
                 self.report(NAME, loop.steps, metrics)
         return self.result(loop.steps)
 
@@ -104,14 +108,17 @@ class Phase2Trainer(HierarchicalTrainer):
         return PPOLoop([batch], stack, scaling, settings, self.timesteps, [self.seeds])
 
 
-def decisions(rollout: Rollout) -> dict[str, float]:
-    """How the meta-controller shared out capital in a rollout (``meta/*`` of `docs/metrics.md`)."""
+def decisions(rollout: Rollout) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """How the meta-controller shared out capital in a rollout (``meta/*`` of `docs/metrics.md`):
+    in all, and to each specialist.
+    """
     actions = rollout.actions[0].flatten(0, 1).float().cpu().numpy()
     weights, budgets = allocation.weights_and_budget(np.clip(actions, -1.0, 1.0))
     invested = weights[:, :-1]
     shares = invested / invested.sum(axis=1, keepdims=True)
-    return {
+    overall = {
         "meta/risk_budget": float(budgets.mean()),
         "meta/cash": float(weights[:, -1].mean()),
         "meta/specialists_used": float((1.0 / (shares**2).sum(axis=1)).mean()),
     }
+    return overall, [{"meta/weight": float(weight)} for weight in invested.mean(axis=0)]

@@ -7,6 +7,7 @@ Phase3JointTrainer(config, Path("models/phase3"), Path("logs/phase3"), instrumen
 from __future__ import annotations
 
 from contextlib import ExitStack
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from mtquant.agents.training.joint_loop import JointLoop
 from mtquant.agents.training.joint_rollout import JointCollector
 from mtquant.agents.training.phase2_trainer import NAME, decisions
 from mtquant.core.errors import CheckpointError
-from mtquant.core.telemetry import Telemetry
 from mtquant.envs.pettingzoo import JointTrainingEnv
 
 
@@ -73,16 +73,13 @@ class Phase3JointTrainer(HierarchicalTrainer):
         begun = session.begin(loop, best, resume=self.resume)
         every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
         with ExitStack() as stack:
-            board = stack.enter_context(Telemetry(self.log_dir, self.logger, begun))
-            boards = [
-                stack.enter_context(Telemetry(self.log_dir / symbol, self.logger, begun))
-                for symbol in self.bars
-            ]
+            board, *boards = self.open_boards(stack, begun)
             if not begun:
                 self.keep_best(self.validate(self.crew, self.meta), 0, self.crew, self.meta)
             while not loop.done:
                 metrics, specialists = loop.iterate()
-                metrics |= decisions(loop.collector.rollout.meta)
+                overall, weights = decisions(loop.collector.rollout.meta)
+                metrics |= overall
                 checked = loop.done or loop.steps % every == 0
                 found = self.validate(self.crew, self.meta) if checked else None
                 if found is not None:
@@ -90,8 +87,8 @@ class Phase3JointTrainer(HierarchicalTrainer):
                     metrics |= found
                 metrics |= move_on(self.env, loop.steps, found, loop.collector.reset)
                 board.scalars(metrics, loop.steps)
-                for own, values in zip(boards, specialists, strict=False):
-                    own.scalars(values, loop.steps)
+                for own, weight, values in zip(boards, weights, specialists or repeat({})):
+                    own.scalars(weight | values, loop.steps)
                 if checked:
                     session.save(loop, best, [board, *boards])
                 self.report(NAME, loop.steps, metrics)

@@ -22,9 +22,11 @@ from mtquant.envs.batch import Batch, step_batch
 from mtquant.envs.fused import EPISODE_NAMES
 from mtquant.learning.gae import advantages
 from mtquant.learning.losses import HALF_LOG_TWO_PI
+from mtquant.rewards.compose import TERM_NAMES
 
 LATEST_EPISODES = 100
-ENDINGS = (*EPISODE_NAMES, "drawdown")
+PAID = "reward/"
+ENDINGS = (*EPISODE_NAMES, "drawdown", *(PAID + name for name in TERM_NAMES))
 
 
 class Rollout:
@@ -84,23 +86,30 @@ class Episodes:
     def __init__(self) -> None:
         self._ends: deque[dict[str, float]] = deque(maxlen=LATEST_EPISODES)
 
-    def add(self, totals: Mapping[str, float], drawdown: float) -> None:
-        """One that has just ended: `EpisodeEnd.totals` and `EpisodeEnd.drawdown`."""
-        self._ends.append({**totals, "drawdown": drawdown})
+    def add(
+        self, totals: Mapping[str, float], rewards: Mapping[str, float], drawdown: float
+    ) -> None:
+        """One that has just ended; arguments are attributes of its `EpisodeEnd`."""
+        paid = {PAID + name: value for name, value in rewards.items()}
+        self._ends.append({**totals, "drawdown": drawdown, **paid})
 
     def metrics(self) -> dict[str, float]:
-        """``rollout/*`` and ``market/*`` of `docs/metrics.md`; empty before the first end."""
+        """``rollout/*``, ``market/*`` and, of terms that paid something, ``reward/*`` of
+        `docs/metrics.md`; empty before the first end.
+        """
         if not self._ends:
             return {}
         totals = {name: sum(end[name] for end in self._ends) for name in self._ends[0]}
         bars, count = totals["length"], len(self._ends)
         per_bar = {"growth": "growth", "turnover": "turnover", "cost": "cost", "gross": "gross"}
         per_bar |= {"stop_rate": "stops", "limit_bind_rate": "bound_bars"}
+        paid = {name: total for name, total in totals.items() if name.startswith(PAID) and total}
         return {
             "rollout/ep_rew_mean": totals["reward"] / count,
             "rollout/ep_len_mean": bars / count,
             **{f"market/{name}": totals[total] / bars for name, total in per_bar.items()},
             "market/drawdown": totals["drawdown"] / count,
+            **{name: total / bars for name, total in paid.items()},
         }
 
     def state(self) -> Arrays:
@@ -210,7 +219,7 @@ class Collector:
             if self.stack.shape.forecasts:
                 rollout.forecasts[k, t] = torch.from_numpy(_next_returns(batch))
             for e, end in step_batch(batch, actions[k]):
-                self.episodes[k].add(end.totals, end.drawdown)
+                self.episodes[k].add(end.totals, end.rewards, end.drawdown)
                 if end.truncated:
                     self._terminal.append((k, t, e, end.terminal_observation))
             rollout.rewards[k, t] = torch.from_numpy(batch.rewards)

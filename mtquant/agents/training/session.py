@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from mtquant.agents.training.job import Best
-from mtquant.core.config import Config, config_hash
 from mtquant.core.errors import CheckpointError
 from mtquant.core.runs import LEAST_FREE_BYTES, check_writable, package_versions
 from mtquant.core.states import Arrays
@@ -134,15 +133,6 @@ class Session:
                 [(found or {}).get(name) for name in differ],
                 remedy,
             )
-
-
-def trained_under(config: Config) -> str:
-    """Hash of a configuration, whatever it says about how the numbers are computed: that is
-    compared apart, since `--allow-different-numerics` allows it.
-    """
-    same = {"workers": 1, "torch_threads": 1, "device": "auto"}
-    training = config.training.model_copy(update=same)
-    return config_hash(config.model_copy(update={"training": training}))
 
 
 def weights_digest(parameters: torch.Tensor) -> str:

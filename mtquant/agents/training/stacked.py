@@ -17,9 +17,10 @@ from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.agents.training.curriculum_env import move_on, training_env
 from mtquant.agents.training.job import Best, Job
 from mtquant.agents.training.loop import PPOLoop, network
-from mtquant.agents.training.session import Session, trained_under
+from mtquant.agents.training.session import Session
 from mtquant.agents.training.validation import evaluate_parts
 from mtquant.agents.training.world import SpecialistWorld
+from mtquant.core.config import trained_under
 from mtquant.core.processes import Workers
 from mtquant.core.seeding import SeedTree
 from mtquant.core.states import Arrays, below, part
@@ -48,6 +49,8 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
             symbol: stack.enter_context(Telemetry(job.log_dir / symbol, job.logger, begun))
             for symbol in job.worlds
         }
+        for board in boards.values():
+            board.settings(job.config.training.hyper_parameters())
         steps = team.steps
         while steps < job.timesteps:
             found = team.iterate()
@@ -116,7 +119,7 @@ def team_of(job: Job) -> Iterator[Team]:
     if len(parts) == 1:
         yield Shift(job)
         return
-    # Neither whoever watches nor log handlers can go along; both are served from here.
+    # Whoever watches cannot go along, and is served from here.
     jobs = [replace(job, worlds=worlds, progress=None) for worlds in parts]
     with Workers(Shift, [(own,) for own in jobs]) as workers:
         yield Shifts(workers)

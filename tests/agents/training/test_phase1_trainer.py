@@ -135,14 +135,28 @@ def test_every_curve_is_in_the_metric_dictionary(run: Run) -> None:
     for symbol in SYMBOLS:
         events = curves(run, symbol)
         # docs/metrics.md explains the names of METRICS (tests/core/test_telemetry.py).
-        own = {tag for tag in METRICS if not tag.startswith(OTHERS)}
-        assert set(events.Tags()["scalars"]) == own
-        for tag in own:
+        found = set(events.Tags()["scalars"])
+        assert found <= set(METRICS)
+        # Terms that paid nothing and limits that never bound are not written.
+        assert {tag for tag in found if not tag.startswith(("reward/", "limits/"))} == {
+            tag for tag in METRICS if not tag.startswith((*OTHERS, "reward/", "limits/"))
+        }
+        for tag in found:
             points = events.Scalars(tag)
             steps = [point.step for point in points]
             assert steps == sorted(set(steps)), f"{tag} has two values at one step"
             assert set(steps) <= {ROLLOUT * k for k in range(1, 5)}
             assert all(np.isfinite(point.value) for point in points), tag
+
+
+def test_rewards_by_term_are_the_reward(run: Run) -> None:
+    events = curves(run, SYMBOLS[0])
+    paid = [tag for tag in events.Tags()["scalars"] if tag.startswith("reward/")]
+    assert paid
+    totals, lengths = (events.Scalars(f"rollout/{name}") for name in ("ep_rew_mean", "ep_len_mean"))
+    for k, (total, length) in enumerate(zip(totals, lengths, strict=True)):
+        by_term = sum(events.Scalars(tag)[k].value for tag in paid)
+        assert by_term == pytest.approx(total.value / length.value, rel=1e-3, abs=1e-6)
 
 
 def test_progress_counts_the_bars_lived_through(run: Run) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections import namedtuple
 from collections.abc import Mapping
@@ -230,17 +231,40 @@ def shared_out(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_resumed_in_two_processes(market: Path, shared_out: Path, tmp_path: Path) -> None:
+def interrupted_in_two(market: Path, root: Path, *overrides: str) -> None:
+    """Phase 1 in two processes that dies behind its third rollout."""
+
     def progress(name: str, step: int, metrics: Mapping[str, float]) -> None:
         if step == 3 * ROLLOUT:
             raise Killed
 
-    two = "training.workers=2"
     with pytest.raises(Killed):
-        trainer(1, market, tmp_path, tmp_path, two, progress=progress).train()
+        trainer(1, market, root, root, *overrides, progress=progress).train()
+
+
+def test_resumed_in_two_processes(market: Path, shared_out: Path, tmp_path: Path) -> None:
+    two = "training.workers=2"
+    interrupted_in_two(market, tmp_path, two)
     trainer(1, market, tmp_path, tmp_path, two, resume=True).train()
     assert models(tmp_path, 1) == models(shared_out, 1)
     assert curves(tmp_path, 1) == curves(shared_out, 1)
+
+
+def test_the_curriculum_in_two_processes(
+    market: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Resumed it is uninterrupted, and whoever logs hears of its levels."""
+    both = (*CURRICULUM, "training.workers=2")
+    with caplog.at_level(logging.INFO, "mtquant"):
+        trainer(1, market, tmp_path / "whole", tmp_path, *both).train()
+    for symbol in SYMBOLS:
+        assert any(symbol in text and "difficulty" in text for text in caplog.messages)
+    interrupted_in_two(market, tmp_path / "cut", *both)
+    trainer(1, market, tmp_path / "cut", tmp_path, *both, resume=True).train()
+    assert models(tmp_path / "cut", 1) == models(tmp_path / "whole", 1)
+    found = curves(tmp_path / "cut", 1)
+    assert found == curves(tmp_path / "whole", 1)
+    assert all("curriculum/difficulty" in tags for tags in found.values())
 
 
 def test_another_number_of_processes(
