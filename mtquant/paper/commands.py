@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,13 @@ def _halt(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
 
 
 def _resume(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
-    halt_path(loop.recorder.ledger.path).unlink(missing_ok=True)
+    file = halt_path(loop.recorder.ledger.path)
+    with contextlib.suppress(FileNotFoundError):
+        if file.stat().st_mtime_ns > int(arguments["wall_ns"]):
+            return "refused: somebody has halted since"
+        file.unlink()
     loop.guardian.resume()
-    loop.flattening = False
+    loop.flattening = loop.broken = False
     return "trading goes on; drawdown and daily loss are measured anew"
 
 

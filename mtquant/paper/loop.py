@@ -53,11 +53,12 @@ from mtquant.paper.orders import (
 )
 from mtquant.paper.recorder import Recorder
 from mtquant.paper.seats import Models, Rollout, Seat, mixture, packed, seated
-from mtquant.risk.guard import GUARD_ACTIVE, GUARD_HALTED, GUARD_REDUCING, GUARD_TEXTS
+from mtquant.risk.guard import GUARD_ACTIVE, GUARD_REDUCING, GUARD_TEXTS
 
 Float = NDArray[np.float64]
 HOUR_NS = 3_600 * NANOSECONDS
-PAUSE_SECONDS = 0.002  # between two questions about orders under way
+# Between two questions about the same thing; it doubles up to the longest.
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.002, 0.5
 BEAT_SECONDS = 1.0
 TURN_SECONDS = 1.0  # a feed without a bar is asked again, and people are listened to
 DISK_BARS = 50  # bars between two looks at the disk
@@ -139,6 +140,7 @@ class PaperLoop:
         self._to_send: list[Pending] = []
         self._order_stamps: deque[int] = deque()
         self._unsent: list[Execution] = []
+        self._silent: set[str] = set()
         self.broken = False  # the broker gave an answer that asking again will not change
         self._commit_answers, self._sleep = commit_answers, sleep
         self._turned = time.monotonic()
@@ -174,7 +176,7 @@ class PaperLoop:
             RunError: The ledger cannot be written; nothing was sent that it does not hold.
         """
         lived = 0
-        while most_bars is None or lived < most_bars:
+        while not self.desk.bankrupt and (most_bars is None or lived < most_bars):
             self.look_around()
             try:
                 delivery = self.feed.next(TURN_SECONDS)
@@ -184,9 +186,9 @@ class PaperLoop:
             except FeedEnd:
                 break
             lived += self.live(delivery)
-            if self.desk.bankrupt:
-                self.guardian.halt("the account is bankrupt", "guard")
-                break
+        if self.desk.bankrupt:
+            self.guardian.halt("the account is bankrupt", "guard")
+            self.watch_mode("guard")
         self.flush()
         return lived
 
@@ -206,8 +208,9 @@ class PaperLoop:
         if now - self._beaten > BEAT_SECONDS:
             beat(self.recorder.ledger.path, self.bar, self.tape.stamp_ns)
             self._beaten = now
+        self.watch_mode("guard")
         self.obey()
-        self.watch_mode("person" if self.guardian.mode == GUARD_HALTED else "guard")
+        self.watch_mode("person")
 
     def obey(self) -> None:
         """Follows what people asked for since the last turn."""
@@ -215,10 +218,11 @@ class PaperLoop:
         if reason is not None:
             self.guardian.halt(f"halted: {reason}", "person")
         found = self.recorder.ledger.ask(
-            "SELECT id, verb, arguments FROM commands WHERE id > ? ORDER BY id", self.last_command
+            "SELECT id, verb, arguments, wall_ns FROM commands WHERE id > ? ORDER BY id",
+            self.last_command,
         )
-        for number, verb, arguments in found:
-            answer = obey(self, verb, json.loads(arguments))
+        for number, verb, arguments, wall_ns in found:
+            answer = obey(self, verb, {**json.loads(arguments), "wall_ns": wall_ns})
             self.answer(number, answer)
 
     def answer(self, number: int, answer: Obeyed) -> None:
@@ -252,6 +256,7 @@ class PaperLoop:
         taken = self.intake.judge(delivery, self.feed.now_ns())
         for kind, subject, detail in taken.remarks:
             self.remark(kind, subject, detail, "info" if kind == "gap" else "warning")
+        self._silent.clear()
         if taken.halting:
             self.guardian.halt(taken.halting, "guard")
         if not taken.bars:
@@ -422,7 +427,9 @@ class PaperLoop:
         try:
             return True, question()
         except BrokerTimeout as error:
-            self.recorder.note(self.tape.stamp_ns, "time-out", subject, str(error.found))
+            if subject not in self._silent:  # an outage is one note a bar, not thousands
+                self._silent.add(subject)
+                self.recorder.note(self.tape.stamp_ns, "time-out", subject, str(error.found))
             return False, None
         except BrokerError as error:
             self.broken = True
@@ -432,12 +439,19 @@ class PaperLoop:
 
     def insisted(self, question: Callable[[], Any], subject: str) -> tuple[bool, Any]:
         """`asked` again and again, until it is answered or the patience has ended."""
-        deadline = time.monotonic() + self.terms.paper.settle_seconds
+        deadline, pause = time.monotonic() + self.terms.paper.settle_seconds, PAUSE_SECONDS
         while True:
             answered, answer = self.asked(question, subject)
             if answered or self.broken or time.monotonic() > deadline:
                 return answered, answer
-            self._sleep(PAUSE_SECONDS)
+            pause = self.pause(pause)
+
+    def pause(self, seconds: float) -> float:
+        """Waits, and returns how long to wait the next time: a broker that is slow is not helped by
+        questions.
+        """
+        self._sleep(seconds)
+        return min(2.0 * seconds, LONGEST_PAUSE_SECONDS)
 
     def send(self) -> None:
         """Tells the broker of the orders that the ledger holds now."""
@@ -483,7 +497,7 @@ class PaperLoop:
 
     def resolve(self) -> None:
         """Finds out about every order that the broker may not have; before the market moves on."""
-        deadline = time.monotonic() + self.terms.paper.settle_seconds
+        deadline, pause = time.monotonic() + self.terms.paper.settle_seconds, PAUSE_SECONDS
         while True:
             doubtful = [
                 own for own in self.orders.pending.values() if own.status not in (SENT, "partial")
@@ -492,7 +506,7 @@ class PaperLoop:
                 self.resolve_one(own)
             if not doubtful or self.broken or time.monotonic() > deadline:
                 return
-            self._sleep(PAUSE_SECONDS)
+            pause = self.pause(pause)
 
     def resolve_one(self, own: Pending) -> None:
         """Asks what became of one order; one that never arrived is sent, or given up."""
@@ -510,7 +524,7 @@ class PaperLoop:
     def settle(self) -> list[Execution]:
         """Everything that was done, once all orders have ended or the patience has."""
         found, self._unsent = self._unsent, []
-        deadline = time.monotonic() + self.terms.paper.settle_seconds
+        deadline, pause = time.monotonic() + self.terms.paper.settle_seconds, PAUSE_SECONDS
         while True:
             answered = self.collect(found)
             for own in list(self.orders.pending.values()):
@@ -518,7 +532,7 @@ class PaperLoop:
             settled = answered and not self.orders.pending
             if settled or self.broken or time.monotonic() > deadline:
                 break
-            self._sleep(PAUSE_SECONDS)
+            pause = self.pause(pause)
         for own in self.orders.pending.values():
             self.recorder.note(
                 self.tape.stamp_ns, "order-open", own.order.client_id, f"still {own.status}"

@@ -224,6 +224,18 @@ def test_halt_between_commit_and_sending_sends_nothing(tmp_path):
     loop.recorder.ledger.close()
 
 
+def test_an_older_resume_does_not_end_a_later_halt(tmp_path):
+    stage = Stage.of(tmp_path)
+    loop = stage.open()
+    number = request(stage.path, "resume")
+    time.sleep(0.02)
+    halt_path(stage.path).write_text("no, wait")
+    loop.look_around()
+    assert "somebody has halted since" in (answer_to(stage.path, number) or "")
+    assert loop.guardian.mode == GUARD_HALTED
+    loop.recorder.ledger.close()
+
+
 def test_halt_needs_no_ledger_that_can_be_written(tmp_path):
     path = tmp_path / "a.sqlite"
     path.write_bytes(b"rubbish")
