@@ -73,6 +73,7 @@ def open_loop(
     else:
         ledger = PaperLedger.create(path, _meta(terms))
     try:
+        _name(ledger, terms)
         _check_terms(ledger, terms)
         _check_clock(ledger, terms)
         parts = (terms, Recorder(ledger), feed, models, alerts, max_age_bars, commit_answers)
@@ -226,6 +227,15 @@ def _meta(terms: Terms) -> dict[str, str]:
         "bars_per_year": terms.bars_per_year.hex(),
         "initial_equity": terms.rules.initial_equity.hex(),
     }
+
+
+def _name(ledger: PaperLedger, terms: Terms) -> None:
+    """Says what a ledger is of, where its maker was killed before it could."""
+    if ledger.ask("SELECT 1 FROM meta LIMIT 1"):
+        return
+    with ledger.transaction():
+        for name, value in _meta(terms).items():
+            ledger.add("meta", name=name, value=value)
 
 
 def _check_terms(ledger: PaperLedger, terms: Terms) -> None:

@@ -230,6 +230,19 @@ def test_a_migration_that_is_killed_is_done_again(tmp_path, monkeypatch):
         assert ledger.ask("PRAGMA user_version") == [(VERSION,)]
 
 
+@pytest.mark.parametrize("made", ["nothing", "tables"])
+def test_a_ledger_whose_maker_was_killed_is_made_again(tmp_path, made):
+    stage = Stage.of(tmp_path, rows=140)
+    stage.path.touch()
+    if made == "tables":
+        PaperLedger.open(stage.path).close()
+    loop = stage.open()
+    assert loop.run() > 0
+    loop.recorder.ledger.close()
+    again = stage.open()
+    again.recorder.ledger.close()
+
+
 def test_export_is_the_ledger(lived, tmp_path):
     folder = tmp_path / "out"
     export(lived.path, folder)
