@@ -37,6 +37,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python scripts/benchmarks/audit.py
 	$(BIN)/python scripts/benchmarks/features.py
 	$(BIN)/python scripts/benchmarks/significance.py
+	$(BIN)/python scripts/benchmarks/backtest.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

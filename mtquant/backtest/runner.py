@@ -28,6 +28,8 @@ from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 from mtquant.rewards.compose import STATE_NAMES, STATES, TERMS, Reward, start_reward, step_reward
 
+Progress = Callable[[int], None]
+
 
 def run_backtest(
     policy: Policy,
@@ -36,7 +38,8 @@ def run_backtest(
     features: NDArray[np.float32],
     rows: slice,
     reward: Reward,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
+    cost_scale: float = 1.0,
 ) -> Ledger:
     """Lets a policy trade the bars of `rows`.
 
@@ -51,26 +54,55 @@ def run_backtest(
         rows: Panel rows with start and stop.
         reward: Its state is part of the observation.
         progress: Called with 1 after each bar.
+        cost_scale: Multiplies spread, slippage and commission.
 
     Raises:
         DataError: Features of another shape, or fewer rows than the policy's window.
     """
+    desk = Desk(tape, rules, policy.name, start_row=rows.start, cost_scale=cost_scale)
+    trade_on(desk, policy, features, rows.stop, reward, progress)
+    return desk.ledger()
+
+
+def trade_on(
+    desk: Desk,
+    policy: Policy,
+    features: NDArray[np.float32],
+    stop: int,
+    reward: Reward,
+    progress: Progress | None = None,
+) -> None:
+    """Lets a policy take an account over where it stands, and trade until row `stop` - 1.
+
+    The policy decides for the first time at the close the desk stands at; positions that it finds
+    are its own from there on, and what it takes to change them is charged. It begins with the
+    memory of a first bar, and so does the reward.
+
+    Args:
+        desk: The account; a ruined one stays as it is.
+        policy, features, reward, progress: As in `run_backtest`.
+        stop: Panel row behind the last one.
+
+    Raises:
+        DataError: Features of another shape, or fewer rows than the policy's window.
+    """
+    tape, first = desk.tape, desk.row
     layout = ObservationLayout(tape.symbols, policy.feature_names, policy.window_bars, STATE_NAMES)
     expected = (len(tape.stamps), len(tape.symbols), len(layout.feature_names))
     if features.shape != expected:
         remedy = "Compute the policy's own features on this panel."
         raise DataError("features", f"must have shape {expected}", features.shape, remedy)
-    if rows.stop - rows.start < 2 or rows.start < layout.window_bars - 1:
+    if stop - first < 2 or first < layout.window_bars - 1:
         remedy = "Use a longer part, or a shorter window."
-        raise DataError("rows", "must hold 2 bars after the first window", rows, remedy)
+        rule = "must hold 2 bars after the first window"
+        raise DataError("rows", rule, slice(first, stop), remedy)
     features, names = observable(features), layout.names()
-    desk = Desk(tape, rules, policy.name, start_row=rows.start)
     reward_state, trace = np.zeros(STATES), np.zeros(TERMS)
     parameters, weights = reward.parameter_vector(), reward.weight_vector()
     start_reward(reward_state)
     states, shown = np.zeros(STATES * LANES), new_seen(layout)
     state = policy.initial_state()
-    for _ in range(rows.stop - rows.start - 1):
+    while desk.row < stop - 1 and not desk.bankrupt:
         values = np.zeros(layout.size, dtype=np.float32)
         states[::LANES] = reward_state
         see_block(desk.block, desk.sheet, desk.rules_matrix, states, shown)
@@ -82,6 +114,3 @@ def run_backtest(
         step_reward(reward_state, outcome, parameters, weights, trace)
         if progress is not None:
             progress(1)
-        if desk.bankrupt:
-            break
-    return desk.ledger()

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mtquant.backtest.vectorbt_audit import LOAN, Audit
+from mtquant.evaluation.significance.bootstrap import sharpe_estimate
 from mtquant.market.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ def vectorbt_tables(audit: Audit, ledger: Ledger, periods_per_year: float) -> di
     import vectorbt  # noqa: F401 - registers the accessor
 
     equity = _equity(audit, ledger)
+    returns = _returns(equity, ledger, periods_per_year).stats(silence_warnings=True)
+    returns["Sharpe Ratio"] = _with_interval(returns["Sharpe Ratio"], ledger, periods_per_year)
     tables: dict[str, Any] = {
-        "Returns": _returns(equity, ledger, periods_per_year).stats(silence_warnings=True),
+        "Returns": returns,
         "Drawdowns": equity.vbt(freq=_bar(ledger)).drawdowns.stats(),
     }
     trades = _trades(audit)
@@ -63,6 +66,14 @@ def vectorbt_figures(audit: Audit, ledger: Ledger, periods_per_year: float) -> d
         if len(trades.records) and (trades.records["col"] == audit.columns.index(column)).any():
             figures[f"Trades in {column}"] = trades.plot_pnl(column=column)
     return figures
+
+
+def _with_interval(ratio: float, ledger: Ledger, periods_per_year: float) -> str:
+    """Vectorbt's ratio and our interval: no report shows one without the other."""
+    found = sharpe_estimate(ledger.column("simple_return"), periods_per_year, seed=0)
+    if not np.isfinite([ratio, found.low, found.high]).all():
+        return "no interval, so not shown"
+    return f"{ratio:.6g} (95 % interval {found.low:z.2f} to {found.high:z.2f})"
 
 
 def _reading(audit: Audit) -> str:

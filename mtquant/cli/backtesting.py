@@ -12,12 +12,13 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from mtquant.cli.console import interruptible, progress_bars, say
+from mtquant.cli.options import SCENARIO_SEEDS
 from mtquant.cli.settings import backtest_settings
 from mtquant.core.config import Config
 from mtquant.data.instruments import Instrument, load_instruments
 
 if TYPE_CHECKING:
-    from mtquant.workflows.backtesting import BacktestResult
+    from mtquant.workflows.backtest_report import BacktestResult
 
 
 def run(
@@ -27,6 +28,7 @@ def run(
     part: str,
     instruments_path: Path | None,
     overrides: Sequence[str],
+    scenario_seeds: int = SCENARIO_SEEDS,
 ) -> BacktestResult:
     """Runs the backtest as the flags say and prints what came out."""
     config, origin = backtest_settings(config_path, models, overrides)
@@ -34,7 +36,7 @@ def run(
     console = Console()
     say(console, f"configuration {origin}")
     with interruptible("the report was not written"):
-        return run_backtest(config, instruments, models, output, part, console)
+        return run_backtest(config, instruments, models, output, part, console, scenario_seeds)
 
 
 def run_backtest(
@@ -44,9 +46,10 @@ def run_backtest(
     output: Path,
     part: str,
     console: Console,
+    scenario_seeds: int = SCENARIO_SEEDS,
 ) -> BacktestResult:
     """The backtest with a progress bar per policy."""
-    from mtquant.workflows.backtesting import backtest  # slow to import
+    from mtquant.workflows.backtest_report import backtest  # slow to import
 
     with progress_bars(console) as bars:
         tasks: dict[str, Any] = {}
@@ -64,6 +67,7 @@ def run_backtest(
             output,
             part=part,
             command=sys.argv,
+            scenario_seeds=scenario_seeds,
             progress=advance,
         )
     console.print(Markdown(result.markdown))

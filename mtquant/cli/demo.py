@@ -15,6 +15,7 @@ from mtquant.core.config import load_config
 from mtquant.data.instruments import load_instruments
 
 SETTINGS = ("training.preset=recommended",)
+SCENARIO_SEEDS = 2  # of every made-up market: the least that shows a range
 TIMESTEPS = {1: 300_000, 2: 150_000, 3: 200_000}  # enough to see it learn
 
 
@@ -37,4 +38,5 @@ def run(output: Path, timesteps: int | None, overrides: Sequence[str]) -> None:
         pipeline.train(console, overwrite=True)
         console.rule("out of sample: the hierarchy")
         models = output / "phase3"
-        run_backtest(config, instruments, models, output / "backtest", "test", console)
+        out = output / "backtest"
+        run_backtest(config, instruments, models, out, "test", console, SCENARIO_SEEDS)

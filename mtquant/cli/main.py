@@ -12,6 +12,7 @@ import typer
 from mtquant.cli.data_commands import data_app
 from mtquant.cli.options import (
     CHECKPOINTS,
+    SCENARIO_SEEDS,
     ConfigOption,
     DeviceOption,
     InstrumentsOption,
@@ -89,11 +90,71 @@ def backtest(
     part: Annotated[Literal["test", "validation"], typer.Option("--part")] = "test",
     instruments: InstrumentsOption = None,
     overrides: SetOption = None,
+    scenarios: Annotated[
+        int, typer.Option("--scenarios", min=0, help="Seeds of every made-up market; 0: none.")
+    ] = SCENARIO_SEEDS,
 ) -> None:
     """Trade unseen bars with what was trained, audit the ledger with vectorbt, write the report."""
     from mtquant.cli.backtesting import run
 
-    run(config, models, output, part, instruments, overrides or [])
+    run(config, models, output, part, instruments, overrides or [], scenarios)
+
+
+@app.command()
+def evaluate(
+    scheme: Annotated[
+        Literal["anchored", "rolling", "combinatorial"],
+        typer.Option("--scheme", help="How the history is cut (docs/evaluation.md)."),
+    ] = "anchored",
+    folds: Annotated[
+        int, typer.Option("--folds", min=1, help="Tests; of --scheme combinatorial groups.")
+    ] = 4,
+    test_groups: Annotated[
+        int, typer.Option("--test-groups", min=1, help="Of --scheme combinatorial: tested at once.")
+    ] = 2,
+    first_test: Annotated[
+        float, typer.Option("--first-test", help="Share of the history before the first test.")
+    ] = 0.5,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="How many, counting up from training.seed.")
+    ] = 3,
+    phases: Annotated[
+        str, typer.Option("--phases", help="Which are tested; those before them are trained too.")
+    ] = "1,2,3",
+    timeframe: Annotated[
+        str | None, typer.Option("--timeframe", help="Length of a bar: 1d, 1h (data.bar).")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="bundled, parquet, csv, yahoo (data.source).")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where the files are (data.folder).")
+    ] = None,
+    config: ConfigOption = None,
+    timesteps: Annotated[
+        int | None, typer.Option("--timesteps", min=1, help="Bars of every phase, in every fold.")
+    ] = None,
+    output_dir: Annotated[Path, typer.Option("--output-dir")] = CHECKPOINTS / "evaluate",
+    device: DeviceOption = None,
+    instruments: InstrumentsOption = None,
+    overrides: SetOption = None,
+) -> None:
+    """Train fold by fold, test on what follows, judge with statistics; run it again to go on."""
+    from mtquant.cli.walk_forward import Asked, run
+
+    asked = Asked(
+        scheme,
+        folds,
+        test_groups,
+        first_test,
+        seeds,
+        phases,
+        timesteps,
+        source,
+        folder,
+        timeframe,
+    )
+    run(config, overrides or [], instruments, output_dir, device, asked)
 
 
 @app.command()

@@ -12,12 +12,9 @@ from rich.console import Console
 from mtquant.cli.console import interruptible, say
 from mtquant.cli.settings import training_settings
 from mtquant.cli.training import Places, run_phase
-from mtquant.core.config import Config, trained_under
-from mtquant.core.errors import RunError
-from mtquant.core.runs import CARD_NAME, RunFolder
+from mtquant.core.config import Config
 from mtquant.data.instruments import Instrument, load_instruments
-
-PHASES = (1, 2, 3)
+from mtquant.workflows.phases import PHASES, phase_ended
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Pipeline:
         for number in PHASES:
             folder = self.output_dir / f"phase{number}"
             console.rule(f"phase {number}")
-            if resume and self._ended(number):
+            if resume and phase_ended(folder, number, self.config):
                 say(console, f"ended before: {folder}")
                 continue
             logs = self.log_dir / f"phase{number}"
@@ -68,22 +65,6 @@ class Pipeline:
             )
             steps = self.timesteps.get(number)
             run_phase(number, places, self.config, self.instruments, steps, self.device, console)
-
-    def _ended(self, number: int) -> bool:
-        """Whether a phase has left its results here, under this configuration."""
-        folder = self.output_dir / f"phase{number}"
-        if not (folder / CARD_NAME).is_file():
-            return False
-        card = RunFolder(folder).card
-        if card.get("trained_under") != trained_under(self.config):
-            raise RunError(
-                str(folder),
-                "must have been trained under this configuration to be resumed",
-                f"configuration {card['config_hash']}",
-                "Give the same --config and --set, or use --mode train with another folder.",
-            )
-        expected = len(self.config.data.instruments) if number == 1 else 1
-        return len(card["stages"]) >= expected
 
 
 def run(

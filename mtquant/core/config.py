@@ -35,6 +35,7 @@ from mtquant.core.paper_config import PaperConfig
 from mtquant.core.training_config import RecommendedConfig, TrainingConfig
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+SpreadByHour = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=24, max_length=24)]
 
 
 class EnvironmentConfig(Section):
@@ -76,6 +77,11 @@ class EnvironmentConfig(Section):
         bankruptcy_equity_frac: An episode ends when equity falls below this share of the initial
             capital.
         window_bars: Bars of features in one observation.
+        latency_bars: 1: the desk hears every target one bar later; 0 at once.
+        max_volume_frac: Largest order as a share of the volume of the bar it fills in; null for
+            none.
+        spread_by_hour: Symbol -> 24 multiples of its spread, by the hour (UTC) that a bar opens in;
+            an instrument left out pays its spread at all hours.
     """
 
     episode_length: PositiveInt = 1000
@@ -101,6 +107,9 @@ class EnvironmentConfig(Section):
     maintenance_margin_frac: Fraction = 0.5
     bankruptcy_equity_frac: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
     window_bars: PositiveInt = 1
+    latency_bars: Annotated[int, Field(ge=0, le=1)] = 0
+    max_volume_frac: PositiveFloat | None = None
+    spread_by_hour: Mapping[str, SpreadByHour] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _cost_draws_are_ordered(self) -> Self:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import AwareDatetime, Field, NonNegativeInt, model_validator
 
 from mtquant.core.checked import Section, ZoneName, did_you_mean
 from mtquant.core.errors import ConfigError
@@ -26,6 +27,42 @@ def _refuse_repeats(field: str, names: Sequence[str]) -> None:
 
 def _default_instruments(values: dict[str, Any]) -> tuple[str, ...]:
     return BUNDLED_INSTRUMENTS if values.get("source") == "bundled" else SPEC_INSTRUMENTS
+
+
+Period = tuple[AwareDatetime, AwareDatetime]
+
+
+class PeriodsConfig(Section):
+    """A split by dates, as walk-forward evaluation makes them.
+
+    A period is ``[first, end]``, ISO 8601 with an offset: bars whose close stamp is at `first` or
+    later and before `end`.
+
+    Attributes:
+        train: One stretch or several, in order of time.
+        validation: Where the best checkpoint is chosen.
+        test: What is measured.
+    """
+
+    train: Annotated[tuple[Period, ...], Field(min_length=1)]
+    validation: Period
+    test: Period
+
+    @model_validator(mode="after")
+    def _periods_are_apart(self) -> Self:
+        everything = [*self.train, self.validation, self.test]
+        for first, end in everything:
+            if not first < end:
+                rule, found = "must begin before they end", [str(first), str(end)]
+                raise ConfigError("data.periods", rule, found, "Exchange the two.")
+        for (_, end), (first, _) in pairwise(sorted(everything)):
+            if end > first:
+                rule, found = "must not overlap", [str(first), str(end)]
+                raise ConfigError("data.periods", rule, found, "End the earlier one sooner.")
+        if list(self.train) != sorted(self.train):
+            rule, found = "must be in order of time", [str(first) for first, _ in self.train]
+            raise ConfigError("data.periods.train", rule, found, "Sort them.")
+        return self
 
 
 class DataConfig(Section):
@@ -51,6 +88,8 @@ class DataConfig(Section):
             next one.
         embargo_bars: Rows dropped at the start of a split because features still remember the one
             before.
+        periods: A split by dates in place of the shares, purge and embargo, which are not read
+            then; null for none.
         synthetic: What is made up, for ``source: synthetic``.
     """
 
@@ -67,6 +106,7 @@ class DataConfig(Section):
     validation_frac: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     purge_bars: NonNegativeInt = 5
     embargo_bars: NonNegativeInt = 5
+    periods: PeriodsConfig | None = None
     synthetic: SyntheticConfig = SyntheticConfig()
 
     @property

@@ -19,19 +19,38 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-from mtquant.core.compiled import kernel
-
 Float = NDArray[np.float64]
 
 LANES = 16  # two cache lines of each column
 
 
-@kernel
 def lanes_of(block: Float) -> int:
     """LANES, but a number that the compiler cannot see: loops of a known length it unrolls before
     it looks for vector instructions, and finds none.
+
+    In a block for a single account (`single_block`) it is 1, which the compiler can see.
     """
     return min(block.shape[0], LANES)
+
+
+@overload(lanes_of, jit_options={"error_model": "numpy", "_nrt": False, "forceinline": True})  # type: ignore[misc]
+def _lanes_of(block: Any) -> Any:
+    def every(block: Any) -> int:
+        return min(block.shape[0], LANES)
+
+    def one(block: Any) -> int:
+        return 1
+
+    return one if block.layout == "A" else every
+
+
+def single_block(size: int) -> Float:
+    """Zeros for a block of which only lane 0 is in use, float64 [size].
+
+    Every other number in memory is skipped. Kernels are compiled for such an array apart, with
+    loops over one lane: an account alone does not pay for fifteen that are not there.
+    """
+    return np.zeros(2 * size)[::2]
 
 
 def choose(condition: bool, chosen: float, otherwise: float) -> float:

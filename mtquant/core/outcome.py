@@ -147,15 +147,19 @@ REASON_SHRUNK_BY_MARGIN = 1
 REASON_REFUSED_BY_MARGIN = 2
 REASON_MARKET_CLOSED = 3
 REASON_PRICE_UNKNOWN = 4
-REASON_PARTIAL = 5
-REASON_REJECTED = 6
-REASON_NOT_SENT = 7
+REASON_SHRUNK_BY_VOLUME = 5
+REASON_REFUSED_BY_VOLUME = 6
+REASON_PARTIAL = 7
+REASON_REJECTED = 8
+REASON_NOT_SENT = 9
 REASON_TEXTS = {
     REASON_DONE: "filled as ordered",
     REASON_SHRUNK_BY_MARGIN: "filled in part: free margin ended",
     REASON_REFUSED_BY_MARGIN: "refused: no free margin for one lot",
     REASON_MARKET_CLOSED: "refused: the market had no bar",
     REASON_PRICE_UNKNOWN: "refused: price or conversion rate missing or not positive",
+    REASON_SHRUNK_BY_VOLUME: "filled in part: too little volume in the bar",
+    REASON_REFUSED_BY_VOLUME: "refused: too little volume in the bar for one lot",
     REASON_PARTIAL: "filled in part by the broker",
     REASON_REJECTED: "refused: the broker rejected it",
     REASON_NOT_SENT: "refused: never reached the broker, too late to send it",

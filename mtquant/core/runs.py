@@ -73,6 +73,7 @@ class RunFolder:
         seed: int,
         command: Sequence[str] = (),
         overwrite: bool = False,
+        logs: Path | None = None,
     ) -> RunFolder:
         """Makes the folder, checks that a run can be written there, and starts a new report card.
 
@@ -82,6 +83,7 @@ class RunFolder:
             seed: Root of the run's seed tree.
             command: What was typed.
             overwrite: Replace the report card of an earlier run instead of refusing.
+            logs: Folder of the run's event files, for reports; None if it writes none.
 
         Raises:
             RunError: The folder holds an earlier run and `overwrite` is off, before anything is
@@ -108,6 +110,8 @@ class RunFolder:
             "machine": machine(),
             "stages": {},
         }
+        if logs is not None:
+            card["logs"] = str(logs)
         run = cls(path)
         run._write(card)
         return run

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -190,6 +191,22 @@ class Telemetry:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def read_scalars(log_dir: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Every curve in a folder of event files: name -> steps and values, in the order of steps.
+
+    Of several runs that wrote a step into one folder the latest counts. A folder without event
+    files, or none, has no curves; torn ends of files are passed over.
+    """
+    points: dict[str, dict[int, tuple[float, float]]] = {}
+    for event in _events_until(log_dir.glob(EVENT_FILES), sys.maxsize):
+        for value in event.summary.value:
+            if value.HasField("simple_value"):
+                own = points.setdefault(value.tag, {})
+                written = event.wall_time, float(value.simple_value)
+                own[event.step] = max(own.get(event.step, written), written)
+    return {tag: (list(own), [value for _, value in own.values()]) for tag, own in points.items()}
 
 
 def _events_until(files: Iterable[Path], step: int) -> list[Any]:

@@ -42,6 +42,7 @@ class Panel:
         high: float64 [T, N].
         low: float64 [T, N].
         close: float64 [T, N].
+        volume: float64 [T, N], of the own bar; 0 where there is none or it is not known.
         elapsed_seconds: float64 [T], time since the row before; 0 at row 0.
         age_bars: float32 [T, N], age of the last known close in bar lengths: 0 where tradable and
             before the first bar.
@@ -59,6 +60,7 @@ class Panel:
     high: Float
     low: Float
     close: Float
+    volume: Float
     elapsed_seconds: Float
     age_bars: NDArray[np.float32]
     bar_seconds: int
@@ -88,7 +90,7 @@ class Panel:
         tradable = np.empty(shape, dtype=bool)
         age_bars = np.zeros(shape, dtype=np.float32)
         prices = {name: np.full(shape, np.nan) for name in PRICE_COLUMNS}
-        notes = []
+        volume, notes = np.zeros(shape), []
         for n, own in enumerate(bars):
             own_row[:, n] = np.searchsorted(own.stamps, stamps, side="right") - 1
             first = int(np.searchsorted(stamps, own.stamps[0]))
@@ -100,6 +102,7 @@ class Panel:
             whole = tradable[first:, n] & (_opened(own)[row] >= before[first:])
             for name, column in prices.items():
                 column[first:, n] = np.where(whole, getattr(own, name)[row], own.close[row])
+            volume[first:, n] = np.where(tradable[first:, n], np.nan_to_num(own.volume[row]), 0.0)
             notes += [f"{own.symbol}: {note}" for note in own.notes]
             overlapping = int(tradable[:, n].sum() - whole.sum())
             if overlapping:
@@ -113,6 +116,7 @@ class Panel:
             stamps=stamps,
             own_row=own_row,
             tradable=tradable,
+            volume=volume,
             elapsed_seconds=np.diff(stamps, prepend=stamps[:1]) / NANOSECONDS,
             age_bars=age_bars,
             bar_seconds=bars[0].bar_seconds,

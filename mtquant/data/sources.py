@@ -15,6 +15,7 @@ from mtquant.core.seeding import SeedTree
 from mtquant.data.bars import Bars
 from mtquant.data.bundled import BUNDLED, BUNDLED_SESSION, DAY_SECONDS, load_bundled
 from mtquant.data.files import describes_itself, file_session, read_csv, read_parquet
+from mtquant.data.folds import split_by_dates
 from mtquant.data.instruments import Instrument, Session, instrument_of
 from mtquant.data.splits import Split, split_by_time
 from mtquant.data.synthetic import FROM_REAL_BARS, Dials, generate
@@ -90,8 +91,11 @@ def session_of(
 
 def split_bars(bars: Mapping[str, Bars], config: DataConfig) -> Split:
     """Train, validation and test: the same calendar cuts for all instruments."""
+    stamps = {symbol: series.stamps for symbol, series in bars.items()}
+    if config.periods is not None:
+        return split_by_dates(stamps, config.periods)
     return split_by_time(
-        {symbol: series.stamps for symbol, series in bars.items()},
+        stamps,
         config.train_frac,
         config.validation_frac,
         config.purge_bars,

@@ -9,7 +9,7 @@ training. Source for purge and embargo: M. Lopez de Prado, Advances in Financial
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,24 @@ class Part:
 
 @dataclass(frozen=True)
 class Split:
-    """Three parts in order of time, with the purged and embargoed bars in none of them."""
+    """Three parts, with the purged and embargoed bars in none of them.
+
+    Attributes:
+        train: From the first to the last training bar.
+        validation, test: The others; behind `train` unless `folds.py` made them.
+        holes: Stretches of `train`, in order of time, that are not for training: where a split has
+            its validation or its test between training bars.
+    """
 
     train: Part
     validation: Part
     test: Part
+    holes: tuple[Part, ...] = ()
+
+    @property
+    def known_until_ns(self) -> int:
+        """End of what training and choosing have seen."""
+        return max(self.train.end_ns, self.validation.end_ns)
 
 
 def split_by_time(
@@ -72,7 +85,7 @@ def split_by_time(
             would hold fewer than 2 bars of an instrument.
     """
     _check_settings(train_frac, validation_frac, purge_bars, embargo_bars)
-    start, end = _common_span(stamps_by_symbol)
+    start, end = common_span(stamps_by_symbol)
     union = np.unique(np.concatenate(list(stamps_by_symbol.values())))
     shares = np.array((train_frac, train_frac + validation_frac))
     cuts = np.searchsorted(union, start + (shares * (end - start)).astype(np.int64))
@@ -88,7 +101,7 @@ def split_by_time(
         validation=Part(starts[0], ends[1]),
         test=Part(starts[1], int(union[-1]) + 1),
     )
-    _check_parts(split, stamps_by_symbol)
+    check_parts(split, stamps_by_symbol)
     return split
 
 
@@ -111,7 +124,7 @@ def _check_settings(
         )
 
 
-def _common_span(stamps_by_symbol: Mapping[str, NDArray[np.int64]]) -> tuple[int, int]:
+def common_span(stamps_by_symbol: Mapping[str, NDArray[np.int64]]) -> tuple[int, int]:
     """First and last moment at which every instrument has a history."""
     spans = {name: (int(s[0]), int(s[-1])) for name, s in stamps_by_symbol.items() if len(s)}
     if not spans or len(spans) < len(stamps_by_symbol):
@@ -132,14 +145,19 @@ def _common_span(stamps_by_symbol: Mapping[str, NDArray[np.int64]]) -> tuple[int
     return start, end
 
 
-def _check_parts(split: Split, stamps_by_symbol: Mapping[str, NDArray[np.int64]]) -> None:
-    for field in fields(split):
-        part: Part = getattr(split, field.name)
+def check_parts(split: Split, stamps_by_symbol: Mapping[str, NDArray[np.int64]]) -> None:
+    """Refuses a split of which a part holds less than a return.
+
+    Raises:
+        DataError: It holds fewer than 2 bars of an instrument.
+    """
+    for field in ("train", "validation", "test"):
+        part: Part = getattr(split, field)
         for name, stamps in stamps_by_symbol.items():
             first, last = np.searchsorted(stamps, (part.start_ns, part.end_ns))
             if last - first < MIN_BARS:
                 raise DataError(
-                    field.name,
+                    field,
                     f"must hold at least {MIN_BARS} bars of {name}",
                     max(int(last - first), 0),
                     "Use more data, other fractions, or a smaller purge and embargo.",

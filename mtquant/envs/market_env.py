@@ -8,6 +8,7 @@ episode's time or the data ended. The work is done by the compiled loop of `fuse
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +87,7 @@ class MarketEnv:
         features: float32 [T, N, F], NaN where not yet known.
         feature_names: F names.
         reward: The reward.
-        rows: Panel rows that episodes may live in (warm-up excluded).
+        rows: Panel rows that episodes may live in (warm-up excluded); or several stretches.
         n_accounts: E.
         environment: Episode length, window, cost draw and position size.
         seeds: Node of the seed tree.
@@ -106,7 +107,7 @@ class MarketEnv:
         features: Float32,
         feature_names: tuple[str, ...],
         reward: Reward,
-        rows: slice,
+        rows: slice | Sequence[slice],
         n_accounts: int,
         environment: EnvironmentConfig,
         seeds: SeedTree,
@@ -124,12 +125,13 @@ class MarketEnv:
         self.layout = ObservationLayout(
             tape.symbols, feature_names, environment.window_bars, STATE_NAMES
         )
-        first = max(rows.start, environment.window_bars - 1)
+        stretches = [rows] if isinstance(rows, slice) else rows
+        first = environment.window_bars - 1
         self.simulator = Simulator(
             tape,
             rules,
             n_accounts,
-            slice(first, rows.stop),
+            [slice(max(own.start, first), own.stop) for own in stretches],
             environment.episode_length,
             environment.cost_draw_range,
             seeds,
@@ -153,7 +155,7 @@ class MarketEnv:
         self._last_outcomes = np.zeros((n_accounts, len(oc.OUTCOME_COLUMNS)))
         self._action_shape = (n_accounts, n)
         self._books = np.zeros((len(self.simulator.blocks), BOOK))
-        self._block = np.zeros(BOOK + block_size(n))
+        self._block = np.zeros(BOOK + block_size(n, rules.latency_bars > 0))
         self._sheet = np.zeros(n * SHEET_SIZE)
         self._seen = new_seen(self.layout)
         self._deposit = rules.initial_equity
@@ -355,13 +357,16 @@ class MarketEnv:
         return account_of(self._books[e // LANES], e % LANES)
 
 
-def reward_scale(tape: Tape, rows: slice, unit: float) -> float:
+def reward_scale(tape: Tape, rows: slice | Sequence[slice], unit: float) -> float:
     """Standard deviation of one bar's return at exposure `unit`, pooled over instruments, from
     `rows` only.
     """
-    close = tape.prices[rows, :, T_CLOSE]
-    own = tape.prices[rows, :, T_TRADABLE][1:] > 0.0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        change = np.diff(np.log(close), axis=0)
-    change = change[own & np.isfinite(change)]
-    return float(unit * np.std(change)) if len(change) else 0.0
+    changes = []
+    for stretch in [rows] if isinstance(rows, slice) else rows:
+        close = tape.prices[stretch, :, T_CLOSE]
+        own = tape.prices[stretch, :, T_TRADABLE][1:] > 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            change = np.diff(np.log(close), axis=0)
+        changes.append(change[own & np.isfinite(change)])
+    pooled = np.concatenate(changes)
+    return float(unit * np.std(pooled)) if len(pooled) else 0.0

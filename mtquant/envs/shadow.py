@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core.compiled import kernel
+from mtquant.core.errors import RulesError
 from mtquant.core.lanes import LANES
 from mtquant.envs.fused import copy_numbers
 from mtquant.envs.market_env import MarketEnv
@@ -36,9 +37,16 @@ class Shadows:
     Args:
         env: The portfolios; their actions are exposures.
         owner: int64 [N], which specialist trades the instrument.
+
+    Raises:
+        RulesError: Targets are heard a bar later: in the bar to come they make no difference.
     """
 
     def __init__(self, env: MarketEnv, owner: NDArray[np.int64]) -> None:
+        latency = env.simulator.rules.latency_bars
+        if latency:
+            rule, remedy = "must be 0 in phase 3", "Train without it and backtest with it."
+            raise RulesError("environment.latency_bars", rule, latency, remedy)
         self._env, self._owner = env, owner
         self._count = int(owner.max()) + 1
         n = len(owner)

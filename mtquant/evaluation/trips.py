@@ -38,13 +38,18 @@ DUST = 1e-9
 
 @dataclass
 class _Open:
-    """The trip under way: units, prices in quote currency, money in account currency."""
+    """The trip under way: units, prices in quote currency, money in account currency.
+
+    `average` is that of what is held, which gains are booked by; `entry` that of all that was ever
+    entered.
+    """
 
     side: float
     opened: pd.Timestamp
     row: float
     held: float = 0.0
     entered: float = 0.0
+    average: float = 0.0
     entry: float = 0.0
     exited: float = 0.0
     exit: float = 0.0
@@ -53,14 +58,15 @@ class _Open:
     notional: float = 0.0
 
     def grow(self, quantity: float, price: float, rate: float, fee: float) -> None:
-        self.entry = (self.entry * self.held + price * quantity) / (self.held + quantity)
+        self.average = (self.average * self.held + price * quantity) / (self.held + quantity)
+        self.entry = (self.entry * self.entered + price * quantity) / (self.entered + quantity)
         self.held += quantity
         self.entered += quantity
         self.notional += quantity * abs(price) * rate
         self.fees += fee
 
     def shrink(self, quantity: float, price: float, rate: float, fee: float) -> None:
-        self.gross += quantity * (price - self.entry) * self.side * rate
+        self.gross += quantity * (price - self.average) * self.side * rate
         self.exit = (self.exit * self.exited + price * quantity) / (self.exited + quantity)
         self.held -= quantity
         self.exited += quantity

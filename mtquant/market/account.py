@@ -108,9 +108,10 @@ POSITION_SIZE = 5 * LANES
 LEAST_QUANTITY = 1e-300  # in place of 0 below a line that is not used then
 
 
-def block_size(n_instruments: int) -> int:
-    """Numbers in a block."""
-    return FIRST_POSITION + n_instruments * POSITION_SIZE
+def block_size(n_instruments: int, late: bool = False) -> int:
+    """Numbers in a block; `late`: with room for targets that are heard a bar later."""
+    heard = n_instruments * LANES if late else 0
+    return FIRST_POSITION + n_instruments * POSITION_SIZE + heard
 
 
 def account_of(block: Float, i: int) -> Float:
@@ -122,6 +123,12 @@ def account_of(block: Float, i: int) -> Float:
 def at(n: int, column: int) -> int:
     """Where a column of the position in instrument n begins."""
     return FIRST_POSITION + n * POSITION_SIZE + column
+
+
+@kernel
+def late_at(n: int, n_instruments: int) -> int:
+    """Where the target of instrument n that has not been heard yet begins."""
+    return at(n_instruments, 0) + n * LANES
 
 
 @kernel
@@ -216,6 +223,7 @@ def book_fill(
     reference: float,
     rate: float,
     rule: Rule,
+    extra: float,
     fills: Float | None,
     row: int,
     origin: int,
@@ -224,14 +232,14 @@ def book_fill(
 ) -> None:
     """Books `done` units against mid `reference`: price, costs, realised gain, new average
     (docs/execution.md, 2). Nothing changes where `done` is 0, whatever the prices; a row is written
-    where something was wanted.
+    where something was wanted. `extra` is what the hour adds to half the spread.
 
     One formula for opening, adding, reducing, closing, flipping and doing nothing, and choices
     between numbers that are there already, never branches: lanes have to march in step.
     """
     m = rule[R_MULTIPLIER]
     scale = block[A_COST_SCALE + i]
-    h = rule[R_HALF_COST] * scale
+    h = (rule[R_HALF_COST] + extra) * scale
     size = abs(done)
     side = choose(done > 0.0, 1.0, -1.0)
     price = reference + side * abs(reference) * h

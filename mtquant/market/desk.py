@@ -10,6 +10,7 @@ a loop over accounts without branches, which the compiler turns into vector inst
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from mtquant.core import outcome as oc
 from mtquant.core.compiled import kernel
 from mtquant.core.errors import PolicyError
-from mtquant.core.lanes import LANES, choose, lanes_of
+from mtquant.core.lanes import LANES, choose, lanes_of, single_block
 from mtquant.market.account import (
     A_CASH,
     A_EQUITY,
@@ -343,7 +344,7 @@ class Desk:
         self.limits = limit_arrays(rules, tape)
         self.settings = rules.settings()
         n = len(tape.symbols)
-        self.block = np.zeros(block_size(n))
+        self.block = single_block(block_size(n, rules.latency_bars > 0))
         self.account = account_of(self.block, 0)
         self.outcome = self.account[OUTCOME // LANES : ACCOUNT // LANES]
         self.sheet = np.zeros(n * SHEET_SIZE)
@@ -351,6 +352,7 @@ class Desk:
         # Each instrument can fill its order and then be stopped or liquidated in the same bar.
         self._buffer = np.zeros((2 * n, len(oc.FILL_COLUMNS)))
         self._lived: list[tuple[Float, ...]] = []
+        self._stretches: list[tuple[Float, ...]] = []  # what was lived, [bars, columns] each
         self._fills: list[Float] = []
         self._first_row = start_row + 1
         open_account(self.block, 0, self.initial_equity, cost_scale, tape.prices[start_row])
@@ -358,7 +360,8 @@ class Desk:
 
     def column(self, column: int) -> Float:
         """One column (B_*) of every position, float64 [N] (a view)."""
-        return self.block[FIRST_POSITION + column :: POSITION_SIZE]
+        end = FIRST_POSITION + len(self.tape.symbols) * POSITION_SIZE
+        return self.block[FIRST_POSITION + column : end : POSITION_SIZE]
 
     def noted(self, column: int) -> Float:
         """One column (S_*) of the sheet, for every instrument, float64 [N] (a view)."""
@@ -440,15 +443,39 @@ class Desk:
             risk = self.tape.risk(self.rules.var_method).rows
             write_diversification(self.block, 0, self.rules_matrix, risk[self.row - 1])
 
-    def ledger(self) -> Ledger:
-        """Everything since the start, as an immutable ledger."""
+    def record(self, bars: int, lived: tuple[Float, ...], fills: Sequence[Float]) -> None:
+        """Takes note of bars that were lived through elsewhere (`passage.py`).
+
+        Args:
+            bars: How many.
+            lived: Float64 [bars, columns]: outcomes, positions, mids, rates, financing, targets.
+            fills: Float64 [M, len(FILL_COLUMNS)], in order.
+        """
+        self._gather()
+        self.row += bars
+        self._stretches.append(lived)
+        self._fills.extend(fills)
+
+    def _gather(self) -> None:
+        """Makes one stretch of the bars lived one by one."""
+        if self._stretches and not self._lived:
+            return
         n = len(self.tape.symbols)
         widths = (len(oc.OUTCOME_COLUMNS), n, n, n, n, n)
-        columns = [
-            np.array([row[k] for row in self._lived]).reshape(len(self._lived), size)
-            for k, size in enumerate(widths)
-        ]
-        rows = np.arange(self._first_row, self._first_row + len(self._lived))
+        self._stretches.append(
+            tuple(
+                np.array([row[k] for row in self._lived]).reshape(len(self._lived), size)
+                for k, size in enumerate(widths)
+            )
+        )
+        self._lived = []
+
+    def ledger(self) -> Ledger:
+        """Everything since the start, as an immutable ledger."""
+        self._gather()
+        parts = [stretch for stretch in self._stretches if len(stretch[0])] or self._stretches[:1]
+        columns = [np.concatenate(p) if len(p) > 1 else p[0] for p in zip(*parts, strict=True)]
+        rows = np.arange(self._first_row, self._first_row + len(columns[0]))
         empty = np.zeros((0, len(oc.FILL_COLUMNS)))
         return Ledger(
             name=self.name,

@@ -49,6 +49,7 @@ from mtquant.market.rules import (
 from mtquant.market.tape import (
     S_FINANCING,
     S_QUEUED,
+    T_EXTRA_COST,
     T_HIGH,
     T_LOW,
     T_OPEN,
@@ -81,7 +82,7 @@ def charge_financing(block: Float, sheet: Float, rules: Float) -> None:
 
 
 @kernel
-def _affordable(block: Float, i: int, n: int, order: float, rules: Float) -> float:
+def _affordable(block: Float, i: int, n: int, order: float, rules: Float, extra: float) -> float:
     """The order cut to what free margin allows (signed, whole lots where it was cut; 0 =
     refused).
     """
@@ -92,7 +93,7 @@ def _affordable(block: Float, i: int, n: int, order: float, rules: Float) -> flo
     closing = min(size, abs(q)) if q * order < 0.0 else 0.0
     held = abs(q) if q * order > 0.0 else 0.0
     notional = rules[n, R_MULTIPLIER] * mid * block[at(n, B_RATE) + i]
-    h = rules[n, R_HALF_COST] * block[A_COST_SCALE + i]
+    h = (rules[n, R_HALF_COST] + extra) * block[A_COST_SCALE + i]
     commission = rules[n, R_COMMISSION] * block[A_COST_SCALE + i]
     cost = notional * (h + (1.0 + side * h) * commission)
     margin = notional * rules[n, R_MARGIN]
@@ -129,20 +130,25 @@ def _fill_order(
     """
     queued = sheet[sheet_at(n, S_QUEUED) + i]
     order = choose(taken, queued, 0.0)
-    tradable = sheet[sheet_at(n, T_TRADABLE) + i] > 0.0
+    bar, extra = sheet[sheet_at(n, T_TRADABLE) + i], sheet[sheet_at(n, T_EXTRA_COST) + i]
+    tradable = bar > 0.0
     sheet[sheet_at(n, S_QUEUED) + i] = choose(taken, 0.0, queued)
     mid, rate = block[at(n, B_MARK) + i], block[at(n, B_RATE) + i]
     priced = (mid > 0.0) & (rate > 0.0)  # also false for NaN
-    done = choose(tradable & priced, order, 0.0)
-    reason = oc.REASON_DONE if priced else oc.REASON_PRICE_UNKNOWN
+    most = choose(bar > 1.0, np.floor(bar - 1.0) * rule[R_LOT], np.inf)
+    possible = min(max(order, -most), most)
+    done = choose(tradable & priced, possible, 0.0)
+    cut = oc.REASON_SHRUNK_BY_VOLUME if possible != 0.0 else oc.REASON_REFUSED_BY_VOLUME
+    reason = oc.REASON_DONE if possible == order else cut
+    reason = reason if priced else oc.REASON_PRICE_UNKNOWN
     reason = reason if tradable else oc.REASON_MARKET_CLOSED
-    if exact and done != 0.0 and _raises(block, i, n, order):
-        done = _affordable(block, i, n, order, rules)
+    if exact and done != 0.0 and _raises(block, i, n, done):
+        done = _affordable(block, i, n, possible, rules, extra)
         if done == 0.0:
             reason = oc.REASON_REFUSED_BY_MARGIN
-        elif done != order:
+        elif done != possible:
             reason = oc.REASON_SHRUNK_BY_MARGIN
-    book_fill(block, i, n, done, mid, rate, rule, fills, row, oc.ORIGIN_ORDER, order, reason)
+    book_fill(block, i, n, done, mid, rate, rule, extra, fills, row, oc.ORIGIN_ORDER, order, reason)
 
 
 @kernel
@@ -168,7 +174,8 @@ def _find_ample(block: Float, sheet: Float, rules: Float) -> None:
         for i in range(lanes_of(block)):
             q, order = abs(block[at(n, B_POSITION) + i]), abs(sheet[sheet_at(n, S_QUEUED) + i])
             unit = rule[R_MULTIPLIER] * block[at(n, B_RATE) + i] * abs(block[at(n, B_MARK) + i])
-            per_unit = rule[R_MARGIN] + cost * block[A_COST_SCALE + i]
+            own = cost + sheet[sheet_at(n, T_EXTRA_COST) + i]
+            per_unit = rule[R_MARGIN] + own * block[A_COST_SCALE + i]
             need = unit * (q * rule[R_MARGIN] + order * per_unit)
             need -= AMPLE_FRAC * gain_of(block, i, n, rule[R_MULTIPLIER])
             block[W_SUM + i] += choose((q != 0.0) | (order != 0.0), need, 0.0)
@@ -240,7 +247,8 @@ def _close_position(
     own = rate * sheet[sheet_at(n, T_OPEN) + i] / mid
     rate = choose(rule[R_OWN_RATE] > 0.0, own, rate)
     done = choose(hit, -block[at(n, B_POSITION) + i], 0.0)
-    book_fill(block, i, n, done, mid, rate, rule, fills, row, origin, done, oc.REASON_DONE)
+    extra = sheet[sheet_at(n, T_EXTRA_COST) + i]
+    book_fill(block, i, n, done, mid, rate, rule, extra, fills, row, origin, done, oc.REASON_DONE)
     block[BAR_STOPS + i] += choose(hit, 1.0, 0.0)
 
 

@@ -21,6 +21,7 @@ from mtquant.market.tape import (
     C_ELAPSED,
     CLOCK_COLUMNS,
     T_CLOSE,
+    T_EXTRA_COST,
     T_OPEN,
     T_RATE_CLOSE,
     T_RATE_OPEN,
@@ -29,6 +30,7 @@ from mtquant.market.tape import (
     Tape,
     benchmark_returns,
     currency_path,
+    extra_cost,
     rates_along,
 )
 from mtquant.risk.dependence import RiskTable, StreamingCovariance
@@ -65,8 +67,16 @@ class LiveTape:
                 rules.var_method,
                 "Set environment.var_method=ewma, or switch off the limits that measure risk.",
             )
+        if rules.max_volume_frac < np.inf or rules.latency_bars > 0:
+            raise RulesError(
+                "environment.max_volume_frac, latency_bars",
+                "must be null and 0 where a broker fills: it has limits and a latency of its own",
+                (rules.max_volume_frac, rules.latency_bars),
+                "Leave them at their defaults.",
+            )
         n = len(rules.symbols)
-        items = rules.instruments
+        items = self._items = rules.instruments
+        self._bar_seconds = bar_seconds
         self._bar_ns = bar_seconds * NANOSECONDS
         self._paths = [currency_path(item.quote, rules.account_currency, items) for item in items]
         self._prices = np.full((2, n, TAPE_COLUMNS), np.nan)
@@ -139,6 +149,9 @@ class LiveTape:
             row[n, T_RATE_OPEN] = rates_along(path, row[None, :, T_OPEN])[0]
             row[n, T_RATE_CLOSE] = rates_along(path, row[None, :, T_CLOSE])[0]
         self._stamps[LAST] = stamp_ns
+        for n, item in enumerate(self._items):
+            extra = extra_cost(self._stamps[LAST:], self._bar_seconds, item)
+            row[n, T_EXTRA_COST] = np.asarray(extra).reshape(-1)[0]
         tradable = row[:, T_TRADABLE] > 0.0
         if self.count:
             closes = self._prices[:, :, T_CLOSE]

@@ -143,7 +143,7 @@ def see_block(
             seen[k + 2 * LANES + i] = shown[2]
             seen[k + 3 * LANES + i] = shown[3]
         for i in range(lanes_of(block)):
-            seen[k + 4 * LANES + i] = sheet[sheet_at(n, T_TRADABLE) + i]
+            seen[k + 4 * LANES + i] = min(sheet[sheet_at(n, T_TRADABLE) + i], 1.0)
     k = n_instruments * INSTRUMENT_EXTRAS * LANES
     for i in range(lanes_of(block)):
         seen[k + i] = block[O_DRAWDOWN + i]

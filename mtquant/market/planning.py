@@ -23,6 +23,7 @@ from mtquant.market.account import (
     W_SUM,
     W_TOGETHER,
     at,
+    late_at,
     value_of,
 )
 from mtquant.market.budget import project_block
@@ -31,6 +32,7 @@ from mtquant.market.rules import (
     R_LOT,
     R_MULTIPLIER,
     S_CORNISH_FISHER,
+    S_LATENCY,
     S_PROJECT,
     S_TAIL_VAR,
     Rule,
@@ -292,6 +294,17 @@ def _limit_block(
 
 
 @kernel
+def _hear_late(block: Float, sheet: Float, rules: Float) -> None:
+    """Exchanges the S_TARGET exposures for those asked for a bar earlier, 0 at first."""
+    count = count_of(rules)
+    for n in range(count):
+        for i in range(lanes_of(block)):
+            asked = sheet[sheet_at(n, S_TARGET) + i]
+            sheet[sheet_at(n, S_TARGET) + i] = block[late_at(n, count) + i]
+            block[late_at(n, count) + i] = asked
+
+
+@kernel
 def plan_block(
     block: Float,
     sheet: Float,
@@ -305,7 +318,8 @@ def plan_block(
 
     Args:
         block: float64, flat (`account.py`).
-        sheet: float64, flat (`tape.py`); S_TARGET is read, S_QUEUED written.
+        sheet: float64, flat (`tape.py`); S_TARGET is read (and with latency exchanged for what was
+            asked a bar earlier), S_QUEUED written.
         rows: int64 [LANES], the bars at whose close the accounts stand.
         rules: float64 [N, RULE_COLUMNS].
         settings: float64 [SETTING_COLUMNS].
@@ -313,6 +327,8 @@ def plan_block(
         live: Lanes in use, the first ones.
     """
     caps, _, _, _, risk, scenarios, window, _, tail_scratch = limits
+    if settings[S_LATENCY] > 0.0:
+        _hear_late(block, sheet, rules)
     if risk.shape[0] > 1:
         for i in range(live):
             deviations = risk[rows[i], RISK_DEVIATION]

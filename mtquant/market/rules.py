@@ -68,7 +68,7 @@ def count_of(rules: Float) -> int:
 
 
 # Entries of the settings vector that kernels read.
-SETTING_COLUMNS = 6
+SETTING_COLUMNS = 7
 (
     S_FILL_AT_CLOSE,
     S_PROJECT,
@@ -76,7 +76,9 @@ SETTING_COLUMNS = 6
     S_BANKRUPTCY,
     S_TAIL_VAR,  # largest VaR where it is measured on scenarios, else infinite
     S_CORNISH_FISHER,
+    S_LATENCY,  # bars until the desk hears a target
 ) = range(SETTING_COLUMNS)
+HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class InstrumentRules:
         financing_long_bps, financing_short_bps: Per year; positive is a cost.
         stop_loss_frac, take_profit_frac: Distance from the average price; 0 is off.
         name_cap: Largest |exposure|, in units of equity.
+        spread_by_hour: Multiples of the spread in bars that open in each hour of the day (UTC); ()
+            is 1 in all.
     """
 
     symbol: str
@@ -108,6 +112,7 @@ class InstrumentRules:
     stop_loss_frac: float
     take_profit_frac: float
     name_cap: float
+    spread_by_hour: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,9 @@ class Rules:
         bankruptcy_equity_frac: Share of the deposit at which an episode ends.
         max_net_exposure, max_sector_allocation, max_correlation_exposure, max_portfolio_var,
         var_method, max_volatility, max_turnover: The other limits (docs/risk.md); infinite is off.
+        latency_bars: Bars until the desk hears a target, 0 or 1.
+        max_volume_frac: Largest order as a share of the volume of the bar it fills in; infinite is
+            off.
     """
 
     instruments: tuple[InstrumentRules, ...]
@@ -142,6 +150,8 @@ class Rules:
     var_method: VarMethod = "ewma"
     max_volatility: float = np.inf
     max_turnover: float = np.inf
+    latency_bars: int = 0
+    max_volume_frac: float = np.inf
 
     @classmethod
     def from_config(
@@ -175,6 +185,7 @@ class Rules:
                     stop_loss_frac=environment.stop_loss_pct,
                     take_profit_frac=environment.take_profit_pct or 0.0,
                     name_cap=environment.max_position_size,
+                    spread_by_hour=tuple(environment.spread_by_hour.get(symbol, ())),
                 )
             )
         return cls(
@@ -193,6 +204,8 @@ class Rules:
             var_method=environment.var_method,
             max_volatility=_or_none(environment.max_volatility),
             max_turnover=_or_none(environment.max_turnover),
+            latency_bars=environment.latency_bars,
+            max_volume_frac=_or_none(environment.max_volume_frac),
         )
 
     @property
@@ -259,6 +272,7 @@ class Rules:
         settings[S_BANKRUPTCY] = self.bankruptcy_equity_frac
         settings[S_TAIL_VAR] = self.limits().tail_var
         settings[S_CORNISH_FISHER] = float(self.var_method == "cornish_fisher")
+        settings[S_LATENCY] = float(self.latency_bars)
         return settings
 
 

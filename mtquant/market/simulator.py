@@ -7,6 +7,8 @@ eight is, bit for bit, eight batches of one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +33,8 @@ class Simulator:
         tape: Bars, T rows.
         rules: How the world answers.
         n_accounts: E.
-        rows: Panel rows episodes may live in, a slice with start and stop.
+        rows: Panel rows episodes may live in, a slice with start and stop; or several in order, of
+            which an episode lives in one.
         episode_length: Bars of one episode; it is cut where `rows` ends.
         cost_draw_range: Lowest and highest multiplier of the instruments' own costs; each episode
             draws one
@@ -53,27 +56,20 @@ class Simulator:
         tape: Tape,
         rules: Rules,
         n_accounts: int,
-        rows: slice,
+        rows: slice | Sequence[slice],
         episode_length: int,
         cost_draw_range: tuple[float, float],
         seeds: SeedTree,
     ) -> None:
-        if rows.stop - rows.start < 2:
-            raise DataError(
-                "rows",
-                "must hold at least 2 bars to trade in",
-                rows,
-                "Use more bars, a shorter warm-up, or other split fractions.",
-            )
         self.tape, self.rules = tape, rules
         self.rules_matrix = rules.matrix(tape.own_rate)
         self.limits = limit_arrays(rules, tape)
         self.settings = rules.settings()
-        self.first, self.last = rows.start, rows.stop - 1
         self.episode_length = episode_length
+        self.allow(rows)
         self._log_costs = [float(np.log(factor)) for factor in cost_draw_range]
         n_blocks = -(-n_accounts // LANES)
-        self._fresh = np.zeros(block_size(len(tape.symbols)))
+        self._fresh = np.zeros(block_size(len(tape.symbols), rules.latency_bars > 0))
         self.blocks = np.zeros((n_blocks, len(self._fresh) - ACCOUNT))
         # The last block may be wider than what is left for it.
         self.rows = np.zeros(n_blocks * LANES, dtype=np.int64)
@@ -88,6 +84,23 @@ class Simulator:
     def __len__(self) -> int:
         return len(self.row)
 
+    def allow(self, rows: slice | Sequence[slice]) -> None:
+        """Lets the episodes that are drawn from now on live in these rows."""
+        begins, lasts = [], []
+        for own in [rows] if isinstance(rows, slice) else rows:
+            if own.stop - own.start < 2:
+                raise DataError(
+                    "rows",
+                    "must hold at least 2 bars to trade in",
+                    own,
+                    "Use more bars, a shorter warm-up, or other split fractions.",
+                )
+            latest = max(own.start, own.stop - 1 - self.episode_length)
+            begins.append(np.arange(own.start, latest + 1))
+            lasts.append(np.full(len(begins[-1]), own.stop - 1))
+        # Every row an episode may begin at, and the last one that it may reach.
+        self._begins, self._lasts = np.concatenate(begins), np.concatenate(lasts)
+
     def account(self, e: int) -> Float:
         """Account e, one number per column (a view, indexed by ``(A_CASH - ACCOUNT) // LANES``)."""
         return account_of(self.blocks[e // LANES], e % LANES)
@@ -101,9 +114,9 @@ class Simulator:
     def draw(self, e: int) -> None:
         """Draws the next DRAWS episodes of account `e`: first and last row, and cost multiplier."""
         generator = self._generators[e]
-        latest = max(self.first, self.last - self.episode_length)
-        self.starts[e] = generator.integers(self.first, latest + 1, DRAWS)
-        self.ends[e] = np.minimum(self.starts[e] + self.episode_length, self.last)
+        drawn = generator.integers(0, len(self._begins), DRAWS)
+        self.starts[e] = self._begins[drawn]
+        self.ends[e] = np.minimum(self.starts[e] + self.episode_length, self._lasts[drawn])
         self.scales[e] = np.exp(generator.uniform(self._log_costs[0], self._log_costs[1], DRAWS))
         self.cursor[e] = 0
 

@@ -15,13 +15,24 @@ from mtquant.core.compiled import kernel
 from mtquant.core.errors import RulesError
 from mtquant.core.lanes import LANES
 from mtquant.data.panel import Panel
-from mtquant.market.rules import InstrumentRules, Rules
+from mtquant.data.stamps import NANOSECONDS
+from mtquant.market.rules import HOURS, InstrumentRules, Rules
 from mtquant.risk.dependence import RiskTable, VarMethod, risk_table
 
 Float = NDArray[np.float64]
 
-TAPE_COLUMNS = 7
-T_OPEN, T_HIGH, T_LOW, T_CLOSE, T_RATE_OPEN, T_RATE_CLOSE, T_TRADABLE = range(TAPE_COLUMNS)
+TAPE_COLUMNS = 8  # a cache line
+(
+    T_OPEN,
+    T_HIGH,
+    T_LOW,
+    T_CLOSE,
+    T_RATE_OPEN,
+    T_RATE_CLOSE,
+    T_TRADABLE,  # 0 without a bar of its own, 1 with one; above: 1 + the most lots that fill
+    T_EXTRA_COST,  # what the hour adds to half the spread, fraction of the mid
+) = range(TAPE_COLUMNS)
+NO_LOT = 1.5  # of T_TRADABLE: tradable, but the volume allows no lot
 
 # A sheet is what a block of accounts needs to know of one bar: for each instrument the columns of
 # the tape and these, each of LANES numbers, in one flat array.
@@ -48,8 +59,9 @@ class Tape:
 
     Attributes:
         prices: float64 [T, N, TAPE_COLUMNS]: open, high, low, close (mids, quote currency, NaN
-            before an instrument's first bar), rates at open and close, and 1.0 where the
-            instrument has a bar of its own.
+            before an instrument's first bar), rates at open and close, 1.0 where the instrument
+            has a bar of its own (more where its volume limits orders), and what the hour adds to
+            half its spread.
         clock: float64 [T, CLOCK_COLUMNS]: seconds since the bar before, and the equal-weight simple
             return of the instruments that traded (the benchmark; 0 where none did).
         own_rate: For each instrument whether its rate is the inverse of its own price.
@@ -90,12 +102,13 @@ class Tape:
         prices = np.empty((len(panel.stamps), len(panel.symbols), TAPE_COLUMNS))
         for column, array in enumerate((panel.open, panel.high, panel.low, panel.close)):
             prices[:, :, column] = array
-        prices[:, :, T_TRADABLE] = panel.tradable
+        prices[:, :, T_TRADABLE] = _tradable(panel, rules)
         own = []
         for n, item in enumerate(rules.instruments):
             steps = currency_path(item.quote, rules.account_currency, rules.instruments)
             prices[:, n, T_RATE_OPEN] = rates_along(steps, panel.open)
             prices[:, n, T_RATE_CLOSE] = rates_along(steps, panel.close)
+            prices[:, n, T_EXTRA_COST] = extra_cost(panel.stamps, panel.bar_seconds, item)
             own.append((n, True) in steps)
         clock = np.column_stack(
             [panel.elapsed_seconds, benchmark_returns(panel.close, panel.tradable)]
@@ -109,6 +122,26 @@ class Tape:
             bars_per_year=panel.bars_per_year,
             notes=panel.notes,
         )
+
+
+def _tradable(panel: Panel, rules: Rules) -> Float:
+    """T_TRADABLE, float64 [T, N]: 1 + the lots that may be filled where volume limits them."""
+    tradable = panel.tradable.astype(np.float64)
+    if rules.max_volume_frac == np.inf:
+        return tradable
+    lots = np.array([item.lot for item in rules.instruments])
+    most = np.floor(rules.max_volume_frac * panel.volume / lots)
+    return tradable * np.where(most >= 1.0, 1.0 + most, NO_LOT)
+
+
+def extra_cost(stamps: NDArray[np.int64], bar_seconds: int, item: InstrumentRules) -> Float | float:
+    """What the hour in which each bar opens adds to half the spread, float64 [T]."""
+    if not item.spread_by_hour:
+        return 0.0
+    opened = stamps // NANOSECONDS - bar_seconds
+    hours = opened // 3600 % HOURS
+    extra: Float = (np.array(item.spread_by_hour)[hours] - 1.0) * item.spread_bps / 2.0 / 10_000.0
+    return extra
 
 
 Step = tuple[int, bool]  # instrument, and whether its price is inverted

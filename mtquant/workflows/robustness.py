@@ -22,7 +22,7 @@ from mtquant.data.sources import split_bars
 from mtquant.data.synthetic import SCENARIOS, Dials
 from mtquant.evaluation.sections import Section, number, percent
 from mtquant.features.timeframes import warmup_rows
-from mtquant.workflows.backtesting import Market, trained_reward
+from mtquant.workflows.backtesting import Market, Progress, trained_reward
 from mtquant.workflows.models import Trained
 from mtquant.workflows.targets import LEVELS, METRICS, figures
 
@@ -59,7 +59,12 @@ class Robustness:
 
 
 def robustness(
-    trained: Trained, market: Market, seeds: SeedTree, count: int, most: int = BARS
+    trained: Trained,
+    market: Market,
+    seeds: SeedTree,
+    count: int,
+    most: int = BARS,
+    progress: Progress | None = None,
 ) -> Robustness | None:
     """Trades every scenario under `count` seeds.
 
@@ -69,6 +74,7 @@ def robustness(
         seeds: Node of the seed tree.
         count: Seeds of each scenario.
         most: Bars traded at most.
+        progress: Called with ``"scenarios"``, markets done and markets in all.
 
     Returns:
         None where the training rows are too few to make up `LEAST_BARS` bars behind the warm-up of
@@ -79,7 +85,7 @@ def robustness(
     real = {symbol: bars.between(train.start_ns, train.end_ns) for symbol, bars in real.items()}
     warm = _warm_up(trained, Market.of(market.config, market.instruments, tuple(real.values())))
     measured: dict[str, dict[str, list[float]]] = {}
-    traded = 0
+    traded = done = 0
     for scenario in SCENARIOS:
         own: dict[str, list[float]] = {}
         for seed in range(count):
@@ -90,6 +96,9 @@ def robustness(
                 return None
             for key, value in found.items():
                 own.setdefault(key, []).append(value)
+            done += 1
+            if progress is not None:
+                progress("scenarios", done, count * len(SCENARIOS))
         measured[scenario] = own
     return Robustness(trained.phase, traded, count, measured)
 

@@ -108,6 +108,7 @@ def train_phase(
             seed=config.training.seed,
             command=command,
             overwrite=overwrite or resume,
+            logs=log_dir,
         )
         logger.info("phase %d begins: %s", phase, ", ".join(trainer.bars))
         results = _train(trainer)

@@ -103,7 +103,10 @@ def goes_negative(world: World) -> bool:
 def worlds(seed: int, judge: str) -> Iterator[World]:
     """Random worlds without end; each judge has a stream of its own."""
     tree = SeedTree(seed).child("audit", judge)
-    return (random_world(tree.child(number).integer(), rows=TAPE_ROWS) for number in count())
+    return (
+        random_world(tree.child(number).integer(), rows=TAPE_ROWS, realistic=number % 2 == 1)
+        for number in count()
+    )
 
 
 def replay_in_vectorbt(seed: int, tapes: int, progress: Progress) -> tuple[float, Coverage]:

@@ -21,8 +21,8 @@ SIMULATES = (
         "mtquant",
         "fills at the next open; spread, slippage, commission, financing by elapsed time; lots; "
         "margin; stop-loss and take-profit inside the bar; name and gross limits; liquidation; "
-        "currencies; drawn costs; any exposure in [-1, 1]",
-        "partial fills by volume, market impact, an order book",
+        "currencies; drawn costs; orders cut to volume; any exposure in [-1, 1]",
+        "market impact, an order book",
     ),
     (
         "gym-anytrading",

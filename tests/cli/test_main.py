@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-import mtquant.workflows.backtesting as backtesting
+import mtquant.workflows.backtest_report as backtest_report
 from mtquant.cli import main
 from mtquant.core.config import Config, load_config
 from mtquant.core.errors import CheckpointError, ConfigError, MtquantError, RunError
@@ -120,7 +120,7 @@ def test_our_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
             "interrupted; checkpoints are in some/models; --resume goes on from there\n",
         ),
         (
-            "backtesting.backtest",
+            "backtest_report.backtest",
             ["backtest", "--config", "config/agents.yaml"],
             "interrupted; the report was not written\n",
         ),
@@ -216,7 +216,7 @@ def test_train_and_backtest_from_end_to_end(
     # vectorbt's tables and plots compile for 20 s and are tested in tests/backtest and
     # tests/workflows; the audit is the real one.
     for view in ("vectorbt_tables", "vectorbt_figures"):
-        monkeypatch.setattr(backtesting, view, lambda *arguments: {})
+        monkeypatch.setattr(backtest_report, view, lambda *arguments: {})
     folder = write_market(tmp_path / "bars")
     settings = [part for text in (*market_settings(folder), *TINY) for part in ("--set", text)]
     models, logs, out = (tmp_path / name for name in ("models", "logs", "backtest"))
@@ -231,7 +231,7 @@ def test_train_and_backtest_from_end_to_end(
         run(*train, "--output-dir", str(models))
 
     # The specialists' own settings are in their card.
-    traded = run("backtest", "--models", str(models), "--output", str(out))
+    traded = run("backtest", "--models", str(models), "--output", str(out), "--scenarios", "0")
     assert traded.startswith(f"configuration {models / 'card.json'}\n")
     assert f"report        {out / 'report.html'}\n" in traded
     assert "largest relative difference" in traded

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from mtquant.core.telemetry import METRICS, SETTINGS, Telemetry
+from mtquant.core.telemetry import METRICS, SETTINGS, Telemetry, read_scalars
 from tests.support.kills import Program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +37,22 @@ def test_tensorboard_reads_back_what_was_written(tmp_path):
     assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(0, 0.5), (2**33, 0.25)]
     (text,) = events.Tensors("config/text_summary")
     assert list(text.tensor_proto.string_val) == [b"**seed** 7"]
+
+
+def test_curves_are_read_back_in_the_order_of_steps(tmp_path):
+    assert read_scalars(tmp_path / "none") == {}
+    with Telemetry(tmp_path) as board:
+        board.scalars({"train/loss": 0.5, "train/std": 1.0}, 10)
+        board.scalar("train/loss", 0.25, 20)
+        board.text("config", "no number", 0)
+    with Telemetry(tmp_path) as board:  # another run into the same folder: the latest counts
+        board.scalar("train/loss", 0.75, 10)
+        board.scalar("train/loss", 0.125, 15)
+    found = read_scalars(tmp_path)
+    assert found == {
+        "train/loss": ([10, 15, 20], [0.75, 0.125, 0.25]),
+        "train/std": ([10], [1.0]),
+    }
 
 
 def test_numbers_that_are_not_finite_are_written_and_reported_once(tmp_path, caplog):

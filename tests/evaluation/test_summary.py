@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mtquant.core import outcome as oc
 from mtquant.core.errors import RunError
 from mtquant.evaluation.metrics import periods_per_year
 from mtquant.evaluation.summary import METRIC_TEXTS, summarize
@@ -18,7 +19,9 @@ def test_summary_has_the_documented_keys_in_order() -> None:
 
 def test_summary_counts_and_sums() -> None:
     ledger = trading_ledger(bars=400, seed=8)
+    ledger.outcomes[:100, oc.NET] = -0.4
     summary = summarize(ledger)
+    assert summary["mean_net"] == pytest.approx(-0.1)
     quantity = ledger.fills_frame()["quantity"]
     assert summary["fills"] == (quantity != 0).sum() > 0
     assert summary["refusals"] == (quantity == 0).sum() > 0

@@ -33,6 +33,16 @@ def test_long_trip_by_average_price() -> None:
     assert trip["return"] == pytest.approx(-4.0 / 2100.0)
 
 
+def test_entry_is_the_mean_of_all_that_was_entered() -> None:
+    # 10 at 100, 8 of them sold at 90, 8 more at 80: what is left is held at 84, but 18 units were
+    # entered at 91.1 and left at 89.4; the profit is the difference.
+    fills = [fill(1, 10, 100), fill(2, -8, 90), fill(3, 8, 80), fill(4, -10, 89)]
+    trip = round_trips(ledger_from_fills(fills)).iloc[0]
+    assert trip["entry"] == pytest.approx((10 * 100 + 8 * 80) / 18)
+    assert trip["exit"] == pytest.approx((8 * 90 + 10 * 89) / 18)
+    assert trip["profit"] == pytest.approx((trip["exit"] - trip["entry"]) * 18)
+
+
 def test_a_change_of_side_closes_one_trip_and_opens_the_next() -> None:
     # +2 at 50, then -5 at 60: 2 * 10 = 20 gained, 2/5 of the fee of 5; short 3 at 60, bought at 55:
     # 15 gained less 3/5 of 5.

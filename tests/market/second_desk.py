@@ -9,6 +9,7 @@ from typing import Any
 
 ORDER, STOP_LOSS, TAKE_PROFIT, LIQUIDATION = range(4)  # origins
 DONE, SHRUNK_BY_MARGIN, REFUSED_BY_MARGIN, MARKET_CLOSED, PRICE_UNKNOWN = range(5)  # reasons
+SHRUNK_BY_VOLUME, REFUSED_BY_VOLUME = 5, 6
 Row = dict[str, Any]
 
 
@@ -21,8 +22,8 @@ class SecondDesk:
         """An account with cash only; no price is known yet."""
         self.names = [SimpleNamespace(**one) for one in instruments]
         self.settings = SimpleNamespace(**settings)
-        for one in self.names:  # h and the commission of step 2, as fractions
-            one.h = (one.spread_bps / 2.0 + one.slippage_bps) / 10_000.0 * cost_scale
+        for one in self.names:  # h at the usual spread, and the commission of step 2
+            one.usual_h = one.h = (one.spread_bps / 2.0 + one.slippage_bps) / 10_000.0 * cost_scale
             one.commission = one.commission_bps / 10_000.0 * cost_scale
             one.m = one.multiplier
         self.initial = self.cash = self.equity = self.peak = float(initial_equity)
@@ -30,13 +31,22 @@ class SecondDesk:
         self.quantity, self.average, self.queued = [0.0] * count, [0.0] * count, [0.0] * count
         self.mid, self.rate = [math.nan] * count, [math.nan] * count
         self.held_bars, self.tradable = [0] * count, [False] * count
+        self.most, self.late = [math.inf] * count, [0.0] * count
+        self.scale = cost_scale
         self.fills: list[Row] = []
         self.count, self.variance, self.binding = 0, 0.0, 0
 
     def start(self, bars: list[Row]) -> None:
         """Begin at the close of this bar."""
         self._know([bar["close"] for bar in bars], [bar["rate_close"] for bar in bars])
+        self._meet(bars)
+
+    def _meet(self, bars: list[Row]) -> None:
+        """Who trades in a bar, at what cost and how much."""
         self.tradable = [bar["tradable"] for bar in bars]
+        self.most = [bar["most"] for bar in bars]
+        for one, bar in zip(self.names, bars, strict=True):
+            one.h = one.usual_h + bar["extra_cost"] * self.scale
 
     def _know(self, mids: list[float], rates: list[float]) -> None:
         """Replace last known mids and rates where the new ones are not missing."""
@@ -106,19 +116,30 @@ class SecondDesk:
         lots = round(closing / one.lot) + math.floor(max(x, 0.0) / one.lot)
         return (side * lots * one.lot, SHRUNK_BY_MARGIN) if lots >= 1 else (0.0, REFUSED_BY_MARGIN)
 
+    def _offered(self, n: int, d: float) -> tuple[float, int]:
+        """How much of an order the bar's volume allows (step 2, Volume)."""
+        if abs(d) <= self.most[n]:
+            return d, DONE
+        cut = math.copysign(self.most[n], d) if self.most[n] > 0.0 else 0.0
+        return cut, SHRUNK_BY_VOLUME if cut else REFUSED_BY_VOLUME
+
     def _orders(self, bar: int) -> None:
         """Fill the queue in two passes, first what lowers risk (steps 0 and 2)."""
         queue = [(n, self.quantity[n], d) for n, d in enumerate(self.queued) if d != 0.0]
         self.queued = [0.0] * len(self.names)
         adding = [(abs(q + d) > abs(q) or (q + d) * q < 0.0, n, d) for n, q, d in queue]
-        for adds, n, wanted in sorted(adding):
+        for _, n, wanted in sorted(adding):
             p, r, d, why = self.mid[n], self.rate[n], wanted, DONE
             if not self.tradable[n]:
                 d, why = 0.0, MARKET_CLOSED
             elif not (p > 0.0 and r > 0.0):
                 d, why = 0.0, PRICE_UNKNOWN
-            elif adds:
-                d, why = self._check(n, d)
+            else:
+                d, why = self._offered(n, wanted)
+                q = self.quantity[n]
+                if d != 0.0 and (abs(q + d) > abs(q) or (q + d) * q < 0.0):
+                    d, judged = self._check(n, d)
+                    why = why if judged == DONE else judged
             self._fill(n, bar, ORDER, wanted, d, p, r, why)
 
     def _close(self, n: int, opened: float, p: float, origin: int) -> None:
@@ -164,7 +185,7 @@ class SecondDesk:
             yearly = (one.financing_long_bps if long else one.financing_short_bps) / 10_000.0
             financing += self._value(n, self.mid) * yearly * elapsed / 31_536_000.0
         self.cash -= financing
-        self.tradable = [bar["tradable"] for bar in bars]
+        self._meet(bars)
         opens = [bar["open"] if bar["tradable"] else math.nan for bar in bars]
         closes = [bar["close"] if bar["tradable"] else math.nan for bar in bars]
         self._know(opens, [bar["rate_open"] for bar in bars])  # step 2
@@ -235,6 +256,8 @@ class SecondDesk:
     def plan(self, targets: list[float]) -> None:
         """Queue the orders that lead to these exposures (step 7)."""
         self.queued, self.binding = [0.0] * len(self.names), 0
+        if self.settings.latency_bars:
+            targets, self.late = self.late, targets
         if not self.equity > 0.0:
             return
         now = [self._exposure(n) if q != 0.0 else 0.0 for n, q in enumerate(self.quantity)]

@@ -29,6 +29,8 @@ RULES = hand_rules(2)
 def other(value):
     if isinstance(value, str):
         return value + "x"
+    if isinstance(value, tuple):
+        return (*value, 0.125)
     return 0.125 if value == float("inf") else value + 0.125
 
 

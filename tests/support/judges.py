@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 
 import numpy as np
@@ -15,6 +16,7 @@ from mtquant.market.rules import Rules
 from mtquant.market.tape import (
     C_ELAPSED,
     T_CLOSE,
+    T_EXTRA_COST,
     T_HIGH,
     T_LOW,
     T_OPEN,
@@ -57,14 +59,15 @@ def run_second_desk(
         "limit_method": rules.limit_method,
         "maintenance_margin_frac": rules.maintenance_margin_frac,
         "bankruptcy_equity_frac": rules.bankruptcy_equity_frac,
+        "latency_bars": rules.latency_bars,
     }
     desk = SecondDesk(instruments, settings, rules.initial_equity, cost_scale)
-    desk.start(_bars(tape, 0))
+    desk.start(_bars(tape, rules, 0))
     rows = []
     for t in range(len(tape.stamps) - 1):
         desk.plan([float(x) for x in targets[t]])
         elapsed = float(tape.clock[t + 1, C_ELAPSED])
-        outcome = desk.bar(_bars(tape, t + 1), elapsed, _risk(tape, rules, t))
+        outcome = desk.bar(_bars(tape, rules, t + 1), elapsed, _risk(tape, rules, t))
         rows.append([outcome.get(name, np.nan) for name in oc.OUTCOME_COLUMNS])
         if outcome["status"] == oc.STATUS_BANKRUPT:
             break
@@ -75,7 +78,7 @@ def run_second_desk(
     return np.array(rows, dtype=np.float64), fills
 
 
-def _bars(tape: Tape, row: int) -> list[dict[str, object]]:
+def _bars(tape: Tape, rules: Rules, row: int) -> list[dict[str, object]]:
     names = {
         "open": T_OPEN,
         "high": T_HIGH,
@@ -83,12 +86,14 @@ def _bars(tape: Tape, row: int) -> list[dict[str, object]]:
         "close": T_CLOSE,
         "rate_open": T_RATE_OPEN,
         "rate_close": T_RATE_CLOSE,
+        "extra_cost": T_EXTRA_COST,
     }
-    prices = tape.prices[row]
-    return [
-        {**{name: float(one[k]) for name, k in names.items()}, "tradable": bool(one[T_TRADABLE])}
-        for one in prices
-    ]
+    bars = []
+    for one, item in zip(tape.prices[row], rules.instruments, strict=True):
+        told, lots = float(one[T_TRADABLE]), math.floor(one[T_TRADABLE] - 1.0)
+        facts = {"tradable": told > 0.0, "most": lots * item.lot if told > 1.0 else math.inf}
+        bars.append({**{name: float(one[k]) for name, k in names.items()}, **facts})
+    return bars
 
 
 def _risk(tape: Tape, rules: Rules, row: int) -> dict[str, list[float]] | None:

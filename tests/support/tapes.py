@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from mtquant.market.rules import InstrumentRules, Rules
 from mtquant.market.tape import (
     C_ELAPSED,
+    NO_LOT,
     T_CLOSE,
+    T_EXTRA_COST,
     T_OPEN,
     T_RATE_CLOSE,
     T_RATE_OPEN,
@@ -39,7 +41,7 @@ def random_tape(
     Instrument 0 always trades in the account currency; with `foreign`, instrument 1 converts itself
     (own_rate) and instrument 2 pays in a currency with a rate of its own.
     """
-    prices = np.empty((rows, instruments, TAPE_COLUMNS))
+    prices = np.zeros((rows, instruments, TAPE_COLUMNS))
     own_rate = []
     for n in range(instruments):
         shocks = generator.normal(0.0, volatility, (rows, 4))
@@ -146,6 +148,7 @@ def random_world(
     foreign: bool | None = None,
     ugly: bool = True,
     free: bool = False,
+    realistic: bool = False,
     **changes: object,
 ) -> World:
     """A world of 1 to 4 instruments, calm or wild, drawn from one seed.
@@ -154,6 +157,7 @@ def random_world(
         foreign: Whether instruments 1 and 2 pay in another currency; drawn when None.
         ugly: Let some worlds hold an instrument that begins late or whose price crosses zero.
         free: No cost and no financing.
+        realistic: Thin volume, spreads that depend on the bar, and half the time latency.
         changes: Fields of the Rules to set otherwise.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
@@ -171,7 +175,25 @@ def random_world(
         tape = beginning_late(tape, count - 1, rows // 3)
     elif ugly and generator.random() < 0.2:
         tape = crossing_zero(tape)
-    return World(tape, rules, targets, float(generator.choice([0.5, 1.0, 2.0])))
+    world = World(tape, rules, targets, float(generator.choice([0.5, 1.0, 2.0])))
+    return made_realistic(world, generator) if realistic else world
+
+
+def made_realistic(world: World, generator: np.random.Generator) -> World:
+    """The world with orders limited on most bars, by anything from no lot to a usual order, and a
+    spread that is up to five times wider, or narrower by up to half of it, from bar to bar.
+    """
+    prices = world.tape.prices.copy()
+    shape = prices.shape[:2]
+    lots = np.array([item.lot for item in world.rules.instruments])
+    most = np.floor(10.0 ** generator.uniform(-1.0, 4.0, shape) / lots)
+    limit = np.where(most >= 1.0, 1.0 + most, NO_LOT)
+    limited = (prices[:, :, T_TRADABLE] > 0.0) & (generator.random(shape) < 0.8)
+    prices[:, :, T_TRADABLE] = np.where(limited, limit, prices[:, :, T_TRADABLE])
+    half = np.array([item.spread_bps for item in world.rules.instruments]) / 2.0 / 10_000.0
+    prices[:, :, T_EXTRA_COST] = half * generator.uniform(-0.5, 4.0, shape)
+    rules = replace(world.rules, latency_bars=int(generator.integers(0, 2)))
+    return replace(world, tape=replace(world.tape, prices=prices), rules=rules)
 
 
 def beginning_late(tape: Tape, n: int, row: int) -> Tape:
@@ -199,6 +221,7 @@ def hand_tape(
     """One instrument with given (open, high, low, close) and (rate_open, rate_close); every bar
     lasts `elapsed` seconds."""
     prices = np.ones((len(bars), 1, TAPE_COLUMNS))
+    prices[:, :, T_EXTRA_COST] = 0.0
     prices[:, 0, : T_CLOSE + 1] = bars
     if rates is not None:
         prices[:, 0, T_RATE_OPEN : T_RATE_CLOSE + 1] = rates

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,10 @@ from mtquant.core.errors import CheckpointError, DataError
 from mtquant.core.runs import CARD_NAME
 from mtquant.evaluation.verdict import verdict
 from mtquant.market.ledger import Ledger
-from mtquant.workflows.backtesting import (
-    BacktestResult,
-    Market,
-    backtest,
-)
+from mtquant.workflows.backtest_report import BacktestResult, backtest
+from mtquant.workflows.backtesting import Market
 from mtquant.workflows.models import load_trained
+from mtquant.workflows.report_parts import COST_SCALES, phase_ledgers
 from mtquant.workflows.training import train_phase
 from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
 from tests.support.specialists import Replay, constant_weights, manifest_of, world_of
@@ -104,6 +102,38 @@ def test_the_report_needs_no_network(run: Run) -> None:
         assert digest in page
 
 
+def test_the_report_holds_costs_specialists_and_curves(run: Run) -> None:
+    content = json.loads((run.output / "report.json").read_text())
+    chapters = {chapter["title"]: chapter["blocks"] for chapter in content["chapters"]}
+    figures = {
+        block["figure"]: block
+        for blocks in chapters.values()
+        for block in blocks
+        if "figure" in block
+    }
+    assert figures["Cost sensitivity"]["series"][0]["x"] == list(COST_SCALES)
+    own = next(block for block in chapters["Attribution"] if block.get("table") == "By specialist")
+    assert [row[0] for row in own["rows"]] == list(SYMBOLS)
+    curves = figures["Distance between the policy before and after the update"]["series"]
+    assert [series["name"] for series in curves] == [f"models, {symbol}" for symbol in SYMBOLS]
+    assert "Stress scenarios" not in chapters  # not asked for
+
+
+def test_phases_are_traded_on_the_same_bars_and_unusable_ones_left_out(
+    run: Run, tmp_path: Path
+) -> None:
+    config, (ledger, *_) = tiny_config(run.market), run.result.ledgers
+    market = Market.build(config, INSTRUMENTS, "test")
+    trained = replace(load_trained(run.models, config, INSTRUMENTS), phase=3)
+    assert phase_ledgers(tmp_path / "phase3", trained, ledger, market, "test") == {}
+    shutil.copytree(run.models, tmp_path / "phase1")
+    (tmp_path / "phase2").mkdir()  # holds nothing that can be loaded
+    found = phase_ledgers(tmp_path / "phase3", trained, ledger, market, "test")
+    assert list(found) == ["phase 1", "phase 3"]
+    assert found["phase 1"].hash() == ledger.hash()
+    assert found["phase 3"] is ledger
+
+
 def test_the_card_tells_what_was_done(run: Run) -> None:
     card = json.loads((run.output / CARD_NAME).read_text())
     assert card["command"] == ["mtquant", "backtest"]
@@ -114,7 +144,8 @@ def test_the_card_tells_what_was_done(run: Run) -> None:
 
 def test_progress_goes_through_every_policy(run: Run) -> None:
     bars = len(run.result.ledgers[0])
-    expected = [(name, done, bars) for name in NAMES for done in range(1, bars + 1)]
+    costs = [f"costs x {scale:g}" for scale in COST_SCALES if scale != 1.0]
+    expected = [(name, done, bars) for name in (*NAMES, *costs) for done in range(1, bars + 1)]
     assert run.progress == expected
 
 

@@ -206,7 +206,7 @@ class HierarchicalTrainer(PhaseTrainer):
     def manifest(self, step: int) -> dict[str, Any]:
         """What the hierarchy has to remember of its world (see `HierarchyManifest`)."""
         env = self.world.evaluation_env(SeedTree(0))
-        until = self.split.validation.end_ns
+        until = self.split.known_until_ns
         digests = {symbol: bars_digest(bars, until) for symbol, bars in self.bars.items()}
         return {
             "phase": self.phase,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.agents.training.world import LEAST_ROWS, without_holes
 from mtquant.core.config import Config, EnvironmentConfig
 from mtquant.core.errors import DataError
 from mtquant.core.seeding import SeedTree
@@ -35,6 +36,7 @@ class PortfolioWorld:
         features: float32 [T, N, F].
         reward: The portfolio's reward.
         rows: Rows per part, behind the warm-up of every instrument.
+        stretches: The training rows without the split's holes.
         environment: The environment section of the config.
     """
 
@@ -44,6 +46,7 @@ class PortfolioWorld:
     features: NDArray[np.float32]
     reward: Reward
     rows: Mapping[str, slice]
+    stretches: tuple[slice, ...]
     environment: EnvironmentConfig
 
     @classmethod
@@ -80,9 +83,10 @@ class PortfolioWorld:
         first = max(first, warmup_rows(features)) + environment.window_bars - 1
         parts = (("train", split.train), ("validation", split.validation), ("test", split.test))
         rows = {name: _behind(panel.rows(part), first, name) for name, part in parts}
-        scale = reward_scale(tape, rows["train"], rules.max_gross_exposure)
+        stretches = without_holes(rows["train"], panel, split)
+        scale = reward_scale(tape, stretches, rules.max_gross_exposure)
         reward = Reward.from_config(config.reward, terms, scale, tape.bars_per_year)
-        return cls(tape, rules, pipeline, features, reward, rows, environment)
+        return cls(tape, rules, pipeline, features, reward, rows, stretches, environment)
 
     def training_env(self, n_accounts: int, seeds: SeedTree) -> MarketEnv:
         """Portfolios that live random training episodes at randomly scaled costs; their actions are
@@ -113,7 +117,7 @@ class PortfolioWorld:
             self.features,
             self.pipeline.panel_names,
             self.reward,
-            self.rows[part],
+            self.stretches if part == "train" else self.rows[part],
             n_accounts,
             environment,
             seeds,
@@ -124,7 +128,7 @@ class PortfolioWorld:
 def _behind(rows: slice, first: int, name: str) -> slice:
     """Rows of a part from `first` on."""
     rows = slice(max(rows.start, first), rows.stop)
-    if rows.stop - rows.start < 3:
+    if rows.stop - rows.start < LEAST_ROWS:
         raise DataError(
             f"{name} rows of the portfolio",
             f"must go on behind row {first}, up to which features warm up",

@@ -71,9 +71,12 @@ def lay_out(
         but the first; and the environment with the scenario's costs and episode length.
 
     Raises:
-        DataError: The instruments share too few training stamps, or a price left what float64 can
-            hold.
+        DataError: The instruments share too few training stamps, a price left what float64 can
+            hold, or the training bars have holes.
     """
+    if split.holes:
+        rule, remedy = "must be one stretch for the curriculum", "Use another scheme of folds."
+        raise DataError("training bars", rule, f"{len(split.holes)} holes", remedy)
     train = {
         symbol: bars.between(split.train.start_ns, split.train.end_ns)
         for symbol, bars in real.items()

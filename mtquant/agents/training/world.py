@@ -25,6 +25,8 @@ from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 from mtquant.rewards.compose import Reward
 
+LEAST_ROWS = 3
+
 
 @dataclass(frozen=True)
 class SpecialistWorld:
@@ -39,6 +41,7 @@ class SpecialistWorld:
         scaler: Fitted on the training rows.
         reward: The phase 1 reward.
         rows: Rows per part, behind the warm-up.
+        stretches: The training rows without the split's holes.
         environment: The environment section of the config.
     """
 
@@ -51,6 +54,7 @@ class SpecialistWorld:
     scaler: Scaler
     reward: Reward
     rows: Mapping[str, slice]
+    stretches: tuple[slice, ...]
     environment: EnvironmentConfig
 
     @classmethod
@@ -80,11 +84,23 @@ class SpecialistWorld:
             )
         }
         unit = config.environment.max_position_size
-        scale = reward_scale(tape, rows["train"], unit)
+        stretches = without_holes(rows["train"], panel, split)
+        scale = reward_scale(tape, stretches, unit)
         reward = Reward.from_config(config.reward, config.reward.phase_1, scale, tape.bars_per_year)
-        scaler = Scaler.fit(features[rows["train"], 0])
-        environment = config.environment
-        return cls(bars, split, tape, rules, pipeline, features, scaler, reward, rows, environment)
+        scaler = Scaler.fit(np.concatenate([features[own, 0] for own in stretches]))
+        return cls(
+            bars,
+            split,
+            tape,
+            rules,
+            pipeline,
+            features,
+            scaler,
+            reward,
+            rows,
+            stretches,
+            config.environment,
+        )
 
     def training_env(self, n_accounts: int, seeds: SeedTree) -> MarketEnv:
         """Accounts that live random training episodes at randomly scaled costs."""
@@ -114,8 +130,8 @@ class SpecialistWorld:
             "reward_scale": self.reward.scale,
             "rules_hash": self.rules.hash(),
             "features_hash": self.pipeline.hash(),
-            "bars_sha256": bars_digest(self.bars, self.split.validation.end_ns),
-            "known_until_ns": self.split.validation.end_ns,
+            "bars_sha256": bars_digest(self.bars, self.split.known_until_ns),
+            "known_until_ns": self.split.known_until_ns,
         }
 
     def _env(
@@ -127,18 +143,28 @@ class SpecialistWorld:
             self.features,
             self.pipeline.panel_names,
             self.reward,
-            self.rows[part],
+            self.stretches if part == "train" else self.rows[part],
             n_accounts,
             environment,
             seeds,
         )
 
 
+def without_holes(rows: slice, panel: Panel, split: Split) -> tuple[slice, ...]:
+    """Training rows without the split's holes, as stretches of 3 rows or more."""
+    found, first = [], rows.start
+    for hole in (panel.rows(part) for part in split.holes):
+        found.append(slice(first, min(hole.start, rows.stop)))
+        first = max(first, hole.stop)
+    found.append(slice(first, rows.stop))
+    return tuple(own for own in found if own.stop - own.start >= LEAST_ROWS)
+
+
 def _behind(panel: Panel, part: Part, warm: int, symbol: str, name: str) -> slice:
     """Rows of a part whose features are known."""
     rows = panel.rows(part)
     rows = slice(max(rows.start, warm), rows.stop)
-    if rows.stop - rows.start < 3:
+    if rows.stop - rows.start < LEAST_ROWS:
         raise DataError(
             f"{name} rows of {symbol}",
             f"must go on behind the first {warm} bars, in which features warm up",

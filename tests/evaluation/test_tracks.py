@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tracks, their scores and the statistics over them, on ledgers of which the answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mtquant.data.folds import Fold, Scheme
+from mtquant.data.splits import Part
+from mtquant.evaluation.metrics import periods_per_year, sharpe
+from mtquant.evaluation.significance.seeds import interquartile_mean
+from mtquant.evaluation.significance.tried import Tried
+from mtquant.evaluation.track_statistics import Findings, findings, own_exceedances
+from mtquant.evaluation.tracks import FoldScore, Track, WalkForward, returns_of
+from mtquant.evaluation.verdict import Grade
+from mtquant.evaluation.walk_forward_page import page, sections_of
+from mtquant.market.ledger import Ledger
+from tests.support.ledgers import daily_stamps, ledger_from_returns
+
+BARS = 600
+STAMPS = daily_stamps(BARS)
+HALVES = (
+    Part(int(STAMPS[0]), int(STAMPS[BARS // 2])),
+    Part(int(STAMPS[BARS // 2]), int(STAMPS[-1]) + 1),
+)
+EARLY = Part(0, int(STAMPS[0]))
+
+
+def named(name: str, returns: np.ndarray) -> Ledger:
+    return replace(ledger_from_returns(returns), name=name)
+
+
+def noise(seed: int, mean: float = 0.0) -> np.ndarray:
+    return np.random.Generator(np.random.PCG64(seed)).normal(mean, 0.01, BARS)
+
+
+def walk(
+    drifts: dict[tuple[int, int], float], scheme: Scheme = "anchored", paths: int = 1
+) -> WalkForward:
+    """Tracks of given mean return by phase and seed, two folds, two baselines."""
+    folds = tuple(Fold(k + 1, (EARLY,), Part(0, 1), (half,), (k,)) for k, half in enumerate(HALVES))
+    tracks = tuple(
+        Track(phase, seed, path, named(f"phase {phase}, seed {seed}, {path}", returns), {})
+        for (phase, seed), drift in drifts.items()
+        for path in range(paths)
+        for returns in [noise(100 * phase + seed + 10 * path, drift)]
+    )
+    baselines = (named("cash", np.zeros(BARS)), named("market", noise(1)))
+    scores = [FoldScore.of(fold.number, fold.tests[0], track) for track in tracks for fold in folds]
+    return WalkForward(scheme, folds, tracks, baselines, tuple(scores))
+
+
+def judged(found: WalkForward, trials: int = 2) -> Findings:
+    return findings(found, Tried(trials, float(trials)), 0)
+
+
+def test_the_headline_is_the_middle_of_the_last_phase() -> None:
+    found = walk({(1, 7): 0.01, (3, 7): 0.002, (3, 8): -0.002, (3, 9): 0.0})
+    assert found.phases == (1, 3) and found.seeds == (7, 8, 9)
+    assert found.headline.seed == 9
+    even = walk({(2, 1): 0.003, (2, 2): 0.001, (2, 3): -0.001, (2, 4): 0.002})
+    assert even.headline.seed == 2  # of the two in the middle the lower one
+
+
+def test_a_fold_score_is_what_happened_in_the_test() -> None:
+    found = walk({(1, 7): 0.001})
+    track, (first, second) = found.tracks[0], found.scores
+    returns = track.ledger.column("simple_return")
+    assert first.bars + second.bars == BARS
+    grown = (1.0 + first.total_return) * (1.0 + second.total_return)
+    assert grown == pytest.approx(track.ledger.equity[-1] / track.ledger.initial_equity, rel=1e-12)
+    half = returns[: BARS // 2]
+    assert first.sharpe == sharpe(half, periods_per_year(track.ledger.stamps))
+
+
+def test_a_ruined_account_has_no_bars_in_the_folds_behind() -> None:
+    short = named("ruined", noise(3)[: BARS // 4])
+    score = FoldScore.of(2, HALVES[1], Track(1, 7, 0, short, {}))
+    assert score.bars == 0 and np.isnan(score.total_return) and score.sharpe == 0.0
+    assert returns_of([named("whole", noise(4)), short])[BARS // 4 :, 1].tolist() == [0.0] * 450
+
+
+def test_a_real_edge_is_found_and_noise_is_not() -> None:
+    """A drift of a fifth of the deviation is a Sharpe ratio of 3 a year."""
+    good = judged(walk({(1, seed): 0.002 for seed in (7, 8, 9)}))
+    assert good.seeds[0].grades == {Grade.EVIDENCE: 3}
+    assert good.seeds[0].interval[0] > 0.0
+    assert all(own.p_value < 0.05 and len(own.better) == 3 for own in good.against)
+    assert set(good.best) & {"market"} == set()
+    still = judged(walk({(1, seed): 0.0 for seed in (7, 8, 9)}))
+    assert Grade.EVIDENCE not in still.seeds[0].grades
+    assert all(own.p_value > 0.05 and own.better == () for own in still.against)
+
+
+def test_choosing_among_noise_overfits_and_choosing_a_real_edge_does_not() -> None:
+    noisy = judged(walk({(phase, seed): 0.0 for phase in (1, 2) for seed in (7, 8)}))
+    clear = judged(walk({(1, 7): 0.003, (1, 8): 0.0, (2, 7): 0.0}))
+    assert noisy.overfitting is not None and clear.overfitting is not None
+    assert noisy.overfitting.probability > 0.2 > 0.05 > clear.overfitting.probability
+    assert judged(walk({(1, 7): 0.0})).overfitting is None
+
+
+def test_seeds_are_summed_up_by_fold_or_by_path() -> None:
+    walked = walk({(1, 7): 0.001, (1, 8): 0.0})
+    scores = np.array([score.sharpe for score in walked.scores])
+    assert judged(walked).seeds[0].interquartile_mean == interquartile_mean(scores)
+    combined = walk({(1, 7): 0.001, (1, 8): 0.0}, "combinatorial", paths=3)
+    ratios = np.array([track.sharpe for track in combined.tracks])
+    assert judged(combined).seeds[0].interquartile_mean == interquartile_mean(ratios)
+    alone = judged(walk({(1, 7): 0.001}))
+    assert np.isnan(alone.seeds[0].interval[0])
+
+
+def test_exceedances_are_those_of_the_ledger_behind_the_warm_up() -> None:
+    ledger = walk({(1, 7): 0.0}).tracks[0].ledger
+    tests = own_exceedances(ledger)
+    assert tests is not None
+    assert tests.exceedances == int((ledger.column("tail_loss")[75:] > 0.0).sum())
+    assert tests.expected == pytest.approx(0.05 * (BARS - 75))
+    assert own_exceedances(named("short", noise(1)[:90])) is None
+
+
+def test_the_same_seed_gives_the_same_findings() -> None:
+    found = walk({(1, 7): 0.001, (1, 8): 0.0})
+    assert repr(judged(found)) == repr(judged(found))
+
+
+def test_the_page_begins_with_the_verdict_and_names_every_track() -> None:
+    found = walk({(1, 7): 0.001, (3, 7): 0.002, (3, 8): 0.0})
+    statistics = judged(found)
+    text = page(found, statistics, sections_of(found, statistics))
+    title, verdict = text.split("\n\n")[:2]
+    assert title.startswith("# Walk-forward (anchored)")
+    headline = statistics.verdicts[found.headline.name]
+    assert verdict.startswith(f"- {headline.assessment.sentence}")
+    assert f"Judged is {found.headline.name}: in the middle of the 2 tracks" in verdict
+    for track in found.tracks:
+        assert f"| {track.name} |" in text
+    for section in sections_of(found, statistics):
+        assert all(len(row) == len(section.headings) for row in section.rows)
+    # One number, one interval: table and verdict agree.
+    line = next(line for line in headline.lines if line.startswith("Sharpe ratio"))
+    interval = line.split("interval ")[1].rstrip(".")
+    assert interval in text.split("## Seeds together")[0].split("## Out of sample")[1]

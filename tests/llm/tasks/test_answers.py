@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers parse in one form, and in no other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mtquant.llm.tasks import answers
+
+GOOD = "Prediction: UP\nConfidence: 87%\nReasoning: it rose +1.76%"
+GAME = "Mon, LAL at BOS\nElo 1510\nWho will win: BOS vs LAL?\n"
+LINED = "Mon, LAL at BOS\nPredict score difference: BOS vs LAL, line -4.5\n"
+FOOTBALL = "Sat, Everton at Arsenal\nWho will win: Arsenal vs Everton, or Draw?\n"
+
+
+def test_the_spec_example_is_read():
+    spec = "Model Prediction: DOWN\nConfidence: 87%\n\nReasoning:\nApple shows\na trend"
+    answer = answers.parse_direction("", spec)
+    assert answer is not None
+    assert (answer.says, answer.confidence) == ("DOWN", 0.87)
+    assert answer.reasoning == "Apple shows\na trend"
+    np.testing.assert_allclose(answer.chances, [0.87, 0.13])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "",
+        "UP",
+        "Prediction: UP",
+        "Prediction: UP\nConfidence: 87%",
+        "Prediction: UP\nConfidence: 87%\nReasoning: ",
+        "Prediction: SIDEWAYS\nConfidence: 87%\nReasoning: x",
+        "Prediction: up\nConfidence: 87%\nReasoning: x",
+        "Prediction: UP\nConfidence: 101%\nReasoning: x",
+        "Prediction: UP\nConfidence: -5%\nReasoning: x",
+        "Prediction: UP\nConfidence: high\nReasoning: x",
+        "Confidence: 87%\nPrediction: UP\nReasoning: x",
+        GOOD + "\nPrediction: DOWN",
+        GOOD + "\nConfidence: 12%",
+        GOOD + " Reasoning: again",
+        "I think so.\n" + GOOD,
+    ],
+)
+def test_nothing_else_is_guessed(broken):
+    assert answers.parse_direction("", broken) is None
+
+
+def test_thoughts_before_the_answer_are_skipped():
+    answer = answers.parse_direction("", "<think>Prediction: DOWN?</think>\n" + GOOD)
+    assert answer is not None and answer.says == "UP"
+
+
+def test_a_winner_is_a_team_of_the_prompt():
+    text = "Prediction: {}\nConfidence: 64%\nReasoning: Elo"
+    home = answers.parse_winner(GAME, text.format("BOS"))
+    away = answers.parse_winner(GAME, text.format("LAL"))
+    assert home is not None and away is not None
+    np.testing.assert_allclose(home.chances, [0.36, 0.64])
+    np.testing.assert_allclose(away.chances, [0.64, 0.36])
+    assert answers.parse_winner(GAME, text.format("NYK")) is None
+
+
+def test_a_score_difference_takes_a_side_of_the_line():
+    text = "Prediction: {}\nConfidence: 55%\nReasoning: x"
+    for said, chances in {"+7.5": [0.45, 0.55], "-2": [0.55, 0.45], "4.5": [0.5, 0.5]}.items():
+        answer = answers.parse_spread(LINED, text.format(said))
+        assert answer is not None
+        np.testing.assert_allclose(answer.chances, chances)
+    assert answers.parse_spread(LINED, text.format("a lot")) is None
+
+
+def test_a_total_is_yes_or_no():
+    answer = answers.parse_total("", "Prediction: No\nConfidence: 55%\nReasoning: x")
+    assert answer is not None
+    np.testing.assert_allclose(answer.chances, [0.55, 0.45])
+    assert answers.parse_total("", "Prediction: Maybe\nConfidence: 55%\nReasoning: x") is None
+
+
+def test_three_chances_add_up():
+    text = "Prediction: {}\nChances: {}% home, {}% draw, {}% away\nReasoning: x"
+    answer = answers.parse_1x2(FOOTBALL, text.format("Arsenal", 48, 27, 26))
+    assert answer is not None
+    np.testing.assert_allclose(answer.chances, np.array([48, 27, 26]) / 101)
+    assert answers.parse_1x2(FOOTBALL, text.format("Draw", 48, 27, 26)) is not None
+    assert answers.parse_1x2(FOOTBALL, text.format("Chelsea", 48, 27, 25)) is None
+    assert answers.parse_1x2(FOOTBALL, text.format("Arsenal", 48, 27, 30)) is None

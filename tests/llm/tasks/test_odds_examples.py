@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Odds prompts know nothing that came later; bets settle as `market/settlement.py` says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mtquant.llm.tasks.catalog import make_task
+from mtquant.llm.tasks.config import TaskConfig
+from mtquant.llm.tasks.form import form_of
+from mtquant.llm.tasks.games import read_games
+from mtquant.llm.tasks.odds_examples import game_prompts
+from mtquant.llm.tasks.templates import template_of
+from mtquant.market.odds import fair_chances
+from mtquant.market.settlement import RESULT_LOSE, RESULT_WIN
+from tests.support.language import football_season, nba_season
+
+TASKS = ["odds_winner", "odds_spread", "odds_total", "odds_1x2"]
+
+
+def config_of(task: str, path, **odds) -> TaskConfig:
+    sport = "football" if task == "odds_1x2" else "nba"
+    if sport == "football":
+        odds.setdefault("line", "open")
+    return TaskConfig.model_validate(
+        {"name": task, "source": "tables", "odds": {"games": str(path), "sport": sport, **odds}}
+    )
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("odds")
+    nba_season().to_parquet(folder / "nba.parquet")
+    football_season().to_parquet(folder / "football.parquet")
+    return {task: folder / ("football" if "1x2" in task else "nba") for task in TASKS}
+
+
+@pytest.fixture(scope="module")
+def parts(tables):
+    tasks = {task: make_task(config_of(task, f"{tables[task]}.parquet")) for task in TASKS}
+    return {name: (task, task.examples("train", balanced=False)) for name, task in tasks.items()}
+
+
+def prompts_of(config: TaskConfig) -> tuple:
+    games = read_games(config)
+    own = config.odds
+    form = form_of(games.schedule, own.form_games, own.elo_step, own.home_points)
+    return games, game_prompts(config, template_of(config.name, "compact"), games, form)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_prompt_does_not_change_when_the_future_is_cut_off(task, tmp_path):
+    frame = football_season() if task == "odds_1x2" else nba_season()
+    path = tmp_path / "whole.parquet"
+    frame.to_parquet(path)
+    config = config_of(task, path)
+    games, whole = prompts_of(config)
+    starts = pd.to_datetime(games.schedule.starts, utc=True)
+    for game in range(0, len(games), 41):
+        moment = games.schedule.decided_on[game]
+        # Games after this one are gone, and whatever was not over at the decision has no score.
+        if task == "odds_1x2":
+            cut = frame[frame["kickoff"] <= starts[game]].copy()
+            over = pd.DatetimeIndex(cut["kickoff"]) + pd.Timedelta(hours=2.5)
+            unknown = over > pd.Timestamp(moment, tz="UTC")
+            cut.loc[unknown, ["home_goals", "away_goals"]] = 99
+        else:
+            day = pd.Timestamp(games.days[game])
+            cut = frame[frame["date"] <= day].copy()
+            cut.loc[cut["date"] == day, ["home_score", "away_score"]] = (99, 98)
+        path = tmp_path / "cut.parquet"
+        cut.to_parquet(path)
+        fewer, prompts = prompts_of(config_of(task, path))
+        same = (fewer.schedule.home == games.schedule.home[game]) & (
+            fewer.schedule.starts == games.schedule.starts[game]
+        )
+        assert same.sum() == 1
+        assert prompts[int(same.argmax())].encode() == whole[game].encode()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_answers_parse_and_earn(task, parts):
+    own, train = parts[task]
+    scores = own.reward("stage2")(train.prompts, train.answers, train.columns)
+    assert scores.parsed.all()
+    np.testing.assert_allclose(sum(scores.parts.values()), scores.total)
+    nothing = own.reward("stage2")(train.prompts, ["?"] * len(train), train.columns)
+    assert nothing.total.max() < scores.total.min()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_labels_results_and_odds_are_of_one_game(task, parts, tables):
+    own, train = parts[task]
+    count = len(own.classes)
+    results = np.column_stack([train.columns[f"result_{k}"] for k in range(count)])
+    won = results == RESULT_WIN
+    assert np.array_equal(won.argmax(axis=1), train.columns["label"])
+    assert (won.sum(axis=1) == 1).all() and (results[~won] == RESULT_LOSE).all()
+    odds = np.column_stack([train.columns[f"odds_{k}"] for k in range(count)])
+    market = np.column_stack([train.columns[f"market_{k}"] for k in range(count)])
+    np.testing.assert_allclose(market, fair_chances(odds, "power"))
+    frame = pd.read_parquet(f"{tables[task]}.parquet")
+    row, home = 37, train.columns["home"][37]
+    day = train.prompts[row][:10]
+    dates = frame["kickoff" if task == "odds_1x2" else "date"].dt.strftime("%Y-%m-%d")
+    game = frame[(frame["home"] == home) & (dates == day)]
+    assert len(game) == 1
+    if task == "odds_winner":
+        assert odds[row].tolist() == [game["dec_away"].item(), game["dec_home"].item()]
+        assert train.columns["label"][row] == (game["home_score"] > game["away_score"]).item()
+    if task == "odds_spread":
+        margin = game["home_score"] - game["away_score"] + game["spread_home"]
+        assert train.columns["label"][row] == (margin > 0).item()
+    if task == "odds_total":
+        over = game["home_score"] + game["away_score"] > game["total"]
+        assert train.columns["label"][row] == over.item()
+    if task == "odds_1x2":
+        assert odds[row, 1] == game["odds_draw_open"].item()
+        drawn = game["home_goals"] == game["away_goals"]
+        assert (train.columns["label"][row] == 1) == drawn.item()
+
+
+def test_stakes_given_back_are_no_examples(tmp_path):
+    frame = nba_season()
+    frame["spread_home"] = (frame["away_score"] - frame["home_score"]).astype(float)
+    frame.loc[: len(frame) * 9 // 10, "spread_home"] += 0.5
+    frame.to_parquet(tmp_path / "push.parquet")
+    task = make_task(config_of("odds_spread", tmp_path / "push.parquet"))
+    whole = [len(task.examples(part, balanced=False)) for part in ("train", "validation", "test")]
+    assert sum(whole) < 0.95 * len(frame)
+    assert (task.examples("train", balanced=False).columns["label"] == 1).all()
