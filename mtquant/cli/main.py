@@ -20,6 +20,7 @@ from mtquant.cli.options import (
     SetOption,
     TimestepsOption,
 )
+from mtquant.cli.paper_commands import paper_app
 from mtquant.cli.train_commands import train_app
 from mtquant.core.errors import MtquantError
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.add_typer(llm_app, name="llm")
+app.add_typer(paper_app, name="paper")
 
 
 @app.command()

@@ -31,6 +31,7 @@ from pydantic import (
 from mtquant.core.checked import Section, apply_override, read_yaml, validated
 from mtquant.core.data_config import DataConfig, FeaturesConfig
 from mtquant.core.errors import CheckpointError, ConfigError
+from mtquant.core.paper_config import PaperConfig
 from mtquant.core.training_config import RecommendedConfig, TrainingConfig
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -139,12 +140,12 @@ class GuardConfig(Section):
         recover_frac: A rule that reduced lets go below this share of its limit.
     """
 
-    reduce_drawdown_frac: Fraction | None = None
-    halt_drawdown_frac: Fraction | None = None
-    reduce_daily_loss_frac: Fraction | None = None
-    halt_daily_loss_frac: Fraction | None = None
-    max_var_exceedances: PositiveInt | None = None
-    max_data_age_bars: PositiveFloat | None = None
+    reduce_drawdown_frac: Fraction | None = 0.10
+    halt_drawdown_frac: Fraction | None = 0.15
+    reduce_daily_loss_frac: Fraction | None = 0.03
+    halt_daily_loss_frac: Fraction | None = 0.05
+    max_var_exceedances: PositiveInt | None = 3
+    max_data_age_bars: PositiveFloat | None = 3.0
     recover_frac: Fraction = 0.5
 
     @model_validator(mode="after")
@@ -212,6 +213,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     environment: EnvironmentConfig = EnvironmentConfig()
     guard: GuardConfig = GuardConfig()
+    paper: PaperConfig = PaperConfig()
     reward: RewardConfig = RewardConfig()
     data: DataConfig = DataConfig()
     features: FeaturesConfig = FeaturesConfig()

@@ -133,11 +133,13 @@ ORIGIN_ORDER = 0
 ORIGIN_STOP_LOSS = 1
 ORIGIN_TAKE_PROFIT = 2
 ORIGIN_LIQUIDATION = 3
+ORIGIN_ADOPTED = 4
 ORIGIN_TEXTS = {
     ORIGIN_ORDER: "order",
     ORIGIN_STOP_LOSS: "stop-loss",
     ORIGIN_TAKE_PROFIT: "take-profit",
     ORIGIN_LIQUIDATION: "liquidation",
+    ORIGIN_ADOPTED: "adopted: found at the broker",
 }
 
 REASON_DONE = 0
@@ -147,6 +149,9 @@ REASON_MARKET_CLOSED = 3
 REASON_PRICE_UNKNOWN = 4
 REASON_SHRUNK_BY_VOLUME = 5
 REASON_REFUSED_BY_VOLUME = 6
+REASON_PARTIAL = 7
+REASON_REJECTED = 8
+REASON_NOT_SENT = 9
 REASON_TEXTS = {
     REASON_DONE: "filled as ordered",
     REASON_SHRUNK_BY_MARGIN: "filled in part: free margin ended",
@@ -155,4 +160,7 @@ REASON_TEXTS = {
     REASON_PRICE_UNKNOWN: "refused: price or conversion rate missing or not positive",
     REASON_SHRUNK_BY_VOLUME: "filled in part: too little volume in the bar",
     REASON_REFUSED_BY_VOLUME: "refused: too little volume in the bar for one lot",
+    REASON_PARTIAL: "filled in part by the broker",
+    REASON_REJECTED: "refused: the broker rejected it",
+    REASON_NOT_SENT: "refused: never reached the broker, too late to send it",
 }

@@ -182,6 +182,11 @@ class TimeframePipeline:
             out[:, :, place] = np.stack([_age_bars(panel.stamps, own) for own in longer], axis=1)
         return out
 
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """Instruments that features of the bars themselves compare with."""
+        return tuple(self._own.pipeline.peers)
+
     def stream(self, symbol: str, bar_seconds: int) -> TimeframeStream:
         """The same features one bar at a time, before the first bar.
 
@@ -251,9 +256,20 @@ class TimeframeStream:
         self._clock_ns = self._last_ns = NEVER
 
     def update(
-        self, open: float, high: float, low: float, close: float, volume: float, stamp_ns: int
+        self,
+        open: float,
+        high: float,
+        low: float,
+        close: float,
+        volume: float,
+        stamp_ns: int,
+        peers: Mapping[str, float] | None = None,
     ) -> Rows:
         """Takes in the bar that just closed; prices and volume as in `Bars`.
+
+        Args:
+            peers: As in `FeatureStream.update`, for features of the bars themselves; those of
+                longer bars cannot compare with others here.
 
         Returns:
             float32 [len(panel_names)], byte for byte the row that `on_panel` gives at its stamp.
@@ -265,7 +281,7 @@ class TimeframeStream:
         if stamp_ns <= self._clock_ns:
             rule = f"must close after the last moment that was asked for ({self._clock_ns} ns)"
             raise FeatureError("bar", rule, stamp_ns, "Feed bars before asking for their stamps.")
-        own = self._own.update(open, high, low, close, volume, stamp_ns)
+        own = self._own.update(open, high, low, close, volume, stamp_ns, peers)
         self._row[self._own_places] = own[: len(self._own_places)]
         prices = (float(open), float(high), float(low), float(close))
         bar = BarRow(*prices, float(volume), int(stamp_ns))

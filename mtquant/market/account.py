@@ -237,18 +237,61 @@ def book_fill(
     One formula for opening, adding, reducing, closing, flipping and doing nothing, and choices
     between numbers that are there already, never branches: lanes have to march in step.
     """
-    q = block[at(n, B_POSITION) + i]
-    average = block[at(n, B_AVERAGE) + i]
     m = rule[R_MULTIPLIER]
     scale = block[A_COST_SCALE + i]
     h = (rule[R_HALF_COST] + extra) * scale
-    traded = done != 0.0
     size = abs(done)
     side = choose(done > 0.0, 1.0, -1.0)
     price = reference + side * abs(reference) * h
-    notional = size * m * abs(reference) * rate
-    slippage = notional * h
+    slippage = size * m * abs(reference) * rate * h
     fee = size * m * abs(price) * rate * rule[R_COMMISSION] * scale
+    book_trade(
+        block,
+        i,
+        n,
+        done,
+        reference,
+        rate,
+        price,
+        fee,
+        slippage,
+        rule,
+        fills,
+        row,
+        origin,
+        wanted,
+        reason,
+    )
+
+
+@kernel
+def book_trade(
+    block: Float,
+    i: int,
+    n: int,
+    done: float,
+    reference: float,
+    rate: float,
+    price: float,
+    fee: float,
+    slippage: float,
+    rule: Rule,
+    fills: Float | None,
+    row: int,
+    origin: int,
+    wanted: float,
+    reason: int,
+) -> None:
+    """Books `done` units at a price and a fee that are known, whoever set them: the second half of
+    `book_fill`, and all of it where a broker filled.
+    """
+    q = block[at(n, B_POSITION) + i]
+    average = block[at(n, B_AVERAGE) + i]
+    m = rule[R_MULTIPLIER]
+    traded = done != 0.0
+    size = abs(done)
+    side = choose(done > 0.0, 1.0, -1.0)
+    notional = size * m * abs(reference) * rate
 
     closed = choose(q * done < 0.0, min(size, abs(q)), 0.0)
     kept, opened = abs(q) - closed, size - closed

@@ -64,6 +64,7 @@ from mtquant.market.account import (
     account_of,
     at,
     block_size,
+    book_trade,
     gain_of,
     margin_of,
     open_account,
@@ -269,6 +270,52 @@ def desk_bar(
     close_bar(block, sheet, rules, settings, live)
 
 
+@kernel
+def broker_bar(
+    block: Float,
+    rows: Rows,
+    tape: Float,
+    clock: Float,
+    rules: Float,
+    executions: Float,
+    settings: Float,
+    fills: Float,
+    sheet: Float,
+) -> None:
+    """Lives one account (lane 0) through a bar whose fills a broker made: `desk_bar` with its steps
+    2 and 3 replaced by booking what was done, in the broker's order.
+
+    Args:
+        executions: float64 [M, len(FILL_COLUMNS)], fills and refusals; `row` is not read.
+        fills: float64 [M or more, len(FILL_COLUMNS)]; receives what was booked.
+        block, rows, tape, clock, rules, settings, sheet: As in `desk_bar`; no orders are queued.
+    """
+    _start_bar(block, clock, rows, 1)
+    load_bars(tape, rows, 0, sheet, 1)
+    charge_financing(block, sheet, rules)
+    _mark_open(block, sheet, count_of(rules))
+    for k in range(executions.shape[0]):
+        n = int(executions[k, oc.FILL_INSTRUMENT])
+        book_trade(
+            block,
+            0,
+            n,
+            executions[k, oc.FILL_QUANTITY],
+            executions[k, oc.FILL_REFERENCE],
+            executions[k, oc.FILL_RATE],
+            executions[k, oc.FILL_PRICE],
+            executions[k, oc.FILL_FEE],
+            executions[k, oc.FILL_SLIPPAGE],
+            rule_of(rules, n),
+            fills,
+            rows[0],
+            int(executions[k, oc.FILL_ORIGIN]),
+            executions[k, oc.FILL_WANTED],
+            int(executions[k, oc.FILL_REASON]),
+        )
+    close_bar(block, sheet, rules, settings, 1)
+
+
 class Desk:
     """One account on a tape, bar by bar, with the ledger on.
 
@@ -356,6 +403,25 @@ class Desk:
         """Lives through the next bar and returns its Outcome, float64 [len(OUTCOME_COLUMNS)]."""
         self.row += 1
         targets = self.noted(S_TARGET).copy()
+        fills = self.live()
+        if len(fills):
+            self._fills.append(fills)
+        self._lived.append(
+            (
+                self.outcome.copy(),
+                self.column(B_POSITION).copy(),
+                self.column(B_MARK).copy(),
+                self.column(B_RATE).copy(),
+                self.noted(S_FINANCING).copy(),
+                targets,
+            )
+        )
+        return self.outcome
+
+    def live(self) -> Float:
+        """Lives through the bar at `row` and returns its fills and refusals, float64 [M,
+        len(FILL_COLUMNS)]; nothing is recorded.
+        """
         self._rows[0] = self.row
         desk_bar(
             self.block,
@@ -368,23 +434,14 @@ class Desk:
             self.sheet,
             1,
         )
+        self.see_diversification()
+        return self._buffer[: int(self.block[BAR_FILLS])].copy()
+
+    def see_diversification(self) -> None:
+        """Adds to the outcome how spread the risk of the book is, where a limit measures risks."""
         if self.rules.measures_risk():
             risk = self.tape.risk(self.rules.var_method).rows
             write_diversification(self.block, 0, self.rules_matrix, risk[self.row - 1])
-        count = int(self.block[BAR_FILLS])
-        if count:
-            self._fills.append(self._buffer[:count].copy())
-        self._lived.append(
-            (
-                self.outcome.copy(),
-                self.column(B_POSITION).copy(),
-                self.column(B_MARK).copy(),
-                self.column(B_RATE).copy(),
-                self.noted(S_FINANCING).copy(),
-                targets,
-            )
-        )
-        return self.outcome
 
     def record(self, bars: int, lived: tuple[Float, ...], fills: Sequence[Float]) -> None:
         """Takes note of bars that were lived through elsewhere (`passage.py`).

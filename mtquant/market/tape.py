@@ -106,11 +106,13 @@ class Tape:
         own = []
         for n, item in enumerate(rules.instruments):
             steps = currency_path(item.quote, rules.account_currency, rules.instruments)
-            prices[:, n, T_RATE_OPEN] = _rate(steps, panel.open)
-            prices[:, n, T_RATE_CLOSE] = _rate(steps, panel.close)
-            prices[:, n, T_EXTRA_COST] = _extra_cost(panel, item)
+            prices[:, n, T_RATE_OPEN] = rates_along(steps, panel.open)
+            prices[:, n, T_RATE_CLOSE] = rates_along(steps, panel.close)
+            prices[:, n, T_EXTRA_COST] = extra_cost(panel.stamps, panel.bar_seconds, item)
             own.append((n, True) in steps)
-        clock = np.column_stack([panel.elapsed_seconds, _benchmark(panel.close, panel.tradable)])
+        clock = np.column_stack(
+            [panel.elapsed_seconds, benchmark_returns(panel.close, panel.tradable)]
+        )
         return cls(
             prices=prices,
             clock=np.ascontiguousarray(clock),
@@ -132,11 +134,11 @@ def _tradable(panel: Panel, rules: Rules) -> Float:
     return tradable * np.where(most >= 1.0, 1.0 + most, NO_LOT)
 
 
-def _extra_cost(panel: Panel, item: InstrumentRules) -> Float | float:
+def extra_cost(stamps: NDArray[np.int64], bar_seconds: int, item: InstrumentRules) -> Float | float:
     """What the hour in which each bar opens adds to half the spread, float64 [T]."""
     if not item.spread_by_hour:
         return 0.0
-    opened = panel.stamps // NANOSECONDS - panel.bar_seconds
+    opened = stamps // NANOSECONDS - bar_seconds
     hours = opened // 3600 % HOURS
     extra: Float = (np.array(item.spread_by_hour)[hours] - 1.0) * item.spread_bps / 2.0 / 10_000.0
     return extra
@@ -174,7 +176,7 @@ def currency_path(
     )
 
 
-def _rate(steps: tuple[Step, ...], mids: Float) -> Float:
+def rates_along(steps: tuple[Step, ...], mids: Float) -> Float:
     """Rate along a path at one moment of every bar, float64 [T]; NaN while a price on the path is
     unknown.
     """
@@ -184,7 +186,7 @@ def _rate(steps: tuple[Step, ...], mids: Float) -> Float:
     return rate
 
 
-def _benchmark(close: Float, tradable: NDArray[np.bool_]) -> Float:
+def benchmark_returns(close: Float, tradable: NDArray[np.bool_]) -> Float:
     """Equal-weight simple return of the instruments with a bar of their own and a known close
     before it.
     """

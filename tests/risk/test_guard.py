@@ -16,11 +16,14 @@ from mtquant.risk import guard as g
 NAN = math.nan
 
 
+OFF = dict.fromkeys(set(GuardConfig.model_fields) - {"recover_frac"})
+
+
 class Watched:
     """A guard with its settings, fed one fact at a time; opened at equity 100 on day 0."""
 
     def __init__(self, **rules):
-        self.settings = g.guard_settings(GuardConfig(**rules))
+        self.settings = g.guard_settings(GuardConfig(**{**OFF, **rules}))
         self.state = np.full(g.GUARD_COLUMNS, NAN)
         g.open_guard(self.state, 100.0, 0)
 
