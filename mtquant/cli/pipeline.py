@@ -14,7 +14,6 @@ from mtquant.cli.settings import training_settings
 from mtquant.cli.training import Places, run_phase
 from mtquant.core.config import Config
 from mtquant.data.instruments import Instrument, load_instruments
-from mtquant.workflows.phases import PHASES, phase_ended
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class Pipeline:
         Raises:
             RunError: Resuming phases of another configuration.
         """
+        from mtquant.workflows.phases import PHASES, phase_ended  # bad flags need no workflow
+
         for number in PHASES:
             folder = self.output_dir / f"phase{number}"
             console.rule(f"phase {number}")

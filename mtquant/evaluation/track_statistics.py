@@ -112,6 +112,7 @@ def findings(found: WalkForward, tried: Tried | None, seed: int) -> Findings:
             measures[track.name],
             tried,
             against_baselines(track.ledger, found.baselines, seed),
+            found.reservations,
         )
         for track in found.tracks
     }

@@ -122,6 +122,13 @@ class WalkForward:
     scores: tuple[FoldScore, ...]
 
     @property
+    def reservations(self) -> tuple[str, ...]:
+        """Why no track of it is evidence, whatever its figures."""
+        if self.scheme != "combinatorial":
+            return ()
+        return ("policies learnt from bars behind those they were tested on",)
+
+    @property
     def phases(self) -> tuple[int, ...]:
         """Phases that were tested, ascending."""
         return tuple(sorted({track.phase for track in self.tracks}))

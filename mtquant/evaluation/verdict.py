@@ -107,8 +107,15 @@ def judge(
     summary: dict[str, float],
     tried: Tried | None,
     compared: Comparison | None,
+    reservations: Sequence[str] = (),
 ) -> Verdict:
-    """`verdict` for a ledger whose `summarize` and `against_baselines` are at hand already."""
+    """`verdict` for a ledger whose `summarize` and `against_baselines` are at hand already.
+
+    Args:
+        ledger, tried: As for `verdict`.
+        summary, compared: What is at hand.
+        reservations: Further reasons not to call anything evidence; each is a line too.
+    """
     turns = book_turns(summary)
     hardly = (
         summary["time_in_market"] < MIN_TIME_IN_MARKET
@@ -123,7 +130,7 @@ def judge(
     elif bankrupt:
         judged = Assessment(Grade.NONE, "the account went bankrupt")
     else:
-        judged = assess(found, deflated, tried, _objections(ledger, compared))
+        judged = assess(found, deflated, tried, [*_objections(ledger, compared), *reservations])
     lines = [_trading_line(summary, turns)] if hardly else []
     if bankrupt:
         lines.append("The account went bankrupt: its figures end on that bar.")
@@ -131,6 +138,7 @@ def judge(
     lines += _tried_lines(found, deflated, tried)
     if ledger.fill_at == "close":
         lines.append("Optimistic: orders filled at the same close they were decided on.")
+    lines += [f"Beware: {reason}." for reason in reservations]
     return Verdict((*lines, *ledger.notes), hardly, found, deflated, judged)
 
 

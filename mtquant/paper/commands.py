@@ -35,6 +35,7 @@ def obey(loop: PaperLoop, verb: str, arguments: Mapping[str, Any]) -> Obeyed:
 
 def _halt(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
     loop.guardian.halt(f"halted: {arguments.get('reason', 'no reason given')}", "person")
+    loop.flattening = False
     return "nothing trades until resume"
 
 

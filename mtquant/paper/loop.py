@@ -7,13 +7,14 @@ the intentions; and only then tell the broker. `opening.py` makes a loop, new or
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
 from mtquant.core.config import GuardConfig
-from mtquant.core.errors import MtquantError
+from mtquant.core.errors import MtquantError, RunError
 from mtquant.core.paper_config import PaperConfig
 from mtquant.core.states import Arrays, below, part
 from mtquant.data.bars import NANOSECONDS
@@ -333,6 +334,9 @@ class PaperLoop:
 
     def decide(self) -> None:
         """Observe, decide, plan; the orders wait for the commit."""
+        if self.flattening:  # also where no model can be asked
+            self.plan(np.zeros(len(self.symbols)), "")
+            return
         asked, seen, shares = [], [], []
         for path, share in self.shares():
             seat = self.seats[path]
@@ -473,6 +477,10 @@ class PaperLoop:
         if self.feed.now_ns() > own.good_until_ns:
             self.give_up(own, "too old to be sent")
             return
+        held = float(self.positions[own.instrument])
+        if self.broken or not self.lets_through(own.order.quantity, held):
+            self.give_up(own, "the guard does not allow it now")
+            return
         answered, answer = self.asked(lambda: self.broker.submit(own.order), name)
         if not answered:
             self.orders.move(name, UNKNOWN, "no answer")
@@ -495,6 +503,29 @@ class PaperLoop:
             )
         )
 
+    def meet_broker(self) -> bool:
+        """Passes over what the broker did before the account was opened; whether it holds nothing
+        now, so that a first decision may be taken.
+        """
+        answered, done = self.insisted(lambda: self.broker.executions(self.cursor), "executions")
+        for cursor, _ in done or ():
+            self.cursor = cursor
+        known, holdings = self.insisted(self.broker.holdings, "holdings")
+        if not (answered and known):
+            return False
+        return not any(holdings.positions.get(symbol, 0.0) for symbol in self.symbols)
+
+    def doubt_silence(self, beaten: Mapping[str, float] | None) -> None:
+        """Takes no new risk until a fresh bar, where nobody was there for too long.
+
+        Args:
+            beaten: The last heartbeat, None where it is not known.
+        """
+        silent = math.inf if beaten is None else time.time() - beaten.get("time", 0.0)
+        if silent > self.terms.paper.heartbeat_seconds:
+            self.guardian.doubt(MISSED_BEAT, True)
+            self.remark("heartbeat", "", f"silent for {silent:.0f} s before the start", "warning")
+
     def resolve(self) -> None:
         """Finds out about every order that the broker may not have; before the market moves on."""
         deadline, pause = time.monotonic() + self.terms.paper.settle_seconds, PAUSE_SECONDS
@@ -516,8 +547,6 @@ class PaperLoop:
             self.orders.move(name, UNKNOWN, "no answer")
         elif answer is not None:
             self.orders.move(name, SENT, answer.detail)
-        elif not self.lets_through(own.order.quantity, float(self.positions[own.instrument])):
-            self.give_up(own, "never arrived, and the guard does not allow it now")
         else:
             self.submit(own)
 
@@ -539,17 +568,23 @@ class PaperLoop:
             )
         return found
 
-    def collect(self, found: list[Execution]) -> bool:
-        """Adds executions since the last ones; each trade id once. Whether the broker answered."""
+    def collect(self, found: list[Execution], before: Sequence[Execution] = ()) -> bool:
+        """Adds executions since the last ones to `found`; each trade id once, those of `before`
+        included. Whether the broker answered, with numbers that can be booked.
+        """
         answered, new = self.asked(lambda: self.broker.executions(self.cursor), "executions")
         if not answered:
             return False
         for cursor, execution in new:
+            if not np.isfinite((execution.quantity, execution.price, execution.fee)).all():
+                self.guardian.halt("the broker reported an execution without its numbers", "guard")
+                self.remark("execution", execution.trade_id, repr(execution), "critical")
+                return False
             self.cursor = cursor
             known = self.recorder.ledger.ask(
                 "SELECT 1 FROM fills WHERE trade_id = ?", execution.trade_id
             )
-            if known or any(execution.trade_id == own.trade_id for own in found):
+            if known or any(execution.trade_id == own.trade_id for own in (*before, *found)):
                 self.recorder.note(
                     self.tape.stamp_ns, "trade-twice", execution.trade_id, "booked once"
                 )
@@ -568,7 +603,10 @@ class PaperLoop:
         if not answered or answer is None or answer.status not in (FILLED, REJECTED):
             return
         # What it came to may have been reported between the two questions.
-        if self.collect(found) and name in self.orders.pending:
+        if not self.collect(found) or name not in self.orders.pending:
+            return
+        # One that is filled without an execution stays under way until they are reported.
+        if answer.status == REJECTED or own.done != 0.0:
             self.orders.move(name, answer.status, f"{own.done:g} of {own.order.quantity:g} done")
 
     def compare(self, executions: list[Execution]) -> tuple[list[Execution], bool]:
@@ -589,9 +627,17 @@ class PaperLoop:
             averages = [holdings.averages.get(symbol, np.nan) for symbol in self.symbols]
             found = adoptions(book, venue, averages, self.tape.tape, self.terms.rules, self.bar)
             more: list[Execution] = []
-            if not found or not self.collect(more) or not more:
-                break
+            # What is adopted must not be reported as an execution later: it would count twice.
+            asked = not found or self.collect(more, executions)
             executions += more  # they explain the difference, or some of it
+            if asked and not more:
+                break
+            if not asked:
+                self.guardian.doubt(UNCONFIRMED, True)
+                return [], False
+        else:
+            self.guardian.doubt(UNCONFIRMED, True)
+            return [], False
         self.guardian.doubt(UNCONFIRMED, False)
         self._holdings = holdings
         for execution in found:
@@ -627,7 +673,20 @@ class PaperLoop:
         return found
 
     def change_models(self, verb: str, path: str, digest: str, capital: float, why: str) -> None:
-        """A row of `models`, and what follows from it."""
+        """A row of `models`, and what follows from it; all models are seated before anything is
+        written, so that one that cannot be changes nothing.
+
+        Raises:
+            MtquantError: A model cannot be loaded, or is not the one that traded under its name.
+        """
+        rollout = copy.deepcopy(self.rollout)
+        rollout.apply(verb, path, digest, capital, self.bar)
+        if verb == "promote":
+            rollout.peak = self.equity
+        seats = {
+            own: self.seats.get(own) or self.seat_of(own, rollout.versions[own])
+            for own in rollout.paths
+        }
         self.recorder.add(
             "models",
             bar=self.bar,
@@ -638,26 +697,27 @@ class PaperLoop:
             capital=capital,
             reason=why,
         )
-        self.rollout.apply(verb, path, digest, capital, self.bar)
-        if verb == "promote":
-            self.rollout.peak = self.equity
-        for gone in set(self.seats) - set(self.rollout.paths):
-            del self.seats[gone]
-        for path in self.rollout.paths:
-            if path not in self.seats:
-                self.sit_down(path)
+        self.rollout, self.seats = rollout, seats
 
-    def sit_down(self, path: str) -> None:
-        """Loads a model and shows it all bars so far."""
-        terms = self.terms
-        model = self.models(path)
+    def seat_of(self, path: str, digest: str) -> Seat:
+        """Loads a model and shows it all bars so far.
+
+        Raises:
+            RunError: It is not the one that is known by this digest.
+        """
+        terms, model = self.terms, self.models(path)
+        if model.digest != digest:
+            raise RunError(
+                path,
+                f"must be the model that was promoted, with weights {digest[:12]}",
+                model.digest[:12],
+                "Put it back, or promote the new one under another path.",
+            )
         known = self.recorder.ledger.ask(
-            "SELECT bar, content FROM states WHERE name = ?", f"eyes/{model.digest}"
+            "SELECT bar, content FROM states WHERE name = ?", f"eyes/{digest}"
         )
         snapshot = (known[0][0], known[0][1]) if known else None
-        self.seats[path] = seated(
-            model, self.symbols, terms.bar_seconds, terms.paper, snapshot, self.history
-        )
+        return seated(model, self.symbols, terms.bar_seconds, terms.paper, snapshot, self.history)
 
     def history(self, after: int) -> list[tuple[int, dict[int, Bar]]]:
         """Rows of the ledger after a bar number: stamp, and column -> open to volume."""
@@ -682,7 +742,12 @@ class PaperLoop:
         path, digest = rollout.candidate, rollout.versions[rollout.candidate]
         if fall >= paper.rollback_drawdown_frac:
             why = f"equity fell by {fall:.1%} while it ramped up"
-            self.change_models("rollback", path, digest, 0.0, why)
+            try:
+                self.change_models("rollback", path, digest, 0.0, why)
+            except MtquantError as error:
+                self.guardian.halt("the model to roll back to cannot be loaded", "guard")
+                self.remark("model", path, str(error), "critical")
+                return
             self.remark("rollback", path, why, "critical")
         elif self.guardian.mode != GUARD_ACTIVE:
             rollout.since = self.bar  # a step is earned by bars without trouble

@@ -25,6 +25,7 @@ from mtquant.data.bars import NANOSECONDS
 from mtquant.market.live_tape import LiveTape
 from mtquant.paper.alerts import Alerts
 from mtquant.paper.broker import Broker
+from mtquant.paper.control import last_beat
 from mtquant.paper.desk_book import Pending
 from mtquant.paper.feeds import Delivery, Feed, RawBar
 from mtquant.paper.ledger import PaperLedger
@@ -126,7 +127,10 @@ def _begin(
             f"{len(rows)} bars of history",
             "Give a longer history.",
         )
-    loop.decide()
+    if loop.meet_broker():
+        loop.decide()
+    else:  # with the first bar its positions are adopted
+        loop.decide_nothing("the broker holds positions, or does not answer")
     kept = {**loop.states(), f"eyes/{seat.model.digest}": seat.eyes.state()}
     recorder.commit(loop.bar, kept)
     loop.send()
@@ -155,15 +159,17 @@ def _recover(
         "SELECT verb, path, digest, capital, bar FROM models ORDER BY id"
     ):
         loop.rollout.apply(verb, path, digest, capital, bar)
-    for path in loop.rollout.paths:
-        _check_model(models(path).digest, loop.rollout.versions[path], path)
-        loop.sit_down(path)
+    loop.seats = {
+        path: loop.seat_of(path, loop.rollout.versions[path]) for path in loop.rollout.paths
+    }
     loop.orders.pending = {own.order.client_id: own for own in _pending(ledger, terms)}
     loop.restore(states["loop"])
     loop.raw_last(_last_bars(ledger, terms))
     feed.skip_to(loop.tape.stamp_ns)
     under_way = len(loop.orders.pending)
     loop.remark("restart", "", f"after bar {loop.bar}, {under_way} orders under way", "info")
+    if math.isfinite(max_age_bars):  # on bars of the past nobody is late
+        loop.doubt_silence(last_beat(ledger.path))
     loop.obey()
     loop.resolve()
     loop.watch_mode("guard")
@@ -261,14 +267,4 @@ def _check_clock(ledger: PaperLedger, terms: Terms) -> None:
             "must not hold rows from the future of this machine's clock",
             f"the clock is {ahead:.0f} s behind the last row",
             "Set the clock right, then start again.",
-        )
-
-
-def _check_model(found: str, expected: str, path: str) -> None:
-    if found != expected:
-        raise RunError(
-            path,
-            f"must be the model that was promoted, with weights {expected[:12]}",
-            found[:12],
-            "Put it back, or promote the new one under another path.",
         )

@@ -88,18 +88,31 @@ class Unit:
         Raises:
             RunError: Under another configuration.
         """
-        try:
-            found = json.loads((self.folder / DONE_NAME).read_text(encoding="utf-8"))["config_hash"]
-        except FileNotFoundError:
+        if not (self.folder / DONE_NAME).exists():
             return False
-        except (ValueError, KeyError, TypeError) as error:
-            remedy = "Delete it: the fold is then checked and committed again."
-            file = str(self.folder / DONE_NAME)
-            raise RunError(file, "must say how the fold ended", str(error), remedy) from error
+        found = self._done()["config_hash"]
         if found != config_hash(self.config):
             rule = "must have been trained under this configuration"
             raise RunError(str(self.folder), rule, found, "Choose another --output-dir.")
         return True
+
+    def committed(self) -> dict[str, dict[str, str]]:
+        """Phase -> network -> sha256 of the weights that the unit was committed with.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        found: dict[str, dict[str, str]] = self._done()["weights"]
+        return found
+
+    def _done(self) -> dict[str, Any]:
+        file = self.folder / DONE_NAME
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            return {name: found[name] for name in ("config_hash", "weights")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            remedy = "Delete it: the fold is then checked and committed again."
+            raise RunError(str(file), "must say how the fold ended", str(error), remedy) from error
 
 
 @dataclass(frozen=True)
@@ -153,15 +166,32 @@ class FoldTrainer:
 
 
 def check_policy(trained: Trained, unit: Unit, phase: int, bars: Sequence[Bars]) -> None:
-    """Refuses a policy that was trained on other bars, or knows those that it is to be tested on.
+    """Refuses a policy that is not the one that was committed, or was trained on other bars or
+    under other rules, or knows the bars that it is to be tested on.
 
     Raises:
-        CheckpointError: Which of the two.
+        CheckpointError: Which of them.
     """
+    committed = unit.committed().get(f"phase{phase}")
+    if dict(trained.weights) != committed:
+        raise CheckpointError(
+            f"weights of {unit.models(phase)}",
+            "must be those that the fold was committed with",
+            dict(trained.weights),
+            "Put them back, or delete the fold's folder and train it again.",
+        )
+    if trained.warnings:
+        raise CheckpointError(
+            str(unit.models(phase)),
+            "must have been trained under the rules and features it is tested under",
+            "; ".join(trained.warnings),
+            "Give the instruments that the run began with, or another --output-dir.",
+        )
     for own in bars:
         trained.check_bars(own, unit.models(phase))
         begin = min(test.start_ns for test in unit.fold.tests)
-        later = all(part.end_ns <= begin for part in unit.fold.train)
+        known = (*unit.fold.train, unit.fold.validation)
+        later = all(part.end_ns <= begin for part in known)
         if later and trained.known_until_ns[own.symbol] > begin:
             raise CheckpointError(
                 f"test of {unit.name}",

@@ -39,6 +39,7 @@ from mtquant.evaluation.tracks import FoldScore, Track, WalkForward
 from mtquant.evaluation.verdict import Verdict
 from mtquant.evaluation.walk_forward_page import page, sections_of
 from mtquant.market.ledger import Ledger
+from mtquant.market.rules import Rules
 from mtquant.workflows.backtesting import Market, baseline_ledgers
 from mtquant.workflows.cost_sensitivity import CostCurve, cost_curve, cost_section
 from mtquant.workflows.fold_training import FoldTrainer, Unit, Watcher, check_policy
@@ -144,7 +145,8 @@ def walk_forward(
     stamps = {symbol: own.stamps for symbol, own in bars.items()}
     folds = make_folds(stamps, walk.fold_plan(config), config.data.bar_seconds)
     check_writable(output)
-    _claim(output, config, walk, folds, command)
+    rules = Rules.from_config(config.environment, instruments, tuple(bars))
+    _claim(output, config, walk, folds, rules, command)
     trainer = FoldTrainer(instruments, device, command, watcher or Watcher())
     units = [
         Unit.of(config, fold, seed, output, max(walk.phases), walk.timesteps)
@@ -182,7 +184,12 @@ def _check(config: Config, walk: Walk) -> None:
 
 
 def _claim(
-    output: Path, config: Config, walk: Walk, folds: Sequence[Fold], command: Sequence[str]
+    output: Path,
+    config: Config,
+    walk: Walk,
+    folds: Sequence[Fold],
+    rules: Rules,
+    command: Sequence[str],
 ) -> None:
     """Writes the plan, or finds the same one there.
 
@@ -191,6 +198,7 @@ def _claim(
     """
     plan = {
         "config_hash": config_hash(config),
+        "rules_hash": rules.hash(),  # what trading costs is the instruments', not the config's
         "scheme": walk.scheme,
         "seeds": list(walk.seeds),
         "phases": list(walk.phases),
@@ -207,7 +215,7 @@ def _claim(
                 f"{', '.join(differ)} of {output}",
                 "must be those that the run there began with",
                 {name: held.get(name) for name in differ},
-                "Give the same flags and bars to go on with it, or another --output-dir.",
+                "Give the same flags, bars and instruments, or another --output-dir.",
             )
         return
     RunFolder.create(

@@ -130,7 +130,8 @@ def test_an_interrupt_says_what_is_kept(workflow: str, arguments: list[str], sai
     """The workflow is one that waits for Ctrl-C."""
     module, function = workflow.split(".")
     code = (
-        "import sys, time, types\n"
+        "import signal, sys, time, types\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         "def waits(*arguments, **options):\n"
         "    print('waiting', flush=True)\n"
         "    time.sleep(60)\n"

@@ -10,10 +10,11 @@ import pytest
 from rich.console import Console
 
 from mtquant.cli import pipeline as module
-from mtquant.cli.pipeline import PHASES, Pipeline
+from mtquant.cli.pipeline import Pipeline
 from mtquant.core.config import Config, load_config
 from mtquant.core.errors import RunError
 from mtquant.core.runs import RunFolder
+from mtquant.workflows.phases import PHASES
 
 TWO = ("data.instruments=[SP500, NASDAQ]",)
 

@@ -101,8 +101,10 @@ def test_a_worker_that_cannot_be_built_ends_them_all():
     assert threading.active_count() == before
 
 
+# What is started in the background of a shell inherits that SIGINT is ignored.
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from mtquant.core.processes import Workers
 from tests.core.test_processes import Counter
 

@@ -16,6 +16,7 @@ from mtquant.core.seeding import SeedTree
 from mtquant.envs.hierarchy import MESSAGE
 from mtquant.envs.joint import JointMarket
 from mtquant.market.desk import Desk
+from mtquant.market.tape import T_TRADABLE
 from tests.support.portfolios import always_open, calm_world, decisions, portfolio_env
 
 DOMAINS = {"pair": ("X2", "X0"), "other": ("X1",)}
@@ -136,7 +137,7 @@ def test_shadows_leave_the_real_account_alone():
 
 def test_messages_stand_while_a_market_is_closed():
     world = always_open(calm_world(5))
-    world.tape.prices[:, 0, -1] = 0.0  # X0 never opens, X2 always does: one specialist has both
+    world.tape.prices[:, 0, T_TRADABLE] = 0.0
     market = joint(world)
     market.reset(seed=0)
     message = np.arange(1, 11, dtype=np.float32) / 20.0

@@ -24,6 +24,7 @@ from mtquant.envs.hierarchy import MESSAGE
 from mtquant.envs.meta import MetaControllerBatch, MetaControllerTrainingEnv
 from mtquant.envs.sb3 import MarketVecEnv
 from mtquant.market.desk import Desk
+from mtquant.market.tape import T_TRADABLE
 from tests.support.markets import walk_world
 from tests.support.portfolios import (
     Followers,
@@ -161,7 +162,7 @@ def starts_alike(left: MetaControllerTrainingEnv, right: MetaControllerTrainingE
 
 def test_messages_stand_while_a_market_is_closed() -> None:
     world = always_open(calm_world(5))
-    world.tape.prices[::2, 1, -1] = 0.0  # instrument 1 has a bar of its own in every other row
+    world.tape.prices[::2, 1, T_TRADABLE] = 0.0  # a bar of its own every other row
     env = portfolio_env(world, seeds=SeedTree(1))
     batch = MetaControllerBatch(env, Followers())
     batch.reset()
@@ -176,7 +177,7 @@ def test_messages_stand_while_a_market_is_closed() -> None:
 
 def test_a_new_episode_has_heard_nothing_yet() -> None:
     world = always_open(calm_world(5))
-    world.tape.prices[::2, 1, -1] = 0.0
+    world.tape.prices[::2, 1, T_TRADABLE] = 0.0
     env = portfolio_env(world, seeds=SeedTree(1))
     batch = MetaControllerBatch(env, Followers())
     batch.reset()

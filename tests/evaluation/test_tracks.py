@@ -101,7 +101,7 @@ def test_baselines_that_are_one_and_the_same_share_their_fate() -> None:
     bent = replace(found, baselines=(*found.baselines, twin))
     best = judged(bent).best
     assert ("twin" in best) == ("market" in best)
-    assert "phase 1, seed 7" in best
+    assert "phase 1, seed 7, 0" in best
 
 
 def test_choosing_among_noise_overfits_and_choosing_a_real_edge_does_not() -> None:

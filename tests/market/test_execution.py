@@ -17,7 +17,14 @@ from mtquant.core import outcome as oc
 from mtquant.core.lanes import LANES
 from mtquant.market.account import ACCOUNT, B_MARK, BAR_FILLS, OUTCOME, at
 from mtquant.market.desk import Desk
-from mtquant.market.tape import S_QUEUED, T_CLOSE, T_OPEN, T_RATE_CLOSE, T_RATE_OPEN
+from mtquant.market.tape import (
+    S_QUEUED,
+    T_CLOSE,
+    T_OPEN,
+    T_RATE_CLOSE,
+    T_RATE_OPEN,
+    T_TRADABLE,
+)
 from tests.support.judges import run_desk
 from tests.support.tapes import hand_rules, hand_tape, random_world
 
@@ -116,7 +123,7 @@ def test_a_refused_order_leaves_the_account_byte_for_byte(seed):
 )
 def test_a_refusal_on_a_flat_account_changes_nothing_but_the_queue(reason, bar, rules):
     tape = hand_tape([FLAT, bar])
-    tape.prices[1, 0, -1] = float(reason != oc.REASON_MARKET_CLOSED)
+    tape.prices[1, 0, T_TRADABLE] = float(reason != oc.REASON_MARKET_CLOSED)
     desk = Desk(tape, rules, "test")
     desk.plan(np.array([60.0]))
     remembered = slice(ACCOUNT // LANES, None)
@@ -274,7 +281,7 @@ def test_a_stop_looks_at_the_average_with_its_costs():
 
 def test_a_closed_market_stops_nobody():
     tape = hand_tape([FLAT, FLAT, (80.0, 80.0, 80.0, 80.0), (80.0, 81.0, 79.0, 80.0)])
-    tape.prices[2, 0] = [100.0, 100.0, 100.0, 100.0, 1.0, 1.0, 0.0]
+    tape.prices[2, 0] = [100.0, 100.0, 100.0, 100.0, 1.0, 1.0, 0.0, 0.0]
     ledger = run_desk(tape, LONG_STOP, hold(0.5, 4))
     assert ledger.fills[1:, oc.FILL_ROW].tolist() == [3.0]
     assert ledger.fills[1, oc.FILL_REFERENCE] == 80.0

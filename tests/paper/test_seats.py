@@ -160,7 +160,7 @@ def test_promotions_survive_kill_9(tmp_path):
     for _ in range(60):
         process = context.Process(target=_promoting, args=(tmp_path,))
         process.start()
-        process.join(float(draws.uniform(0.1, 0.8)))
+        process.join(float(draws.uniform(0.05, 0.35)))
         if process.exitcode is None:
             os.kill(process.pid or 0, signal.SIGKILL)
             process.join()

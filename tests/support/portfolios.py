@@ -14,6 +14,7 @@ from mtquant.core.seeding import SeedTree
 from mtquant.envs.hierarchy import MESSAGE
 from mtquant.envs.market_env import MarketEnv
 from mtquant.market.rules import Rules
+from mtquant.market.tape import T_TRADABLE
 from mtquant.rewards.compose import Reward
 from tests.support.tapes import World, random_world
 
@@ -45,7 +46,7 @@ def calm_world(seed: int, instruments: int = 3, rows: int = 40, **changes: objec
 def always_open(world: World) -> World:
     """The same world without closed markets."""
     prices = world.tape.prices.copy()
-    prices[:, :, -1] = 1.0
+    prices[:, :, T_TRADABLE] = 1.0
     return replace(world, tape=replace(world.tape, prices=prices))
 
 

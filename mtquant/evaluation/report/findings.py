@@ -45,7 +45,9 @@ class Findings:
             raise RunError("runs", "must hold at least the policy's ledger", 0, remedy)
         summaries = tuple(summarize(run, seed) for run in runs)
         compared = against_baselines(runs[0], runs[1:], seed)
-        judged = judge(runs[0], summaries[0], material.tried, compared)
+        walk = material.walk_forward
+        reservations = () if walk is None else walk.reservations
+        judged = judge(runs[0], summaries[0], material.tried, compared, reservations)
         return cls(material, summaries, compared, judged)
 
     @property

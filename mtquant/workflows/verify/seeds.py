@@ -201,6 +201,9 @@ def _whole(
     """The whole run: weights and validation ledgers."""
     folder = subject.folder or place
     stages = json.loads((folder / CARD_NAME).read_text(encoding="utf-8"))["stages"]
+    if not stages:
+        why = "the run wrote down no result: it did not end"
+        return Record.not_checked(NAME, why, "Resume the training, then verify again.")
     result = train_phase(
         record.phase,
         subject.config,
@@ -216,9 +219,14 @@ def _whole(
     findings = []
     for stage, kept in stages.items():
         for what in ("weights_sha256", "ledger_sha256"):
-            now = again.get(stage, {}).get(what, "nothing")
-            if what in kept and now != kept[what]:
-                text = f"is {now[:12]} and was {kept[what][:12]}"
+            was, now = kept.get(what, "nothing"), again.get(stage, {}).get(what, "nothing")
+            if now != was or was == "nothing":
+                text = f"is {now[:12]} and was {was[:12]}"
                 findings.append(Finding(f"{what} of {stage}", text))
+    loaded = set() if subject.trained is None else set(subject.trained.weights.values())
+    for stage, kept in stages.items():
+        if kept.get("weights_sha256") not in loaded:
+            text = "are not the loaded ones: somebody changed one of them"
+            findings.append(Finding(f"weights of {stage}", text))
     looked = f"the whole run of {record.timesteps:,} bars gives the same weights and ledgers"
     return _judged(findings, looked, record)

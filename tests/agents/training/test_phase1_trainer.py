@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mtquant.agents.specialist import MANIFEST_NAME, WEIGHTS_NAME, ZIP_NAME, load_specialist
 from mtquant.agents.training.phase import resolve_device
 from mtquant.agents.training.phase1_trainer import Phase1Trainer
+from mtquant.agents.training.replay import FILE_NAME as REPLAY_NAME
 from mtquant.agents.training.session import FOLDER
 from mtquant.backtest.runner import run_backtest
 from mtquant.core.config import config_hash, load_config
@@ -84,7 +85,11 @@ def again(market: Path, folder: Path, *overrides: str) -> Run:
 
 
 def test_every_specialist_has_its_folder(run: Run) -> None:
-    assert sorted(path.name for path in (run.folder / "models").iterdir()) == [*SYMBOLS, FOLDER]
+    assert sorted(path.name for path in (run.folder / "models").iterdir()) == [
+        *SYMBOLS,
+        FOLDER,
+        REPLAY_NAME,
+    ]
     for symbol in SYMBOLS:
         files = sorted(path.name for path in run.specialist_folder(symbol).iterdir())
         assert files == sorted([MANIFEST_NAME, WEIGHTS_NAME, ZIP_NAME])
