@@ -294,8 +294,8 @@ class GateConfig(Section):
         skill_above: Where it is not: the Brier skill score over the base rate.
         reasoning_above: Mean of the reasoning parts over the most they can be.
         parse_rate_above: Share of answers that can be read.
-        loss_spread: Largest standard deviation of the last `reward_batches` losses, in units of
-            the deviation of all of the stage's.
+        loss_spread: Largest standard deviation of the last `reward_batches` losses, and largest
+            rise of their mean, in units of the deviation of those before them.
         confidence: Of the interval in which the reward must beat the base-rate answer's.
         insist: Refuse stage II where a condition is missing; else go on and say so.
     """

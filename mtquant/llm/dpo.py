@@ -44,6 +44,8 @@ def prefer(job: Job, config: DpoConfig) -> Trained:
         kept = {name: p.detach().clone() for name, p in trainable_parameters(job.model).items()}
         own = replace(job, folder=job.folder / f"round{number}", log_dir=job.log_dir / f"{number}")
         done = run_trainer(_trainer(own, config, pairs), replace(own, resume=False))
+        if "ref" in getattr(job.model, "peft_config", {}):
+            job.model.delete_adapter("ref")  # TRL's reference; every round begins with its own
         earns = _earns(job, judged, seeds)
         better = earns > trained.rewards[-1]
         if not better:

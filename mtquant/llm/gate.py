@@ -226,14 +226,17 @@ def _accurate(figures: dict[str, float], config: GateConfig) -> list[Condition]:
 
 
 def _low_loss(trained: Trained, config: GateConfig) -> Condition:
-    """Steady: the last losses scatter no more than all of them did. A policy's loss has no natural
-    level, so nothing is asked of its height.
+    """Steady: the last losses scatter no more than those before them did, and have not left their
+    range. A policy's loss has no natural level, so nothing is asked of its height.
     """
     losses = np.array(trained.losses)
-    last = losses[-config.reward_batches :]
-    everywhere = float(losses.std()) if len(losses) > 1 else 0.0
-    spread = float(last.std()) / everywhere if everywhere > 0.0 else 0.0
-    finite = bool(len(losses)) and bool(np.isfinite(losses).all())
-    found = f"spread of the last {len(last)} is {spread:.2f} of all"
-    needed = f"finite and at most {config.loss_spread}"
-    return Condition("steady loss", found, needed, finite and spread <= config.loss_spread)
+    before, last = losses[: -config.reward_batches], losses[-config.reward_batches :]
+    needed = f"finite and at most {config.loss_spread} of those before"
+    if len(before) < 2 or not np.isfinite(losses).all():
+        found = f"{len(losses)} losses, {int(np.isfinite(losses).sum())} of them finite"
+        return Condition("steady loss", found, needed, False)
+    usual = float(before.std())
+    spread, rise = float(last.std()), float(last.mean() - before.mean())
+    found = f"spread of the last {len(last)} is {spread:.3g} and was {usual:.3g}; rise {rise:+.3g}"
+    steady = max(spread, rise) <= config.loss_spread * usual
+    return Condition("steady loss", found, needed, steady)

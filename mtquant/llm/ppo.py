@@ -266,8 +266,8 @@ class PpoTrainer:
         policy, head = list(self.policy.values()), list(self.head.parameters())
         most = self.config.max_grad_norm
         norm = torch.nn.utils.clip_grad_norm_(policy, most)
-        torch.nn.utils.clip_grad_norm_(head, most)
-        finite = bool(torch.isfinite(norm))
+        head_norm = torch.nn.utils.clip_grad_norm_(head, most)
+        finite = bool(torch.isfinite(norm) and torch.isfinite(head_norm))
         if finite:
             self.optimizer.step()
         return [*figures.tolist(), float(norm), 0.0 if finite else 1.0]

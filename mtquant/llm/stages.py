@@ -99,6 +99,9 @@ class LlmRun:
 
         if (done := self.done("sft")) is not None and resume:
             return done
+        if not resume:  # a model that was made from nothing under other settings, perhaps
+            shutil.rmtree(self.folder / BASE_FOLDER, ignore_errors=True)
+            self.__dict__.pop("start", None)
         examples = self.task.examples("train", balanced=True)
         job = self._job("sft", self.start, examples, None, resume)
         rows = encode_examples(job.tokenizer, examples, self.folder / "cache")

@@ -126,7 +126,7 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
         if path.suffix == ".model":
             tokenizer: Any = _sentencepiece(path)
         else:
-            tokenizer = AutoTokenizer.from_pretrained(str(source))
+            tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
         remedy = (
             "Name a folder that holds a model and its tokenizer, or download it while there is a "

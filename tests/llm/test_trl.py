@@ -127,3 +127,12 @@ def test_a_round_that_writes_worse_is_not_kept(toy_folder, tmp_path, rate):
     assert same(before, weights(job)) is not kept
     assert trained.rewards[-1] >= trained.rewards[0] and trained.updates == 4
     assert not (kept and rate > 1.0)
+
+
+def test_adapters_are_preferred_round_after_round(toy_folder, tmp_path):
+    """TRL's reference adapter goes with its round: the next makes its own, and none is saved."""
+    model = with_adapters(load_model(toy_folder, PLAIN, CPU), LORA)
+    job = toy_job(toy_folder, tmp_path, model=model)
+    trained = prefer(job, DPO.model_copy(update={"rounds": 2}))
+    assert len(trained.rewards) == 3
+    assert list(job.model.peft_config) == ["default"]
