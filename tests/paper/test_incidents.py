@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from mtquant.core import outcome as oc
-from mtquant.market.account import B_HELD_BARS
-from mtquant.paper.broker import BrokerTimeout
+from mtquant.market.account import A_CASH, B_HELD_BARS
+from mtquant.paper.broker import BrokerError, BrokerTimeout
 from mtquant.paper.commands import obey
 from mtquant.paper.loop import PaperLoop
 from mtquant.paper.orders import Answer, Execution, Holdings, Order
@@ -357,3 +357,110 @@ def test_a_quiet_loop_is_active(tmp_path):
     with opened(Stage.of(tmp_path)) as (loop, _):
         loop.run(10)
         assert loop.guardian.mode == GUARD_ACTIVE
+
+
+def test_flatten_needs_no_model(tmp_path):
+    """The model fails, and somebody wants out."""
+    stage = Stage.of(tmp_path, QUICK)
+    with opened(stage) as (loop, _):
+        traded(loop)
+        stage.policy("first").act = lambda seen, state: 1 / 0  # type: ignore[method-assign]
+        loop.run(1)
+        assert loop.guardian.mode == GUARD_HALTED and any(positions(loop))
+        obey(loop, "flatten", {})
+        loop.run(6)
+        assert not any(positions(loop))
+
+
+def test_a_halt_ends_a_flatten(tmp_path):
+    with opened(Stage.of(tmp_path, QUICK)) as (loop, broker):
+        traded(loop)
+        obey(loop, "flatten", {})
+        obey(loop, "halt", {"reason": "bad prices"})
+        held, sent = positions(loop), len(broker.submitted)
+        loop.run(4)
+        assert positions(loop) == held and len(broker.submitted) == sent
+
+
+def test_what_was_decided_before_a_halt_is_not_sent_behind_it(tmp_path):
+    """The first of several orders tells that the broker cannot be used."""
+    with opened(Stage.of(tmp_path, QUICK)) as (loop, broker):
+        tried = []
+
+        def refuse(order: Order) -> Answer:
+            tried.append(order)
+            raise BrokerError("token", "must be known to the broker", "401", "Renew it.")
+
+        broker.submit = refuse  # type: ignore[method-assign]
+        for _ in range(30):
+            loop.run(1)
+            if tried:
+                break
+        loop.run(3)
+        assert len(tried) == 1
+        assert loop.guardian.mode == GUARD_HALTED
+
+
+def test_what_is_adopted_never_comes_again_as_an_execution(tmp_path):
+    """A stop was filled; holdings say so at once, executions are down for a bar."""
+    with opened(Stage.of(tmp_path, QUICK)) as (loop, broker):
+        traded(loop)
+        n = int(np.flatnonzero(loop.positions)[0])
+        symbol, quantity = SYMBOLS[n], float(loop.positions[n])
+
+        def stopped(held: Holdings) -> Holdings:
+            return Holdings({**held.positions, symbol: 0.0}, {}, float("nan"))
+
+        broker.held, broker.silent = stopped, {"executions"}
+        loop.run(1)
+        assert loop.guardian.mode >= GUARD_REDUCING  # unknown, and not adopted
+        assert positions(loop)[n] == quantity
+        stop = Execution("stop-1", symbol, -quantity, 1.0, 0.0, wanted=-quantity)
+        broker.extra, broker.silent = [("9" * 9, stop)], set()
+        loop.run(1)
+        assert positions(loop)[n] == 0.0
+        with reader(loop.recorder.ledger.path) as connection:
+            trades = list(fills(connection)["trade_id"])
+        assert trades.count("stop-1") == 1
+        assert not any("adopt" in str(trade) for trade in trades)
+
+
+def test_an_execution_without_its_numbers_halts_and_is_not_booked(tmp_path):
+    with opened(Stage.of(tmp_path, QUICK)) as (loop, broker):
+        traded(loop)
+        cash = loop.desk.block[A_CASH]
+        odd = Execution("x", SYMBOLS[0], 100.0, 1.0, float("nan"), wanted=100.0)
+        broker.extra = [("9" * 9, odd)]
+        loop.run(1)
+        assert loop.guardian.mode == GUARD_HALTED
+        assert np.isfinite(cash) and np.isfinite(loop.desk.block[A_CASH])
+
+
+def test_a_used_account_is_met_before_the_first_decision(tmp_path):
+    """Positions are adopted with the first bar; history is not booked, nothing is doubled."""
+    stage = Stage.of(tmp_path, QUICK)
+
+    class Used(Meddled):
+        def executions(self, after: str) -> list[tuple[str, Execution]]:
+            past = [("000", Execution("old", SYMBOLS[0], 500.0, 1.0, 0.0, wanted=500.0))]
+            return [*(past if after == "" else []), *super().executions(after)]
+
+        def holdings(self) -> Holdings:
+            held = super().holdings()
+            own = dict(held.positions)
+            own[SYMBOLS[0]] = own.get(SYMBOLS[0], 0.0) + 500.0
+            return Holdings(own, {}, float("nan"))
+
+    made: list[Used] = []
+
+    def make(tape, state):
+        made.append(Used(stage.simulated()(tape, state)))
+        return made[0]
+
+    loop = stage.open(broker=make)
+    assert not made[0].submitted
+    loop.run(1)
+    assert positions(loop)[0] == 500.0
+    with reader(stage.path) as connection:
+        assert "old" not in list(fills(connection)["trade_id"])
+    loop.recorder.ledger.close()

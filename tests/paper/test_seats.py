@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from mtquant.core.errors import PolicyError, RunError
+from mtquant.core.errors import CheckpointError, PolicyError, RunError
 from mtquant.paper.control import request
 from mtquant.paper.memory import pack_arrays, pack_state, unpack_arrays, unpack_state
 from mtquant.paper.reading import answer_to, market_ledger, reader, table
@@ -123,6 +123,37 @@ def test_what_cannot_be_promoted_changes_nothing(tmp_path):
     assert "trades already" in texts[3]
     assert loop.rollout.candidate == "second"
     loop.recorder.ledger.close()
+
+
+def test_a_rollback_to_what_is_gone_changes_nothing(tmp_path):
+    """Nor does one to other weights under the old name; the ledger opens again afterwards."""
+    stage = Stage.of(tmp_path)
+    loop = stage.open()
+    loop.run(2)
+    request(stage.path, "promote", model="second", capital=1.0)
+    loop.run(2)
+    own = loop.models
+
+    def changed(path: str):
+        model = own(path)
+        return type(model)(path, "retrained in place", model.policy, model.pipeline, model.reward)
+
+    def gone(path: str):
+        raise CheckpointError(path, "must be there", None, "Put it back.")
+
+    for models, said in ((gone, "must be there"), (changed, "must be the model that was promoted")):
+        loop.models = models
+        number = request(stage.path, "rollback")
+        loop.look_around()
+        assert f"refused: {said}" in (answer_to(stage.path, number) or "").replace("first ", "")
+        assert loop.rollout.paths == tuple(loop.seats) == ("second",)
+    loop.models = own
+    loop.run(2)
+    loop.recorder.ledger.close()
+    assert [verb for verb, _, _ in rows(stage)] == ["promote", "promote"]
+    again = stage.open()
+    assert again.rollout.paths == ("second",)
+    again.recorder.ledger.close()
 
 
 def test_a_model_that_was_exchanged_is_refused(tmp_path):
