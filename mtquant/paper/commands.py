@@ -78,6 +78,8 @@ def _promote(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
     if refused:
         return f"refused: {refused}"
     model = loop.models(path)  # before anything is written: it has to load
+    if not loop.seat_of(path, model.digest).eyes.known:
+        return "refused: its features are not known yet on the bars of this ledger"
     loop.change_models("promote", path, model.digest, capital, "by command")
     return f"{path} trades with {capital:.0%} of the capital"
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mtquant.core.errors import CheckpointError, PolicyError, RunError
+from mtquant.features.timeframes import TimeframePipeline
 from mtquant.paper.control import request
 from mtquant.paper.memory import pack_arrays, pack_state, unpack_arrays, unpack_state
 from mtquant.paper.reading import answer_to, market_ledger, reader, table
@@ -122,6 +123,27 @@ def test_what_cannot_be_promoted_changes_nothing(tmp_path):
     assert "still ramping up" in texts[2]
     assert "trades already" in texts[3]
     assert loop.rollout.candidate == "second"
+    loop.recorder.ledger.close()
+
+
+def test_a_model_whose_features_are_not_known_yet_is_not_promoted(tmp_path):
+    stage = Stage.of(tmp_path)
+    loop = stage.open()
+    loop.run(2)
+    own = loop.models
+
+    def slow(path: str):
+        model = own(path)
+        names = ("log_return_1", "zscore_50@4h")  # 200 hours; the ledger has 133
+        pipeline = TimeframePipeline(names)
+        model.policy.feature_names = pipeline.panel_names
+        return type(model)(path, model.digest, model.policy, pipeline, model.reward)
+
+    loop.models = slow
+    number = request(stage.path, "promote", model="second", capital=0.5)
+    loop.look_around()
+    assert "not known yet" in (answer_to(stage.path, number) or "")
+    assert tuple(loop.seats) == ("first",)
     loop.recorder.ledger.close()
 
 
