@@ -107,7 +107,7 @@ def make_folds(
     shares = np.linspace(begin, 1.0, plan.folds + 1)[:-1]
     cuts = union[np.searchsorted(union, first + (shares * (last - first)).astype(np.int64))]
     edges = [int(cut) for cut in cuts] + [int(union[-1]) + NANOSECONDS]  # whole seconds
-    ruler = _Ruler(union, plan.gap_bars, bar_seconds * NANOSECONDS)
+    ruler = _Ruler(union, plan.gap_bars, bar_seconds * NANOSECONDS, int(first))
     make = _combined if plan.scheme == "combinatorial" else _walked
     folds = make(edges, ruler, plan)
     for fold in folds:
@@ -154,11 +154,14 @@ def trainings(plan: FoldPlan) -> int:
 
 @dataclass(frozen=True)
 class _Ruler:
-    """Where a gap before or behind a cut ends, counted in bars of all and in bar lengths."""
+    """Where a gap before or behind a cut ends, counted in bars of all and in bar lengths; and from
+    when on all instruments have bars.
+    """
 
     union: Stamps
     bars: int
     bar_ns: int
+    common: int
 
     def bar_from(self, moment: int) -> int:
         return int(self.union[np.searchsorted(self.union, moment)])
@@ -173,12 +176,18 @@ class _Ruler:
 
 
 def _walked(edges: list[int], ruler: _Ruler, plan: FoldPlan) -> list[Fold]:
-    """Tests between neighbouring edges, each behind its own training and validation."""
+    """Tests between neighbouring edges, each behind its own training and validation.
+
+    Lengths and shares are those of the years that all instruments have: beside one that is twenty
+    years older, another would else be chosen on most of its history. Anchored training begins with
+    the oldest bars all the same.
+    """
     folds, origin = [], int(ruler.union[0])
-    length = edges[0] - origin
+    length = edges[0] - ruler.common
     for number, (first, end) in enumerate(pairwise(edges), start=1):
         begin = origin if plan.scheme == "anchored" else first - length
-        chosen = ruler.bar_from(first - int(plan.validation_frac * (first - begin)))
+        shared = first - max(begin, ruler.common)
+        chosen = ruler.bar_from(first - int(plan.validation_frac * shared))
         train = Part(begin, ruler.before(chosen))
         validation = Part(chosen, ruler.before(first))
         folds.append(Fold(number, (train,), validation, (Part(first, end),), (number - 1,)))

@@ -60,6 +60,21 @@ PLANS = st.builds(
 )
 
 
+@pytest.mark.parametrize("scheme", ["anchored", "rolling"])
+def test_an_older_instrument_changes_nothing_for_a_younger_one(scheme: Scheme) -> None:
+    """Shares and lengths are those of the years that both have."""
+    young = STAMPS + 3_000 * HOUR_NS
+    old = np.arange(1, 4_001) * HOUR_NS
+    alone = make_folds({"Y": young}, plan(scheme, gap_bars=0), 3600)
+    both = make_folds({"O": old, "Y": young}, plan(scheme, gap_bars=0), 3600)
+    for one, two in zip(alone, both, strict=True):
+        assert (one.validation, one.tests) == (two.validation, two.tests)
+        learnt = [max(fold.train[0].start_ns, int(young[0])) for fold in (one, two)]
+        assert learnt[0] == learnt[1]
+    began = both[0].train[0].start_ns
+    assert began == (old[0] if scheme == "anchored" else young[0])
+
+
 @given(PLANS)
 def test_nothing_is_learnt_or_chosen_near_a_test(plan: FoldPlan) -> None:
     folds = make_folds({"X": STAMPS}, plan, 3600)
