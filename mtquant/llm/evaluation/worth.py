@@ -12,7 +12,8 @@ from mtquant.llm.tasks.task import Columns
 
 Float = NDArray[np.float64]
 
-SESSIONS_PER_YEAR = 252.0
+SESSIONS_PER_YEAR = 252.0  # where one day is all there is
+DAYS_PER_YEAR = 365.25
 
 
 def fill_worth(
@@ -37,7 +38,7 @@ def fill_worth(
     daily = np.add.reduceat(exposure * returns, days) / counts
     taken = (exposure != 0.0) & (returns != 0.0)
     right = (exposure > 0.0) == (returns > 0.0)
-    estimate = sharpe_estimate(daily, SESSIONS_PER_YEAR, seed)
+    estimate = sharpe_estimate(daily, _per_year(stamps // DAY, len(days)), seed)
     return {
         "fill_accuracy": float(right[taken].mean()) if taken.any() else float("nan"),
         "daily_bps": 1e4 * float(daily.mean()),
@@ -45,3 +46,11 @@ def fill_worth(
         "fill_sharpe_low": estimate.low,
         "fill_sharpe_high": estimate.high,
     }
+
+
+def _per_year(days: NDArray[np.int64], count: int) -> float:
+    """Days with a decision in a year, as they follow each other here: a forecast a week is no
+    forecast a day.
+    """
+    span = int(days[-1] - days[0])
+    return (count - 1) / span * DAYS_PER_YEAR if span else SESSIONS_PER_YEAR

@@ -17,7 +17,13 @@ import numpy as np
 
 from mtquant.data.bars import Bars
 from mtquant.workflows.backtesting import Market
-from mtquant.workflows.verify.association import ALARM, Association, association, next_returns
+from mtquant.workflows.verify.association import (
+    ALARM,
+    LEAST_ROWS,
+    Association,
+    association,
+    next_returns,
+)
 from mtquant.workflows.verify.behaviour import live
 from mtquant.workflows.verify.changes import redrawn
 from mtquant.workflows.verify.compare import flat
@@ -133,6 +139,10 @@ def check_policy_on_noise(noise: Noise) -> Record:
             if found.alarming:
                 findings.append(_finding("target", real.symbol, found, what))
     findings.sort(key=lambda finding: -finding.size)
+    if len(answers) < LEAST_ROWS and not findings:
+        why = f"it took {len(answers)} decisions on noise, and {LEAST_ROWS} are needed to tell"
+        remedy = "Verify on a longer test; a policy that is ruined on noise ends early."
+        return Record.not_checked(POLICY_NAME, why, remedy)
     least = ALARM / max(len(answers), 1) ** 0.5
     looked = (
         f"{len(answers):,} decisions on noise know nothing of the bars in its place, nor of the "
