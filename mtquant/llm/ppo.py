@@ -76,6 +76,10 @@ class PpoTrainer:
             )
         self.job, self.config = job, config
         self.model = job.model
+        # Answers are drawn without dropout: with it, the ratio to what was drawn would be noise.
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
         self.policy = trainable_parameters(self.model)
         if not self.policy:
             remedy = "Set lora.enabled=true, or load the adapters as trainable."

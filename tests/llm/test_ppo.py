@@ -19,7 +19,7 @@ from tests.support.nano import toy_job
 
 pytestmark = pytest.mark.llm
 
-LORA = LoraSettings(r=8, alpha=32, dropout=0.0)
+LORA = LoraSettings(r=8, alpha=32, dropout=0.05)
 FAST = PpoConfig(
     num_rollouts=4,
     rollout_batch_size=16,
@@ -80,6 +80,21 @@ def test_the_reference_is_the_start_and_the_first_ratio_is_1(trainer):
     real = batch.completions.real
     ratio = torch.exp(said - batch.completions.log_probs)[real]
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-5, rtol=0.0)
+
+
+def test_answers_are_learnt_from_as_they_were_drawn(toy_folder, tmp_path):
+    """Dropout of the adapters is off: else the first ratio would be noise."""
+    job = toy_job(toy_folder, tmp_path, LORA.model_copy(update={"dropout": 0.5}))
+    trainer = PpoTrainer(job, FAST)
+    torch.manual_seed(0)
+    for parameter in trainer.policy.values():  # adapters that do something
+        parameter.data.normal_(0.0, 0.1)
+    completions = trainer._answers(trainer._rows(0), 0)
+    trainer.model.train()
+    with torch.no_grad():
+        again = score(trainer.model, completions, job.temperature).log_probs
+    real = completions.real
+    torch.testing.assert_close(again[real], completions.log_probs[real], rtol=0.0, atol=1e-4)
 
 
 def test_a_step_s_loss_is_the_plain_formula(trainer):
