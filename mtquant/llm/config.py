@@ -125,6 +125,11 @@ class SftConfig(Section):
     max_grad_norm: PositiveFloat = 1.0
     save_steps: PositiveInt = 1000
 
+    @property
+    def examples_per_update(self) -> int:
+        """Over all passes of an update."""
+        return self.batch_size * self.gradient_accumulation_steps
+
 
 class KlConfig(Section):
     """The leash to the model that a stage began with.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from mtquant.core.checked import Section
 from mtquant.core.errors import ConfigError
 from mtquant.core.runs import package_versions
 from mtquant.core.telemetry import Telemetry
+from mtquant.llm.identity import PIECES, examples_digest, flat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -84,18 +84,31 @@ class Trained:
 
 
 def fingerprint(config: Section, job: Job) -> dict[str, Any]:
-    """What has to be the same for a run to go on as if it had never stopped."""
-    from mtquant.core.config import config_hash
-
-    versions = package_versions()
-    digest = hashlib.sha256("\x1f".join(job.examples.prompts).encode()).hexdigest()
+    """What has to be the same for a run to go on as if it had never stopped, by key."""
+    drawn = {
+        "generation.max_new_tokens": job.max_new_tokens,
+        "generation.temperature": job.temperature,
+        "generation.batch_size": job.generation_batch,
+    }
+    pieces = {key.rpartition(".")[2] for key in PIECES}
+    values = flat(config.model_dump(mode="json"))
     return {
-        "config": config_hash(config),
-        "prompts": digest,
+        **{key: value for key, value in values.items() if key not in pieces},
+        **drawn,
+        "examples": examples_digest(job.examples),
         "seed": job.seed,
-        "versions": {name: versions[name] for name in ("torch", "numpy", "transformers")},
+        **numerics(job.model.device),
+    }
+
+
+def numerics(device: torch.device) -> dict[str, Any]:
+    """What the last bit of a number depends on, by key."""
+    versions = package_versions()
+    names = ("torch", "numpy", "transformers", "trl", "peft")
+    return {
+        **{f"version of {name}": versions.get(name) for name in names},
         "threads": torch.get_num_threads(),
-        "device": str(job.model.device),
+        "device": str(device),
     }
 
 

@@ -29,6 +29,7 @@ from mtquant.learning.schedules import rate_at
 from mtquant.llm.config import PpoConfig
 from mtquant.llm.encoding import decoded, encode_prompts
 from mtquant.llm.generation import Completions, complete, joined
+from mtquant.llm.identity import require_same
 from mtquant.llm.job import (
     Job,
     Trained,
@@ -308,8 +309,7 @@ class PpoTrainer:
             state = self.optimizer.state.get(parameter, {})
             arrays |= below(f"adam/{place}", {key: numpy_of(own) for key, own in state.items()})
         facts = {
-            "fingerprint": fingerprint(self.config, self.job),
-            "start": _digest(self._reference),
+            "begun_with": self._begun_with(),
             "coefficient": self._leash.coefficient,
             "rewards": self.trained.rewards,
             "losses": self.trained.losses,
@@ -322,15 +322,7 @@ class PpoTrainer:
             remedy = "Run it without --resume."
             rule = "must hold a checkpoint to go on from"
             raise CheckpointError(str(self._store.folder), rule, None, remedy)
-        asked = {
-            "fingerprint": fingerprint(self.config, self.job),
-            "start": _digest(self._reference),
-        }
-        for name, value in asked.items():
-            if found.facts[name] != value:
-                remedy = "Resume with the configuration, data and machine that the run began with."
-                rule = f"must be of this run (its {name} differs)"
-                raise CheckpointError(str(found.path), rule, found.facts[name], remedy)
+        require_same(found.path, self._begun_with(), found.facts["begun_with"])
         _fill(self.policy, part("policy", found.arrays))
         _fill(dict(self.head.named_parameters()), part("head", found.arrays))
         for place, parameter in enumerate(self._learning()):
@@ -344,6 +336,10 @@ class PpoTrainer:
         self.trained.rewards.extend(found.facts["rewards"])
         self.trained.losses.extend(found.facts["losses"])
         self._done = self.trained.updates = found.step
+
+    def _begun_with(self) -> dict[str, Any]:
+        start = {"base weights": _digest(self._reference)}
+        return fingerprint(self.config, self.job) | start
 
     def _learning(self) -> list[torch.nn.Parameter]:
         return [*self.policy.values(), *self.head.parameters()]

@@ -35,8 +35,7 @@ def fine_tune(job: Job, config: SftConfig, rows: TokenRows) -> Trained:
             "labels": [[IGNORED] * len(p) + a for p, a in zip(rows.prompts, rows.answers)],
         }
     )
-    per_update = config.batch_size * config.gradient_accumulation_steps
-    epoch = max(1, -(-len(data) // per_update))
+    epoch = max(1, -(-len(data) // config.examples_per_update))
     updates = config.max_steps or max(1, round(config.num_epochs * epoch))
     folder = job.folder / "checkpoints"
     arguments = TrlConfig(

@@ -6,11 +6,13 @@
 
     models/llm/demo/
       base/       a model made from nothing, before any training
-      sft/  stage1/  stage2/    model (or its adapters), tokenizer, done.json, checkpoints/
+      sft/  stage1/  stage2/    model (or its adapters), tokenizer, checkpoints/, begun.json (what
+                  it is trained on and with, `identity.py`) and, at the end, done.json
       deploy/     what `mtquant llm predict` serves (`deploy.py`)
       card.json   the report card
 
-A stage that is done is not done again; one that was interrupted goes on from its newest checkpoint.
+With `resume` a stage that is done is not done again, and one that was interrupted goes on from its
+newest checkpoint; either is refused under another configuration, other data or another base model.
 """
 
 from __future__ import annotations
@@ -35,12 +37,14 @@ from mtquant.llm.config import NANO, Algorithm, LlmConfig
 from mtquant.llm.encoding import encode_examples
 from mtquant.llm.gate import Verdict, judge, measure
 from mtquant.llm.generation import sample
-from mtquant.llm.job import Job, Progress, Trained, no_progress
+from mtquant.llm.identity import require_same, stage_identity
+from mtquant.llm.job import Job, Progress, Trained, no_progress, numerics
 from mtquant.llm.models import BASE_FOLDER, load_model, make_nano, save_model, with_adapters
 from mtquant.llm.tasks.catalog import make_task
 from mtquant.llm.tasks.task import Examples, SplitName, Stage
 from mtquant.llm.tokenizer import load_tokenizer
 
+BEGUN = "begun.json"
 DONE = "done.json"
 CHECKPOINTS = "checkpoints"
 StageName = Literal["sft", "stage1", "stage2"]
@@ -97,15 +101,16 @@ class LlmRun:
         """Supervised fine-tuning on the references of the balanced training set."""
         from mtquant.llm.sft import fine_tune
 
-        if (done := self.done("sft")) is not None and resume:
-            return done
         if not resume:  # a model that was made from nothing under other settings, perhaps
             shutil.rmtree(self.folder / BASE_FOLDER, ignore_errors=True)
             self.__dict__.pop("start", None)
         examples = self.task.examples("train", balanced=True)
+        identity = stage_identity(self.config, "sft", "sft", examples, self.start)
+        if resume and (done := self._kept("sft", identity)) is not None:
+            return done
         job = self._job("sft", self.start, examples, None, resume)
         rows = encode_examples(job.tokenizer, examples, self.folder / "cache")
-        self._clear("sft", job)
+        self._begin("sft", job, identity)
         with explained():
             trained = fine_tune(job, self.config.sft, rows)
         return self._finish("sft", job, trained)
@@ -116,22 +121,25 @@ class LlmRun:
         """Stage I on the balanced set, or stage II on the natural one with a lower rate.
 
         Raises:
-            CheckpointError: The stage before has not been trained.
+            CheckpointError: The stage before has not been trained; or what is to be resumed was
+                begun under another configuration, on other data or with another base model.
             RunError: The model that it begins with hardly ever answers in form.
         """
-        if (done := self.done(name)) is not None and resume:
-            return done
+        chosen: Algorithm = algorithm or self.config.stages.algorithm
         before: StageName = "sft" if name == "stage1" else "stage1"
         source = self.folder / before
         if self.done(before) is None:
             remedy = f"Train {before} first, with the same --output-dir."
             raise CheckpointError(str(source), "must hold a trained model", None, remedy)
         examples = self.task.examples("train", balanced=name == "stage1")
+        identity = stage_identity(self.config, name, chosen, examples, str(source))
+        if resume and (done := self._kept(name, identity)) is not None:
+            return done
         job = self._job(name, str(source), examples, self.task.reward(name), resume)
         self._require_form(job)
-        self._clear(name, job)
+        self._begin(name, job, identity)
         with explained():
-            trained = self._train(job, algorithm or self.config.stages.algorithm, name)
+            trained = self._train(job, chosen, name)
         return self._finish(name, job, trained)
 
     def answers(self, folder: Path, examples: Examples, name: str) -> list[str]:
@@ -230,11 +238,36 @@ class LlmRun:
             progress=self._watcher(name),
         )
 
-    def _clear(self, name: StageName, job: Job) -> None:
-        """Removes what an earlier try left, and marks as not done what began with its model."""
+    def _kept(self, name: StageName, identity: Mapping[str, Any]) -> Trained | None:
+        """What a finished stage did; None where it is not finished.
+
+        Raises:
+            CheckpointError: It was begun, and not like this; or it does not say how.
+        """
+        done, folder = self.done(name), self.folder / name
+        if done is None and not has_checkpoint(folder / CHECKPOINTS):
+            return None
+        try:
+            begun = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
+            noted, computed = dict(begun["identity"]), dict(begun["numerics"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            rule, remedy = "must say what the stage began with", "Train it without --resume."
+            raise CheckpointError(str(folder / BEGUN), rule, str(error), remedy) from error
+        require_same(folder, identity, noted)
+        if done is None:  # to go on inside a stage takes the same numbers too
+            require_same(folder, numerics(self.device), computed)
+        return done
+
+    def _begin(self, name: StageName, job: Job, identity: Mapping[str, Any]) -> None:
+        """Removes what an earlier try left, marks as not done what began with its model, and says
+        what this one is trained on and with.
+        """
         if not job.resume:
             shutil.rmtree(job.folder, ignore_errors=True)
             job.folder.mkdir(parents=True)
+            text = json.dumps({"identity": identity, "numerics": numerics(self.device)}, indent=2)
+            place = job.folder / BEGUN
+            write_atomically(place, lambda file: file.write_text(text, encoding="utf-8"))
         for later in ORDER[ORDER.index(name) + 1 :]:
             (self.folder / later / DONE).unlink(missing_ok=True)
 

@@ -106,6 +106,30 @@ def test_what_is_done_is_not_done_again(finished, monkeypatch):
     assert (folder / "run" / "stage1" / "done.json").stat().st_mtime_ns == stamp
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sft.learning_rate=0.1", "^sft.learning_rate must be 0.005 to go on with"),
+        ("task.synthetic.momentum=0.2", "^task.synthetic.momentum must be 0.85"),
+        ("ppo.learning_rate=0.1", "^ppo.learning_rate must be 0.001"),
+        ("stages.algorithm=grpo", "^ppo|^grpo|^stages.algorithm"),
+    ],
+)
+def test_what_was_done_otherwise_is_not_taken_for_one_s_own(finished, override, message):
+    with pytest.raises(CheckpointError, match=message):
+        command("pipeline", "--resume", folder=finished[0], overrides=(*SHORT, override))
+
+
+def test_what_was_done_from_another_base_is_refused(finished):
+    """The weights that references began with are swapped for others of the same shape."""
+    weights = finished[0] / "run" / "base" / "model.safetensors"
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:-4] + b"\0\0\0\0")
+    with pytest.raises(CheckpointError, match=r"^base weights must be"):
+        command("pipeline", "--resume", folder=finished[0])
+    weights.write_bytes(kept)
+
+
 def test_grpo_trains_a_stage_too_and_what_followed_is_not_done_any_more(finished, monkeypatch):
     folder, _ = finished
     monkeypatch.setattr(checks, "LEAST_FORM", 0.0)
@@ -176,6 +200,26 @@ def test_a_stage_killed_before_its_first_checkpoint_begins_anew(finished, monkey
     run = finished[0] / "run"
     (run / "stage1" / "done.json").unlink()
     (run / "stage1" / "checkpoints" / "checkpoint-1").mkdir(parents=True)  # without its state
+    (run / "stage1" / "begun.json").unlink()
     monkeypatch.setattr(checks, "LEAST_FORM", 0.0)
     assert command("train", "--resume", folder=finished[0]).exit_code == 0
     assert (run / "stage1" / "done.json").is_file()
+
+
+def test_a_checkpoint_of_another_configuration_is_not_gone_on_with(finished, monkeypatch):
+    """Killed inside TRL's trainer, which itself would go on with anything."""
+    run = finished[0] / "run"
+    assert command("sft", "--overwrite", folder=finished[0]).exit_code == 0
+    (run / "sft" / "done.json").unlink()
+    (run / "sft" / "checkpoints" / "checkpoint-1").mkdir(parents=True)
+    (run / "sft" / "checkpoints" / "checkpoint-1" / "trainer_state.json").write_text("{}")
+    for override, key in (
+        ("sft.weight_decay=0.5", "sft.weight_decay"),
+        ("task.days=5", "task.days"),
+        ("run.torch_threads=2", "threads"),
+    ):
+        with pytest.raises(CheckpointError, match=f"^{key} must be"):
+            command("sft", "--resume", folder=finished[0], overrides=(*SHORT, override))
+    (run / "sft" / "begun.json").unlink()
+    with pytest.raises(CheckpointError, match="must say what the stage began with"):
+        command("sft", "--resume", folder=finished[0])
