@@ -291,21 +291,23 @@ class GateConfig(Section):
     """What stage I has to reach before stage II begins: spec 002's conditions, made checkable.
 
     Attributes:
-        reward_above: Mean reward of each of the last `reward_batches` batches.
-        reward_batches: How many in a row.
+        reward_above: Mean reward of each of the last `reward_batches` batches. Null: for stocks the
+            spec's 0.7; for odds, whose rewards have another scale, their mean must be above what
+            the base-rate answer earns on the same set, by more than chance.
+        reward_batches: How many in a row; with fewer the gate is not passed.
         accuracy_above: Of sampled answers on the validation set; null leaves the spec's 0.8 out,
             which no honest stock model reaches.
         bayes_gap: Where the best possible accuracy is known, how far below it may be.
-        skill_above: Where it is not: the Brier skill score over the base rate.
+        skill_above: Where it is not: the Brier skill score over the base rate, with its interval.
         reasoning_above: Mean of the reasoning parts over the most they can be.
         parse_rate_above: Share of answers that can be read.
         loss_spread: Largest standard deviation of the last `reward_batches` losses, and largest
             rise of their mean, in units of the deviation of those before them.
-        confidence: Of the interval in which the reward must beat the base-rate answer's.
+        confidence: Of the intervals, which resample whole days.
         insist: Refuse stage II where a condition is missing; else go on and say so.
     """
 
-    reward_above: float = 0.7
+    reward_above: float | None = None
     reward_batches: PositiveInt = 10
     accuracy_above: Share | None = None
     bayes_gap: NonNegativeFloat = 0.03
@@ -366,6 +368,15 @@ class LlmConfig(Section):
         if self.model.source == NANO and self.model.quantization != "none":
             raise ValueError(f"model.quantization must be none for {NANO}: nothing is learnt yet")
         return self
+
+    def stage1_batches(self) -> int:
+        """Rewards that stage I notes: DPO's before its first round and after each."""
+        counts = {
+            "ppo": self.ppo.num_rollouts,
+            "grpo": self.grpo.max_steps,
+            "dpo": self.dpo.rounds + 1,
+        }
+        return counts[self.stages.algorithm]
 
 
 def load_llm_config(path: Path | None, overrides: Sequence[str] = ()) -> LlmConfig:

@@ -253,5 +253,5 @@ learn, and nothing about markets.
 def _gate_text(gate: Mapping[str, Any] | None) -> str:
     if not gate:
         return "not run"
-    missing = [condition["name"] for condition in gate["conditions"] if not condition["met"]]
+    missing = [condition["name"] for condition in gate["conditions"] if condition["met"] is False]
     return f"missing: {', '.join(missing)}" if missing else "passed"

@@ -16,12 +16,13 @@ from mtquant.core.config import config_hash
 from mtquant.llm.deploy import deploy
 from mtquant.llm.evaluation.evaluate import evaluate
 from mtquant.llm.evaluation.report import write_evaluation
-from mtquant.llm.gate import Verdict, measure
+from mtquant.llm.gate import Verdict, measure, require_batches
 from mtquant.llm.stages import LlmRun, StageName
 from mtquant.llm.tasks.task import Stage
 
 Say = Callable[[str], None]
-SHOWN = ("accuracy", "reward", "ece", "parse_rate")
+SHOWN = ("accuracy", "stage1_reward", "stage2_reward", "ece", "parse_rate")
+STAGES: tuple[Stage, ...] = ("stage1", "stage2")
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,10 @@ def run_pipeline(run: LlmRun, say: Say, *, resume: bool = False) -> PipelineResu
         resume: Keep what an earlier run finished.
 
     Raises:
+        ConfigError: The gate insists and stage I is too short for it.
         RunError: The gate insists and a condition is missing.
     """
+    require_batches(run.config)
     run.sft(resume=resume)
     before = test_figures(run, "sft", "stage1")
     say(line("references", before))
@@ -63,8 +66,8 @@ def run_pipeline(run: LlmRun, say: Say, *, resume: bool = False) -> PipelineResu
     verdict = run.gate()
     say(line("stage I, validation", verdict.figures))
     for condition in verdict.conditions:
-        mark = "ok     " if condition.met else "MISSING"
-        say(f"gate {mark} {condition.name}: {condition.found}; needed {condition.needed}")
+        found, needed = condition.found, condition.needed
+        say(f"gate {condition.mark:9} {condition.name}: {found}; needed {needed}")
     run.require_passed(verdict)
     run.stage("stage2", resume=resume)
     after, report = test_report(run, "stage2", "stage2", run.folder / "report")
@@ -104,7 +107,7 @@ def test_report(
 
 def line(title: str, figures: dict[str, float]) -> str:
     """The figures that matter most, in one line."""
-    shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN)
+    shown = ", ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
     best = figures.get("bayes_accuracy")
     known = "" if best is None else f" (best possible accuracy {best:.3f})"
     return f"{title}: {shown}{known}"

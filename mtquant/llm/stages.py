@@ -35,7 +35,7 @@ from mtquant.core.seeding import SeedTree
 from mtquant.llm.checks import explained, require_form, require_ready
 from mtquant.llm.config import NANO, Algorithm, LlmConfig
 from mtquant.llm.encoding import encode_examples
-from mtquant.llm.gate import Verdict, judge, measure
+from mtquant.llm.gate import Verdict, judge, measure, training_base_reward
 from mtquant.llm.generation import sample
 from mtquant.llm.identity import require_same, stage_identity
 from mtquant.llm.job import Job, Progress, Trained, no_progress, numerics
@@ -175,7 +175,8 @@ class LlmRun:
         texts = self.answers(self.folder / "stage1", examples, "gate")
         confidence = self.config.gate.confidence
         figures = measure(self.task, examples, texts, "stage1", confidence)
-        verdict = judge(figures, done, self.config.gate)
+        figures["training_base_reward"] = training_base_reward(self.task)
+        verdict = judge(figures, done, self.config.gate, self.task.name)
         self.note("gate", verdict.record())
         return verdict
 

@@ -67,7 +67,8 @@ def main() -> None:
         algorithm: {name: float(np.mean([one[name] for one in rows])) for name in rows[0]}
         for algorithm, rows in found.items()
     }
-    result = {f"{name}_reward_gain": own["reward"] - before["reward"] for name, own in mean.items()}
+    reward = "stage1_reward"
+    result = {f"{name}_reward_gain": own[reward] - before[reward] for name, own in mean.items()}
     result |= {f"{name}_accuracy": own["accuracy"] for name, own in mean.items()}
     result |= {f"{name}_ece": own["ece"] for name, own in mean.items()}
     result |= {"bayes_accuracy": before["bayes_accuracy"], "ece": mean["ppo"]["ece"]}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mtquant.data.bars import NANOSECONDS
 from mtquant.evaluation.significance.bootstrap import (
+    LEVEL,
     Interval,
     mean_block_bars,
     percentile_interval,
@@ -140,12 +141,21 @@ class Resamples:
         block = mean_block_bars(daily)
         self._days = np.array(list(stationary_rows(len(daily), block, draws, generator)))
 
-    def mean_interval(self, values: Float) -> Interval:
-        """95 % interval of the mean of values [M]."""
-        sums = np.add.reduceat(values, self._starts)
-        return percentile_interval(
-            sums[self._days].sum(axis=1) / self._counts[self._days].sum(axis=1)
-        )
+    @property
+    def days(self) -> int:
+        """Different days among the decisions."""
+        return len(self._counts)
+
+    def mean_interval(self, values: Float, level: float = LEVEL) -> Interval:
+        """Interval of the mean of values [M]."""
+        return self.ratio_interval(values, np.ones(len(values)), level)
+
+    def ratio_interval(self, above: Float, below: Float, level: float = LEVEL) -> Interval:
+        """Interval of a ratio of two means, of values [M] each."""
+        sums = (np.add.reduceat(values, self._starts)[self._days] for values in (above, below))
+        upper, lower = (values.sum(axis=1) for values in sums)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return percentile_interval(upper / lower, level)
 
     def interval(self, statistic: Callable[[Rows], float], draws: int) -> Interval:
         """95 % interval of a statistic of rows, from the first `draws` resamples."""
