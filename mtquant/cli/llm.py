@@ -115,19 +115,27 @@ def judge_stage(
     path: Path | None, demo: bool, output: Path, overrides: Sequence[str], stage: StageName
 ) -> None:
     """Prints the test figures of a stage's sampled answers."""
-    from mtquant.llm.pipeline import test_report
+    from mtquant.llm.judging import stage_answers, test_figures, write_report
     from mtquant.llm.stages import LlmRun
 
     config, console = settings(path, demo, overrides), Console()
     run = LlmRun(config, output, output / "logs")
     reward: Stage = "stage2" if stage == "stage2" else "stage1"
-    figures, page = test_report(run, stage, reward, output / f"report_{stage}")
+    texts = stage_answers(run, stage)
+    figures = test_figures(run, texts)
+    page = write_report(run, stage, reward, texts, output / f"report_{stage}")
     console.print(figures_table(f"{stage}: test set, sampled answers", {stage: figures}))
     say(console, f"report        {page}")
 
 
 def serve(
-    model: Path, output: Path, split: Any, temperature: float, seed: int, device: str
+    model: Path,
+    output: Path,
+    split: Any,
+    temperature: float | None,
+    seed: int | None,
+    device: str,
+    delay_seconds: float,
 ) -> None:
     """Writes the predictions of a deployed model."""
     _require_extra()
@@ -136,9 +144,10 @@ def serve(
 
     console = Console()
     found = predict(model, split, chosen_device(device), temperature=temperature, seed=seed)
-    write_predictions(found, output)
+    write_predictions(found, output, delay_seconds)
     read = sum(answer is not None for answer in found.answers)
     say(console, f"predictions   {len(found.answers):,}, of which {read:,} can be read")
+    say(console, f"known         {delay_seconds:g} s after each decision")
     say(console, f"table         {output}")
 
 
@@ -154,7 +163,7 @@ def run_all(
     _begin(config, places)
     with _watched(config, places, console) as run:
         result = run_pipeline(run, lambda text: say(console, text), resume=places.resume)
-    columns = {"after references": result.before, "at the end": result.after}
+    columns = {"after references": result.before, "deployed": result.after}
     console.print(figures_table("test set, sampled answers", columns))
     seconds = (time.monotonic() - started[0], time.process_time() - started[1])
     say(console, f"took          {seconds[0]:.0f} s, {seconds[1]:.0f} s of processor time")

@@ -102,15 +102,30 @@ def predict(
     / "signals.parquet",
     split: Annotated[Literal["train", "validation", "test"], SPLIT] = "test",
     temperature: Annotated[
-        float, typer.Option("--temperature", min=0.0, help="0: the likeliest answer.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+        float | None,
+        typer.Option(
+            "--temperature", min=0.0, help="Left out, as evaluated; 0: the likeliest answer."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Left out, as evaluated.")
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")
+    ] = "auto",
+    delay_seconds: Annotated[
+        float,
+        typer.Option(
+            "--delay-seconds",
+            min=0.0,
+            help="From a decision until its answer counts as known; 0: with the close it read.",
+        ),
+    ] = 60.0,
 ) -> None:
     """Serve a deployed model: a table of predictions with the moment each became known."""
     from mtquant.cli.llm import serve
 
-    serve(model, output, split, temperature, seed, device)
+    serve(model, output, split, temperature, seed, device, delay_seconds)
 
 
 @llm_app.command()

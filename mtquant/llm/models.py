@@ -13,6 +13,7 @@ pickle, and code that a model brings along is never run.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -177,15 +178,19 @@ def save_model(model: Any, tokenizer: PreTrainedTokenizerFast, folder: Path) -> 
 
 
 def merged_model(folder: Path, config: ModelConfig, device: torch.device) -> PreTrainedModel:
-    """The model of a folder with its adapters added into the weights, in full precision."""
+    """The model of a folder with its adapters added into the weights: in float32, so that nothing
+    of them is lost in the sum, and then in the configured number format.
+    """
     from peft import PeftModel
 
-    plain = config.model_copy(update={"quantization": "none"})
+    plain = config.model_copy(update={"quantization": "none", "bf16": False})
     model = load_model(folder, plain, device)
     if isinstance(model, PeftModel):
-        merged: PreTrainedModel = model.merge_and_unload()
-        return merged
-    return model
+        model = model.merge_and_unload()
+    if config.bf16:
+        model.bfloat16()
+    merged: PreTrainedModel = model
+    return merged
 
 
 def trainable_parameters(model: Any) -> dict[str, torch.nn.Parameter]:
@@ -196,6 +201,8 @@ def trainable_parameters(model: Any) -> dict[str, torch.nn.Parameter]:
 def _load_base(source: str, config: ModelConfig, device: torch.device) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
+    # An 8-bit model would say with every product that it computes in float16.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     quantization = quantization_of(config.quantization, config.bf16)
     options: dict[str, Any] = {} if quantization is None else {"quantization_config": quantization}
     if quantization is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All stages in a row: references, stage I, gate, stage II, report, deployment.
+"""All stages in a row: references, stage I, gate, stage II, deployment, and the report on that.
 
     result = run_pipeline(run, say=print)
 
@@ -12,17 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtquant.core.config import config_hash
 from mtquant.llm.deploy import deploy
-from mtquant.llm.evaluation.evaluate import evaluate
-from mtquant.llm.evaluation.report import write_evaluation
-from mtquant.llm.gate import Verdict, measure, require_batches
-from mtquant.llm.stages import LlmRun, StageName
-from mtquant.llm.tasks.task import Stage
+from mtquant.llm.gate import Verdict, require_batches
+from mtquant.llm.judging import stage_answers, test_figures
+from mtquant.llm.stages import LlmRun
 
 Say = Callable[[str], None]
 SHOWN = ("accuracy", "stage1_reward", "stage2_reward", "ece", "parse_rate")
-STAGES: tuple[Stage, ...] = ("stage1", "stage2")
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class PipelineResult:
     Attributes:
         verdict: The gate's.
         before, after: Figures of sampled answers to the same test prompts, after supervised
-            training and at the end (`gate.measure`).
+            training and of the deployed model (`judging.test_figures`).
         agreement: Of the deployed model with the trained one.
         folder: The deployed model.
         report: The page that holds it beside its rivals.
@@ -60,8 +56,8 @@ def run_pipeline(run: LlmRun, say: Say, *, resume: bool = False) -> PipelineResu
     """
     require_batches(run.config)
     run.sft(resume=resume)
-    before = test_figures(run, "sft", "stage1")
-    say(line("references", before))
+    before = test_figures(run, stage_answers(run, "sft"))
+    say(line("references, test", before))
     run.stage("stage1", resume=resume)
     verdict = run.gate()
     say(line("stage I, validation", verdict.figures))
@@ -70,39 +66,13 @@ def run_pipeline(run: LlmRun, say: Say, *, resume: bool = False) -> PipelineResu
         say(f"gate {condition.mark:9} {condition.name}: {found}; needed {needed}")
     run.require_passed(verdict)
     run.stage("stage2", resume=resume)
-    after, report = test_report(run, "stage2", "stage2", run.folder / "report")
-    say(line("stage II, test", after))
-    record = {"gate": verdict.record(), "test": after, "test_before": before}
+    deployed = deploy(run, run.folder / "stage2", verdict.record(), run.folder / "report")
+    after = deployed.figures
+    say(line("deployed, test", after))
     run.note("test", {"before": before, "after": after})
-    agreement = deploy(run, run.folder / "stage2", record)
-    return PipelineResult(verdict, before, after, agreement, run.folder / "deploy", report)
-
-
-def test_figures(run: LlmRun, name: StageName, stage: Stage) -> dict[str, float]:
-    """Figures of a stage's sampled answers to the test prompts."""
-    examples = run.examples("test")
-    texts = run.answers(run.folder / name, examples, "test")
-    return measure(run.task, examples, texts, stage, run.config.gate.confidence)
-
-
-def test_report(
-    run: LlmRun, name: StageName, stage: Stage, folder: Path
-) -> tuple[dict[str, float], Path]:
-    """The same figures, and a report that holds the answers beside rivals (`evaluation/`)."""
-    examples = run.examples("test")
-    texts = run.answers(run.folder / name, examples, "test")
-    figures = measure(run.task, examples, texts, stage, run.config.gate.confidence)
-    evaluation = evaluate(run.task, examples, texts, stage=stage)
-    done = run.done(name)
-    card = {
-        "model": run.config.model.source,
-        "stage": name,
-        "updates": 0 if done is None else done.updates,
-        "seed": run.config.run.seed,
-        "configuration": config_hash(run.config),
-        "temperature": run.config.generation.temperature,
-    }
-    return figures, write_evaluation(evaluation, folder, card)
+    return PipelineResult(
+        verdict, before, after, deployed.agreement, run.folder / "deploy", deployed.report
+    )
 
 
 def line(title: str, figures: dict[str, float]) -> str:

@@ -151,10 +151,14 @@ class LlmRun:
             load_tokenizer(folder),
             examples.prompts,
             temperature=settings.temperature,
-            seed=self._seeds.child("answers", name).integer(),
+            seed=self.answer_seed(name),
             batch=settings.batch_size,
             max_new_tokens=settings.max_new_tokens,
         )
+
+    def answer_seed(self, name: str) -> int:
+        """Seed of the draws of answers for a purpose."""
+        return self._seeds.child("answers", name).integer()
 
     def examples(self, split: SplitName) -> Examples:
         """The natural examples that judge: all, or as many as the configuration allows."""

@@ -18,7 +18,8 @@ from common import machine, option_parser, pin_to_one_core, print_result  # isor
 import numpy as np
 from llm_common import demo_config, supervised_start
 
-from mtquant.llm.pipeline import line, test_figures
+from mtquant.llm.judging import stage_answers, test_figures
+from mtquant.llm.pipeline import line
 from mtquant.llm.stages import LlmRun
 
 UPDATES = {"grpo": "grpo.max_steps", "ppo": "ppo.num_rollouts", "dpo": "dpo.rounds"}
@@ -41,7 +42,8 @@ def gains(start: LlmRun, algorithm: str, seconds: float, seed: int) -> dict[str,
     _, short = trained(start, algorithm, few, seed)
     updates = max(1, round(seconds * few / short))
     run, took = trained(start, algorithm, updates, seed)
-    figures = test_figures(run, "stage1", "stage1") | {"updates": updates, "seconds": took}
+    texts = stage_answers(run, "stage1")
+    figures = test_figures(run, texts) | {"updates": updates, "seconds": took}
     print(line(f"{algorithm}, seed {seed}, {updates} updates in {took:.0f} s", figures), flush=True)
     return figures
 
@@ -57,7 +59,7 @@ def main() -> None:
     seconds = flags.seconds or (30.0 if flags.quick else 60.0)
     tested = 1024 if flags.quick else 4096
     with supervised_start(demo_config(f"stages.test_examples={tested}"), flags.start) as start:
-        before = test_figures(start, "sft", "stage1")
+        before = test_figures(start, stage_answers(start, "sft"))
         print(line("references", before), flush=True)
         found = {
             algorithm: [gains(start, algorithm, seconds, seed) for seed in seeds]

@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from mtquant.cli.llm import settings
 from mtquant.cli.main import app
 from mtquant.core.errors import CheckpointError, MtquantError, RunError
+from mtquant.core.runs import plain
 from mtquant.llm import checks
 
 pytestmark = pytest.mark.llm
@@ -60,8 +62,10 @@ def finished(tmp_path_factory):
 def test_it_says_which_condition_is_missing(finished):
     _, result = finished
     assert result.exit_code == 0
-    assert "gate MISSING reward above the base-rate answer's" in result.stdout
-    assert "gate MISSING accuracy near the best possible" in result.stdout
+    assert "gate MISSING   reward above the base-rate answer's" in result.stdout
+    assert "gate MISSING   accuracy near the best possible" in result.stdout
+    assert "gate MISSING   consistent rewards: unknown: 2 of 10 batches" in result.stdout
+    assert "gate not asked accuracy" in result.stdout
 
 
 def test_every_stage_opens_with_transformers(finished):
@@ -96,6 +100,52 @@ def test_a_deployed_model_is_served(finished):
     table = pd.read_parquet(out)
     assert len(table) == 24 and table["known_at"].is_monotonic_increasing
     assert {"prediction", "confidence", "chance_UP", "chance_DOWN", "answer"} <= set(table.columns)
+    # An answer takes time: it is known a minute after its decision, or when one says.
+    assert (table["known_at"].dt.second + 60 * table["known_at"].dt.minute == 60).all()
+    CliRunner().invoke(app, [*arguments, "--delay-seconds", "5"], catch_exceptions=False)
+    assert (pd.read_parquet(out)["known_at"].dt.second == 5).all()
+
+
+def test_what_is_served_is_what_was_evaluated(finished):
+    """Answers of the deployed folder are those of the report, and the card's figures are theirs."""
+    from mtquant.llm.deploy import SERVING, answers_digest, predict
+    from mtquant.llm.judging import test_figures
+    from mtquant.llm.stages import LlmRun
+    from tests.support.nano import CPU
+
+    folder, config = finished[0] / "run", settings(None, True, SHORT)
+    serving = json.loads((folder / "deploy" / SERVING).read_text())
+    found = predict(folder / "deploy", "test", CPU)
+    assert answers_digest(found.completions) == serving["evaluated"]["answers"]
+    assert serving["evaluated"]["examples"] == len(found.completions) == 24
+    figures = test_figures(LlmRun(config, folder, folder), found.completions)
+    assert plain(figures) == serving["record"]["test"]
+    # Other draws are other answers, and the likeliest ones need no seed.
+    other = predict(folder / "deploy", "test", CPU, seed=1)
+    assert answers_digest(other.completions) != serving["evaluated"]["answers"]
+    greedy = [predict(folder / "deploy", "test", CPU, temperature=0.0, seed=s) for s in (1, 2)]
+    assert greedy[0].completions == greedy[1].completions
+
+
+def test_a_bfloat16_model_is_evaluated_and_served_as_one(finished, tmp_path):
+    """Adapters on it are merged in float32; the folder says which format, and serving keeps it."""
+    from shutil import copytree
+
+    import torch
+
+    from mtquant.llm.deploy import SERVING, _served_model, answers_digest, deploy, predict, served
+    from mtquant.llm.stages import LlmRun
+    from tests.support.nano import CPU
+
+    copytree(finished[0] / "run", tmp_path / "run")
+    overrides = (*SHORT, "model.bf16=true", "lora.enabled=true", "deploy.quantization=none")
+    run = LlmRun(settings(None, True, overrides), tmp_path / "run", tmp_path / "logs")
+    deploy(run, tmp_path / "run" / "stage2", {"conditions": []}, tmp_path / "report")
+    folder = tmp_path / "run" / "deploy"
+    model = _served_model(folder, served(folder).config, CPU)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    evaluated = json.loads((folder / SERVING).read_text())["evaluated"]
+    assert answers_digest(predict(folder, "test", CPU).completions) == evaluated["answers"]
 
 
 def test_what_is_done_is_not_done_again(finished, monkeypatch):
@@ -145,12 +195,12 @@ def test_a_served_model_needs_its_template(finished, monkeypatch):
 
     folder = finished[0] / "run" / "deploy"
     with pytest.raises(CheckpointError, match="must be a deployed model"):
-        deploy.served_task(finished[0] / "run" / "sft")
+        deploy.served(finished[0] / "run" / "sft")
     serving = json.loads((folder / "serving.json").read_text())
     other = {**serving, "template": "0" * 64}
     (finished[0] / "serving.json").write_text(json.dumps(other))
     with pytest.raises(CheckpointError, match="this version's template"):
-        deploy.served_task(finished[0])
+        deploy.served(finished[0])
 
 
 def test_the_gate_stops_where_it_insists(finished):

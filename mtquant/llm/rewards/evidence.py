@@ -24,7 +24,10 @@ TREND_DOWN = (
 )
 TURN_UP = "rebound rebounds recover recovers recovery bounce oversold"
 TURN_DOWN = "pullback pullbacks correction reversal overbought retreat"
-NEGATIONS = "no not never without nor isn't hasn't won't didn't"
+NEGATIONS = "no not never without nor cannot can't isn't hasn't didn't doesn't"
+DENIED_OUTLOOKS = "unlikely won't wouldn't"
+# What is said behind these is about the day to come, as the names of the answers themselves are.
+OUTLOOKS = "will likely expect expects expected should going tomorrow next predict forecast"
 # Word -> whether it is a trend (else a turn, or a negation), and its direction.
 WORDS = {
     **{word: ("trend", 1) for word in TREND_UP.split()},
@@ -32,12 +35,17 @@ WORDS = {
     **{word: ("turn", 1) for word in TURN_UP.split()},
     **{word: ("turn", -1) for word in TURN_DOWN.split()},
     **{word: ("negation", 0) for word in NEGATIONS.split()},
+    **{word: ("outlook", 0) for word in OUTLOOKS.split()},
+    **{word: ("denied outlook", 0) for word in DENIED_OUTLOOKS.split()},
 }
+ANSWERS = ("UP", "DOWN")
 _TOKENS = re.compile(rf"Day (\d+)\b|([A-Za-z][A-Za-z']+)|(?<![\w.])({FIGURE})")
 DAY, WORD, FIGURE_GROUP = 1, 2, 3  # groups of the expression above
 AFTER_CHARACTERS = 24  # a word of a trend this close behind a figure speaks of it
 BEFORE_CHARACTERS = 12  # and this close before it: "fell by 1.2%"
 NEGATION_CHARACTERS = 20
+OUTLOOK_CHARACTERS = 20
+PAIR_CHARACTERS = 20  # two prices this close tell a move: "from $100.00 to $102.00"
 
 
 @dataclass(slots=True)
@@ -47,11 +55,15 @@ class Evidence:
     Attributes:
         quotes: Figures that are checked.
         right: Different ones among them that the prompt states.
-        rises, falls: Right figures with a plus and with a minus.
+        rises, falls: Right figures that moved up and down; the prompt knows the sign of a
+            percentage that is quoted without one.
         trend: Words for past rises minus words for past falls.
         turn: Words for an expected rise after a fall, minus words for the opposite.
         claims: Words of direction.
-        mismatches: Words that contradict the figure beside them, and figures given to a wrong day.
+        mismatches: Words that contradict the figure or the two prices beside them, and figures
+            given to a wrong day.
+        expected_up, expected_down: Claims about the day to come: turns, what is said behind words
+            of outlook, and UP and DOWN themselves.
     """
 
     quotes: int = 0
@@ -62,11 +74,13 @@ class Evidence:
     turn: int = 0
     claims: int = 0
     mismatches: int = 0
+    expected_up: int = 0
+    expected_down: int = 0
 
 
 def evidence_of(prompt: str, reasoning: str) -> Evidence:
     """Reads a reasoning against its prompt."""
-    reader = _Reader(facts_of(prompt))
+    reader = _Reader(facts_of(prompt), reasoning)
     for match in _TOKENS.finditer(reasoning):
         group = match.lastindex
         if group == FIGURE_GROUP:
@@ -74,24 +88,29 @@ def evidence_of(prompt: str, reasoning: str) -> Evidence:
         elif group == DAY:
             reader.day = match.group(DAY)
         else:
-            known = WORDS.get(match.group().lower())
+            word = match.group()
+            known = WORDS.get(word.lower())
             if known is not None:
-                reader.claim(*known, match.start(), match.end())
+                reader.claim(*known, match.start(), match.end(), answer=word in ANSWERS)
     return reader.found
 
 
 class _Reader:
     """What has been read so far, and what the next word may refer to."""
 
-    __slots__ = ("_facts", "_seen", "_sign", "_sign_at", "_word", "_word_at", "day", "found",
+    __slots__ = ("_facts", "_outlook_at", "_price", "_price_at", "_price_day", "_price_word",
+                 "_seen", "_sign", "_sign_at", "_text", "_word", "_word_at", "day", "found",
                  "negated_at")  # fmt: skip
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, text: str) -> None:
         self.found = Evidence()
-        self._facts, self._seen = facts, set[str]()
+        self._facts, self._seen, self._text = facts, set[str](), text
         self.day, self.negated_at = "", -NEGATION_CHARACTERS
+        self._outlook_at = -OUTLOOK_CHARACTERS
         self._sign, self._sign_at = 0, -AFTER_CHARACTERS
         self._word, self._word_at = 0, -BEFORE_CHARACTERS
+        self._price, self._price_at = 0.0, -PAIR_CHARACTERS
+        self._price_day, self._price_word = "", 0
 
     def figure(self, text: str, start: int, end: int) -> None:
         """A figure: right if the prompt states it, and of that day if a day is named."""
@@ -104,26 +123,55 @@ class _Reader:
         if own is not None and plain in self._facts.on_days and plain not in own:
             right = False
             found.mismatches += 1
-        self.day = ""
-        sign = (plain[0] == "+") - (plain[0] == "-")
-        if self._word * sign < 0 and start - self._word_at < BEFORE_CHARACTERS:
+        word = self._word if start - self._word_at < BEFORE_CHARACTERS else 0
+        sign = self._sign_of(plain)
+        if word * sign < 0:
             found.mismatches += 1
-        self._word, self._sign, self._sign_at = 0, sign, end
         if right and plain not in self._seen:
             self._seen.add(plain)
             found.right += 1
             found.rises += sign > 0
             found.falls += sign < 0
+        if plain[0] == "$":
+            sign = self._move(float(plain[1:]), word, start, end)
+        self.day = ""
+        self._word, self._sign, self._sign_at = 0, sign, end
 
-    def claim(self, kind: str, direction: int, start: int, end: int) -> None:
+    def _sign_of(self, plain: str) -> int:
+        """Of a figure: its own, or the only one that the prompt has it with."""
+        if plain[0] in "+-" or plain[0] == "$":
+            return (plain[0] == "+") - (plain[0] == "-")
+        return (f"+{plain}" in self._facts.figures) - (f"-{plain}" in self._facts.figures)
+
+    def _move(self, price: float, word: int, start: int, end: int) -> int:
+        """The direction from the price before to this one; 0 where none stands close before."""
+        sign = 0
+        if start - self._price_at < PAIR_CHARACTERS:
+            sign = (price > self._price) - (price < self._price)
+            days = self._price_day, self.day
+            backwards = all(days) and int(days[1]) < int(days[0])
+            if backwards or "from" in self._text[self._price_at : start]:
+                sign = -sign
+            if self._price_word * sign < 0:
+                self.found.mismatches += 1
+            word = 0
+        self._price, self._price_at = price, end
+        self._price_day, self._price_word = self.day, word
+        return sign
+
+    def claim(self, kind: str, direction: int, start: int, end: int, *, answer: bool) -> None:
         """A word of direction, or one that turns the next around: "not rising" is falling."""
         found = self.found
-        if kind == "negation":
-            self.negated_at = end
+        if direction == 0:
+            self.negated_at = self.negated_at if kind == "outlook" else end
+            self._outlook_at = self._outlook_at if kind == "negation" else end
             return
         if start - self.negated_at < NEGATION_CHARACTERS:
             direction, self.negated_at = -direction, -NEGATION_CHARACTERS
         found.claims += 1
+        if answer or kind == "turn" or start - self._outlook_at < OUTLOOK_CHARACTERS:
+            found.expected_up += direction > 0
+            found.expected_down += direction < 0
         if kind == "trend":
             found.trend += direction
             if self._sign * direction < 0 and start - self._sign_at < AFTER_CHARACTERS:

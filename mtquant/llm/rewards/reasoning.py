@@ -21,6 +21,13 @@ MOST_QUOTES = 8  # beyond that numbers are stuffing
 COPIED_WORDS = 8  # a run of this many words out of the prompt is a copy
 COPIED_SHARE = 0.5
 SIDE_WORDS = ("draw", "over", "under", "home", "away")
+_CLAUSE = r"[^,.;:]{0,24}"
+_DENY = r"(?:no|not|never|neither|nor|unlikely|cannot|can't|won't|isn't|doesn't|against)"
+_DENIED_BEFORE = re.compile(rf"\b{_DENY}\b{_CLAUSE}$", re.IGNORECASE)
+_BEATEN_BEFORE = re.compile(
+    r"\b(?:beats?|beating|defeats?|(?:stronger|better) than|ahead of)\s+(?:the\s+)?$", re.IGNORECASE
+)
+_DENIED_AFTER = re.compile(rf"{_CLAUSE}\b(?:{_DENY}|loses?|losing)\b", re.IGNORECASE)
 SHAPE_SHARE, SUPPORT_SHARE, AGREEMENT_SHARE = 0.25, 0.5, 0.25  # of coherence
 
 
@@ -53,7 +60,8 @@ def read_direction(prompt: str, answer: Answer, most_characters: int) -> Reading
     backed = (side * evidence.trend > 0 and with_it + unsigned > 0) or (
         side * evidence.turn > 0 and against + unsigned > 0
     )
-    agrees = net >= 0 and evidence.mismatches == 0 and _believes(answer)
+    against_it = evidence.expected_down if side > 0 else evidence.expected_up
+    agrees = net >= 0 and evidence.mismatches == 0 and against_it == 0 and _believes(answer)
     agrees = agrees and evidence.claims + evidence.right > 0
     return _reading(evidence, shaped, net > 0 and backed, agrees)
 
@@ -68,6 +76,7 @@ def read_bet(prompt: str, answer: Answer, most_characters: int) -> Reading:
     named = _last_place(own, answer.reasoning)
     supports = named >= 0 and evidence.right > 0
     agrees = named >= 0 and _believes(answer)
+    agrees = agrees and not _disowned(own, others, answer.reasoning, named)
     agrees = agrees and all(named > _last_place(other, answer.reasoning) for other in others)
     return _reading(evidence, shaped, supports and agrees, agrees)
 
@@ -123,6 +132,19 @@ def _last_place(name: str, text: str) -> int:
     for match in _whole_word(name).finditer(text):
         place = match.start()
     return place
+
+
+def _disowned(own: str, others: tuple[str, ...], text: str, named: int) -> bool:
+    """Whether the place that names the own side says that it will not be: "not SA", "SA loses",
+    "SAC beats SA".
+    """
+    before, after = text[:named], text[named + len(own) :]
+    denied = _DENIED_BEFORE.search(before)
+    if denied is not None:
+        between = before[denied.start() :]
+        if all(_last_place(other, between) < 0 for other in others):
+            return True
+    return bool(_BEATEN_BEFORE.search(before) or _DENIED_AFTER.match(after))
 
 
 @lru_cache(maxsize=4_096)

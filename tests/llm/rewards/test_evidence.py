@@ -58,6 +58,17 @@ def test_figures_are_checked_against_the_prompt(text, quotes, right):
         ("no negative days, strong gains", 3, 0, 0),
         ("Day 3 +2.00%", 0, 0, 1),
         ("it may well be", 0, 0, 0),
+        # Without a sign: the prompt knows it, and which of two prices was later.
+        ("it rose 0.50%", 1, 0, 1),
+        ("it fell 0.50%", -1, 0, 0),
+        ("2.00%: it fell", -1, 0, 1),
+        ("2.00%: it rose", 1, 0, 0),
+        ("it fell from $1,100.00 to $1,122.00", -1, 0, 1),
+        ("it rose from $1,100.00 to $1,122.00", 1, 0, 0),
+        ("$1,100.00 to $1,122.00: it fell", -1, 0, 1),
+        ("at $1,122.00 from $1,100.00: it fell", -1, 0, 1),
+        ("Day 2 $1,122.00, Day 1 $1,100.00: it fell", -1, 0, 1),
+        ("$1,100.00 long ago, and much later on $1,122.00: it fell", -1, 0, 0),  # no pair
     ],
 )
 def test_words_of_direction_are_counted(text, trend, turn, mismatches):
@@ -85,6 +96,36 @@ def test_coherence_has_three_shares():
     assert reading("Day 2 +2.00%: a pullback is likely.", "DOWN").coherence == 1.0
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Day 2 +2.00%, it rose and gained: DOWN.", "UP"),
+        ("Day 2 +2.00%, strong gains, it rose, but it will fall.", "UP"),
+        ("Day 2 +2.00%, strong gains, it rose: a pullback is likely.", "UP"),
+        ("Day 2 2.00%: it fell, but strong gains, it rose.", "UP"),
+        ("It fell from $1,100.00 to $1,122.00, but strong gains, it rose.", "UP"),
+        ("Day 3 -0.50%, weak, it fell, losses: unlikely to fall.", "DOWN"),
+        ("Day 3 -0.50%, weak, it fell, losses: UP.", "DOWN"),
+        ("Day 3 -0.50%, weak, it fell, losses: a rebound is likely.", "DOWN"),
+    ],
+)
+def test_a_reasoning_against_its_own_prediction_always_costs(text, says):
+    """Also where most of its words are for the prediction, which its figures back."""
+    assert reading(text, says).coherence == 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Day 2 +2.00%: it rose, not DOWN but UP.",
+        "Day 2 +2.00%: it rose and will rise, a pullback is unlikely, no correction.",
+        "From $1,100.00 to $1,122.00, it rose 2.00%: it should climb on, unlikely to fall.",
+    ],
+)
+def test_what_is_denied_is_no_contradiction(text):
+    assert reading(text.replace("a pullback is unlikely, ", "")).coherence == 1.0
+
+
 def test_a_copy_across_lines_is_a_copy():
     copied = " ".join(PROMPT.split()) + " It rose."
     assert reading(copied) == Reading(0.0, 0.25)
@@ -99,10 +140,32 @@ def test_a_copy_across_lines_is_a_copy():
         ("SA", "SAC Elo 1600 to 1500, they know no sands.", 0.25),  # "sa" is in "sands"
         ("SA", "Elo 1600 to 1500: not SAC, SA.", 1.0),
         ("SA", "SA it is.", 0.5),  # no figure
+        ("SA", "Elo 1600 to 1500: not SAC but SA.", 1.0),
+        ("SA", "Elo 1600 to 1500: not SA.", 0.25),
+        ("SA", "Elo 1600 to 1500: SA loses.", 0.25),
+        ("SA", "Elo 1600 to 1500: SA will not win.", 0.25),
+        ("SA", "Elo 1600 to 1500: SA cannot do it.", 0.25),
+        ("SA", "Elo 1600 to 1500: SAC beats SA.", 0.25),
+        ("SA", "Elo 1600 to 1500: a win is unlikely for SA.", 0.25),
     ],
 )
 def test_a_bet_names_its_side_last(says, text, coherence):
     prompt = "SA: Elo 1600\nSAC: Elo 1500\nWho will win: SA vs SAC?\n"
+    answer = Answer(np.array([0.4, 0.6]), 1, says, 0.6, text)
+    assert read_bet(prompt, answer, 600).coherence == coherence
+
+
+@pytest.mark.parametrize(
+    ("says", "text", "coherence"),
+    [
+        ("Yes", "Scored 107.4 and 108.6: over.", 1.0),
+        ("Yes", "Scored 107.4 and 108.6: it will not go over.", 0.25),
+        ("No", "Scored 107.4 and 108.6: not under.", 0.25),
+        ("No", "Scored 107.4 and 108.6: not over, under.", 1.0),
+    ],
+)
+def test_a_denied_side_is_not_the_side(says, text, coherence):
+    prompt = "PHX: scored 107.4\nATL: scored 108.6\nWill the total be over 222?\n"
     answer = Answer(np.array([0.4, 0.6]), 1, says, 0.6, text)
     assert read_bet(prompt, answer, 600).coherence == coherence
 

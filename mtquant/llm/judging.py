@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run's answers to the test prompts: figures, and the report beside rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtquant.core.config import config_hash
+from mtquant.llm.evaluation.evaluate import evaluate
+from mtquant.llm.evaluation.report import write_evaluation
+from mtquant.llm.gate import measure
+from mtquant.llm.stages import LlmRun, StageName
+from mtquant.llm.tasks.task import Stage
+
+REWARDS: tuple[Stage, ...] = ("stage1", "stage2")
+
+
+def test_figures(run: LlmRun, texts: Sequence[str]) -> dict[str, float]:
+    """Figures of answers to the test prompts, with the rewards of both stages, so that models of
+    different stages can be held against each other.
+    """
+    examples, confidence = run.examples("test"), run.config.gate.confidence
+    found: dict[str, float] = {}
+    for stage in REWARDS:
+        found |= measure(run.task, examples, texts, stage, confidence)
+    return found
+
+
+def stage_answers(run: LlmRun, name: StageName) -> list[str]:
+    """A trained stage's sampled answers to the test prompts."""
+    return run.answers(run.folder / name, run.examples("test"), "test")
+
+
+def write_report(run: LlmRun, name: str, stage: Stage, texts: Sequence[str], folder: Path) -> Path:
+    """The report of answers to the test prompts beside rivals (`evaluation/`).
+
+    Args:
+        run: Whose task.
+        name: Whose answers: a stage, or the deployed model.
+        stage: Whose reward is reported.
+        texts: An answer to each test prompt.
+        folder: Receives the report.
+    """
+    evaluation = evaluate(run.task, run.examples("test"), texts, stage=stage)
+    done = run.done("stage2" if name == "deploy" else name)  # type: ignore[arg-type]
+    card = {
+        "model": run.config.model.source,
+        "stage": name,
+        "updates": 0 if done is None else done.updates,
+        "seed": run.config.run.seed,
+        "configuration": config_hash(run.config),
+        "temperature": run.config.generation.temperature,
+    }
+    return write_evaluation(evaluation, folder, card)
