@@ -38,18 +38,22 @@ class Places:
         output_dir, log_dir: Models and TensorBoard files.
         resume: Keep what is done and go on.
         overwrite: Replace an earlier run.
+        batch_size: Examples per pass through the model; None: the configuration's.
     """
 
     output_dir: Path
     log_dir: Path
     resume: bool
     overwrite: bool
+    batch_size: int | None = None
 
 
-def settings(path: Path | None, demo: bool, overrides: Sequence[str]) -> LlmConfig:
+def settings(
+    path: Path | None, demo: bool, overrides: Sequence[str], batch_size: int | None = None
+) -> LlmConfig:
     """The configuration of a command; with `demo` the shipped one, without a network."""
     _require_extra()
-    from mtquant.llm.config import load_llm_config, shipped_config
+    from mtquant.llm.config import in_passes_of, load_llm_config, shipped_config
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours are enough
@@ -61,7 +65,8 @@ def settings(path: Path | None, demo: bool, overrides: Sequence[str]) -> LlmConf
         path = shipped_config(DEMO_FILE)
     elif path is None and LOCAL_FILE.is_file():
         path = LOCAL_FILE
-    return load_llm_config(path, overrides)
+    config = load_llm_config(path, overrides)
+    return config if batch_size is None else in_passes_of(config, batch_size)
 
 
 def show_data(path: Path | None, demo: bool, overrides: Sequence[str]) -> None:
@@ -86,7 +91,7 @@ def show_data(path: Path | None, demo: bool, overrides: Sequence[str]) -> None:
 
 def fine_tune(path: Path | None, demo: bool, places: Places, overrides: Sequence[str]) -> None:
     """Begins a run with supervised fine-tuning."""
-    config, console = settings(path, demo, overrides), Console()
+    config, console = settings(path, demo, overrides, places.batch_size), Console()
     _begin(config, places)
     with _watched(config, places, console) as run:
         run.sft(resume=places.resume)
@@ -102,7 +107,7 @@ def reinforce(
     algorithm: Any,
 ) -> None:
     """Trains one stage; stage II first asks the gate."""
-    config, console = settings(path, demo, overrides), Console()
+    config, console = settings(path, demo, overrides, places.batch_size), Console()
     with _watched(config, places, console) as run:
         if stage == "stage2":
             run.require_passed(run.gate())
@@ -156,7 +161,7 @@ def run_all(
 ) -> None:
     """The whole pipeline."""
     chosen = [*overrides, *([f"stages.algorithm={algorithm}"] if algorithm else [])]
-    config, console = settings(path, demo, chosen), Console()
+    config, console = settings(path, demo, chosen, places.batch_size), Console()
     from mtquant.llm.pipeline import run_pipeline
 
     started = (time.monotonic(), time.process_time())

@@ -25,6 +25,12 @@ AlgorithmOption = Annotated[
     Literal["grpo", "ppo", "dpo"] | None,
     typer.Option("--algorithm", help="Left out, the configuration's."),
 ]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size", min=1, help="Per pass through the model: memory, not the size of updates."
+    ),
+]
 SPLIT = typer.Option("--split", help="Which part of the task, by date.")
 RUN, LLM_LOGS = Path("models/llm/run"), LOGS / "llm"
 
@@ -49,12 +55,15 @@ def sft(
     log_dir: LogOption = LLM_LOGS,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
+    batch_size: BatchOption = None,
     overrides: SetOption = None,
 ) -> None:
     """Supervised fine-tuning on reference answers: begins a run in --output-dir."""
     from mtquant.cli.llm import Places, fine_tune
 
-    fine_tune(config, demo, Places(output_dir, log_dir, resume, overwrite), overrides or [])
+    fine_tune(
+        config, demo, Places(output_dir, log_dir, resume, overwrite, batch_size), overrides or []
+    )
 
 
 @llm_app.command()
@@ -69,12 +78,13 @@ def train(
     output_dir: OutputOption = RUN,
     log_dir: LogOption = LLM_LOGS,
     resume: ResumeOption = False,
+    batch_size: BatchOption = None,
     overrides: SetOption = None,
 ) -> None:
     """Reinforcement learning from what the stage before left in --output-dir."""
     from mtquant.cli.llm import Places, reinforce
 
-    places = Places(output_dir, log_dir, resume, True)
+    places = Places(output_dir, log_dir, resume, True, batch_size)
     reinforce(config, demo, places, overrides or [], stage, algorithm)
 
 
@@ -137,10 +147,11 @@ def pipeline(
     log_dir: LogOption = LLM_LOGS,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
+    batch_size: BatchOption = None,
     overrides: SetOption = None,
 ) -> None:
     """References, stage I, gate, stage II, report and deployment, in a row."""
     from mtquant.cli.llm import Places, run_all
 
-    places = Places(output_dir, log_dir, resume, overwrite)
+    places = Places(output_dir, log_dir, resume, overwrite, batch_size)
     run_all(config, demo, places, overrides or [], algorithm)

@@ -23,9 +23,11 @@ from pydantic import (
 )
 
 from mtquant.core.checked import Section, apply_override, read_yaml, validated
+from mtquant.core.errors import ConfigError
 from mtquant.llm.tasks.config import TaskConfig
 
 NANO = "mtquant-nano"
+PASSING = ("ppo", "grpo", "dpo")  # sections that cut an update into micro batches
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Algorithm = Literal["grpo", "ppo", "dpo"]
@@ -42,7 +44,9 @@ class ModelConfig(Section):
             one whole become tokens of their own, as do the task's domain words.
         quantization: 4bit is NF4 with double quantisation (Dettmers et al. 2023, "QLoRA"), 8bit is
             LLM.int8; both freeze the model, so they need lora.enabled.
-        bf16: Compute in bfloat16.
+        bf16: Keep the frozen weights in bfloat16; adapters learn in float32 on top. Weights that
+            learn themselves stay in float32: bfloat16 has 8 bits, and steps below 1/256 of a weight
+            would be lost.
         gradient_checkpointing: Compute activations twice instead of keeping them.
     """
 
@@ -211,7 +215,9 @@ class GrpoConfig(Section):
             R1-zero-like training").
         scale_rewards: Division by the deviation within a group makes a proper score improper:
             confidence goes to 100 %. So none.
-        aggregation: gdpo normalises each part of the reward by itself before adding them up.
+        aggregation: gdpo divides each part of the reward by its deviation within a group, times its
+            weight, before adding them up (Liu et al. 2026, "GDPO"). What is said above of groups
+            holds for each part then: the confidence that it teaches is not honest.
         beta: Price of a nat from the model that the stage began with.
         max_grad_norm: Longer gradients are cut.
         save_steps: Updates between checkpoints.
@@ -235,6 +241,8 @@ class GrpoConfig(Section):
             raise ValueError("batch_size must be a multiple of num_generations")
         if self.batch_size % self.micro_batch_size:
             raise ValueError("batch_size must be a multiple of micro_batch_size")
+        if self.aggregation == "gdpo" and self.scale_rewards != "none":
+            raise ValueError("scale_rewards must be none with aggregation gdpo, which has its own")
         return self
 
 
@@ -248,8 +256,10 @@ class DpoConfig(Section):
         num_generations: Answers per prompt, of which best and worst make the pair.
         least_margin: Pairs whose rewards differ by less are left out.
         batch_size: Pairs per update.
+        micro_batch_size: Pairs per pass through the model.
         learning_rate: Above 1e-4 generated answers became worse while preferences were learnt.
-        beta: Price of leaving the model that a round began with.
+        beta: Price of leaving the model that a round began with. With adapters it is a copy of
+            them; without, a second whole model is held.
         sft_weight: Weight of the likelihood of the chosen answer, which the preference alone lets
             fall.
         max_grad_norm: Longer gradients are cut.
@@ -262,11 +272,18 @@ class DpoConfig(Section):
     num_generations: Annotated[int, Field(ge=2)] = 4
     least_margin: NonNegativeFloat = 0.02
     batch_size: PositiveInt = 16
+    micro_batch_size: PositiveInt = 16
     learning_rate: PositiveFloat = 5e-6
     beta: PositiveFloat = 0.3
     sft_weight: NonNegativeFloat = 1.0
     max_grad_norm: PositiveFloat = 1.0
     save_steps: PositiveInt = 50
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError("batch_size must be a multiple of micro_batch_size")
+        return self
 
 
 class StagesConfig(Section):
@@ -365,6 +382,8 @@ class LlmConfig(Section):
     def _parts_fit(self) -> Self:
         if self.model.quantization != "none" and not self.lora.enabled:
             raise ValueError("lora.enabled must be true for a quantised model: its weights freeze")
+        if self.model.bf16 and not self.lora.enabled:
+            raise ValueError("lora.enabled must be true with model.bf16: small steps would be lost")
         if self.model.source == NANO and self.model.quantization != "none":
             raise ValueError(f"model.quantization must be none for {NANO}: nothing is learnt yet")
         return self
@@ -396,6 +415,31 @@ def load_llm_config(path: Path | None, overrides: Sequence[str] = ()) -> LlmConf
     for override in overrides:
         apply_override(values, override, LlmConfig())
     return validated(LlmConfig, values)
+
+
+def in_passes_of(config: LlmConfig, size: int) -> LlmConfig:
+    """The same training with so many examples, answers or pairs per pass through the model: less or
+    more memory, updates of the same sizes. Answers are also drawn so many at a time.
+
+    Raises:
+        ConfigError: An update is no multiple of it.
+    """
+    updates = {
+        "sft": config.sft.examples_per_update,
+        "grpo": config.grpo.batch_size,
+        "dpo": config.dpo.batch_size,
+    }
+    for name, whole in updates.items():
+        if size < 1 or whole % size:
+            rule = f"must divide the {whole} of an update of {name}"
+            remedy = "Choose another, or change the size of the update in the configuration."
+            raise ConfigError("--batch-size", rule, size, remedy)
+    passes = {"batch_size": size, "gradient_accumulation_steps": updates["sft"] // size}
+    pieces = {"micro_batch_size": size}
+    changes = {name: getattr(config, name).model_copy(update=pieces) for name in PASSING}
+    changes["sft"] = config.sft.model_copy(update=passes)
+    changes["generation"] = config.generation.model_copy(update={"batch_size": size})
+    return config.model_copy(update=changes)
 
 
 def shipped_config(name: str) -> Path:

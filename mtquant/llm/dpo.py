@@ -9,6 +9,7 @@ model *writes* earns more than before on the same prompts.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -95,7 +96,8 @@ def _trainer(job: Job, config: DpoConfig, pairs: dict[str, list[str]]) -> Any:
     arguments = TrlConfig(
         **common_arguments(job, folder, config.save_steps, config.max_grad_norm),
         max_steps=config.max_steps,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=config.micro_batch_size,
+        gradient_accumulation_steps=config.batch_size // config.micro_batch_size,
         learning_rate=config.learning_rate,
         lr_scheduler_type="linear",
         loss_type=types,
@@ -103,8 +105,12 @@ def _trainer(job: Job, config: DpoConfig, pairs: dict[str, list[str]]) -> Any:
         beta=config.beta,
         max_length=None,
     )
+    # Left to itself TRL reads the reference from where the model was loaded: what the stage began
+    # with, and not the round. Of adapters it keeps a copy of its own.
+    whole = not getattr(job.model, "peft_config", None)
     return DPOTrainer(
         model=job.model,
+        ref_model=deepcopy(job.model).requires_grad_(False) if whole else None,
         args=arguments,
         train_dataset=Dataset.from_dict(pairs),
         processing_class=job.tokenizer,

@@ -7,10 +7,9 @@ leaving out the divisions; Liu et al. 2026, "GDPO", for normalising each part of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
 from trl import GRPOConfig as TrlConfig
 from trl import GRPOTrainer
@@ -72,10 +71,21 @@ def optimise(job: Job, config: GrpoConfig) -> Trained:
         CheckpointError: It resumes and there is no checkpoint.
     """
     pay = Pay(job)
+    return run_trainer(make_trainer(job, config, pay), job, pay.log)
+
+
+def make_trainer(job: Job, config: GrpoConfig, pay: Pay) -> GRPOTrainer:
+    """TRL's trainer for a job.
+
+    GDPO divides each part by its deviation within a group, which takes the weight out that the part
+    was made with; TRL multiplies by it again afterwards, where it is told.
+    """
     columns = {"prompt": list(job.examples.prompts), ROW: list(range(len(job.examples)))}
-    parts = part_names(job) if config.aggregation == "gdpo" else ()
-    functions: list[Any] = [pay.part(name) for name in parts] or [pay.total]
-    together = "normalize_then_sum" if parts else "sum_then_normalize"
+    weights: Mapping[str, float] = {}
+    if config.aggregation == "gdpo" and job.reward is not None:
+        weights = {name: weight for name, weight in job.reward.weights.items() if weight > 0.0}
+    functions: list[Any] = [pay.part(name) for name in weights] or [pay.total]
+    together = "normalize_then_sum" if weights else "sum_then_normalize"
     arguments = TrlConfig(
         **common_arguments(
             job, job.folder / "checkpoints", config.save_steps, config.max_grad_norm
@@ -92,20 +102,13 @@ def optimise(job: Job, config: GrpoConfig) -> Trained:
         loss_type=config.loss_type,
         scale_rewards=config.scale_rewards,
         multi_objective_aggregation=together,
+        reward_weights=list(weights.values()) or None,
         beta=config.beta,
     )
-    trainer = GRPOTrainer(
+    return GRPOTrainer(
         model=job.model,
         reward_funcs=functions,
         args=arguments,
         train_dataset=Dataset.from_dict(columns),
         processing_class=job.tokenizer,
     )
-    return run_trainer(trainer, job, pay.log)
-
-
-def part_names(job: Job) -> Sequence[str]:
-    """Names of the reward's parts, from the references of the first examples."""
-    few = np.arange(min(4, len(job.examples)))
-    answers = [job.examples.answers[row] for row in few]
-    return tuple(scored(job, few.tolist(), answers).parts)

@@ -151,8 +151,13 @@ def numpy_of(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
 
 def fill_tensor(tensor: torch.Tensor, array: np.ndarray[Any, Any]) -> None:
     """Writes what `numpy_of` gave back into a tensor."""
-    held = torch.from_numpy(array)
-    if tensor.dtype == torch.bfloat16:
-        held = held.view(torch.bfloat16)
     with torch.no_grad():
-        tensor.copy_(held)
+        tensor.copy_(tensor_of(array))
+
+
+def tensor_of(array: np.ndarray[Any, Any]) -> torch.Tensor:
+    """What `numpy_of` gave back as a tensor of its own, in the number format that it had; no tensor
+    of training is an int16.
+    """
+    held = torch.from_numpy(array.copy())
+    return held.view(torch.bfloat16) if held.dtype == torch.int16 else held

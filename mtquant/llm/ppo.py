@@ -38,6 +38,7 @@ from mtquant.llm.job import (
     log_texts,
     numpy_of,
     scored,
+    tensor_of,
 )
 from mtquant.llm.models import trainable_parameters
 from mtquant.llm.ppo_parts import (
@@ -329,8 +330,7 @@ class PpoTrainer:
             own = part(f"adam/{place}", found.arrays)
             if own:
                 self.optimizer.state[parameter] = {
-                    key: torch.from_numpy(array.copy()).to(parameter.device)
-                    for key, array in own.items()
+                    key: tensor_of(array).to(parameter.device) for key, array in own.items()
                 }
         self._leash.coefficient = found.facts["coefficient"]
         self.trained.rewards.extend(found.facts["rewards"])

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from mtquant.core.errors import CheckpointError, ConfigError
 from mtquant.llm.config import KlConfig, LoraSettings, PpoConfig
+from mtquant.llm.job import numpy_of, tensor_of
+from mtquant.llm.models import load_model, with_adapters
 from mtquant.llm.ppo import PpoTrainer, swapped
 from mtquant.llm.ppo_parts import Leash, beyond_others, score, token_advantages, token_rewards
-from tests.support.nano import toy_job
+from tests.support.nano import CPU, PLAIN, toy_job
 
 pytestmark = pytest.mark.llm
 
@@ -189,6 +191,34 @@ def test_2_and_resume_and_2_is_4(toy_folder, tmp_path):
     assert (resumed.rewards, resumed.losses) == (together.rewards, together.losses)
     ours, theirs = (dict(job.model.named_parameters()) for job in (again, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_adapters_on_bfloat16_weights_resume_to_the_byte(toy_folder, tmp_path):
+    def job(name, **changes):
+        torch.manual_seed(2)
+        config = PLAIN.model_copy(update={"bf16": True})
+        model = with_adapters(load_model(toy_folder, config, CPU), LORA)
+        return toy_job(toy_folder, tmp_path / name, model=model, **changes)
+
+    whole = job("whole")
+    together = PpoTrainer(whole, FAST).train()
+    first = PpoTrainer(job("half"), FAST)
+    first.step(), first.step()
+    first.save()
+    again = job("half", resume=True)
+    trainer = PpoTrainer(again, FAST)
+    assert trainer.train().rewards == together.rewards
+    ours, theirs = (dict(one.model.named_parameters()) for one in (again, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert {p.dtype for n, p in ours.items() if "lora" in n} == {torch.float32}
+    assert {p.dtype for n, p in ours.items() if "lora" not in n} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("format_", [torch.float32, torch.bfloat16, torch.int64])
+def test_a_tensor_comes_back_in_its_own_number_format(format_):
+    tensor = torch.tensor([1.5, -2.0, 3.25]).to(format_)
+    back = tensor_of(numpy_of(tensor))
+    assert back.dtype == format_ and torch.equal(back, tensor)
 
 
 def test_another_run_is_not_resumed(toy_folder, tmp_path):

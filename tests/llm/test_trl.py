@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +13,13 @@ import torch
 from mtquant.core.errors import CheckpointError, RunError
 from mtquant.core.seeding import SeedTree
 from mtquant.llm.config import DpoConfig, GrpoConfig, LoraSettings, SftConfig
-from mtquant.llm.dpo import make_pairs, prefer
+from mtquant.llm.dpo import _trainer, make_pairs, prefer
 from mtquant.llm.encoding import encode_examples
-from mtquant.llm.grpo import optimise
+from mtquant.llm.grpo import Pay, make_trainer, optimise
 from mtquant.llm.models import load_model, with_adapters
 from mtquant.llm.sft import fine_tune
 from mtquant.llm.trl_parts import newest_checkpoint
-from tests.support.nano import CPU, PLAIN, toy_job
+from tests.support.nano import CPU, PLAIN, Letters, toy_job
 
 pytestmark = pytest.mark.llm
 
@@ -42,6 +45,7 @@ DPO = DpoConfig(
     rounds=1,
     prompts=8,
     batch_size=4,
+    micro_batch_size=4,
     learning_rate=1e-3,
     save_steps=2,
 )
@@ -88,6 +92,22 @@ def test_grpo_learns_what_is_paid_and_logs_the_parts(toy_folder, tmp_path):
     assert {"rollout/letters", "rollout/luck", "rollout/parse_rate"} <= set(trained.figures)
 
 
+def test_gdpo_knows_the_weights_that_its_division_takes_out(toy_folder, tmp_path):
+    """A part's deviation within a group is divided out, and its weight with it; TRL multiplies by
+    what it is told (TRL, `GRPOConfig.multi_objective_aggregation`).
+    """
+    job = toy_job(toy_folder, tmp_path)
+    config = GRPO.model_copy(update={"aggregation": "gdpo"})
+    trainer = make_trainer(job, config, Pay(job))
+    assert [function.__name__ for function in trainer.reward_funcs] == ["letters", "luck"]
+    torch.testing.assert_close(trainer.reward_weights.cpu(), torch.tensor([1.0, 0.1]))
+    silent = replace(job, reward=Letters(weights={"letters": 2.0, "luck": 0.0}))
+    trainer = make_trainer(silent, config, Pay(silent))
+    assert trainer.reward_weights.tolist() == [2.0]
+    plain = make_trainer(job, GRPO, Pay(job))
+    assert plain.reward_weights.tolist() == [1.0] and len(plain.reward_funcs) == 1
+
+
 def test_gdpo_pays_each_part_by_itself(toy_folder, tmp_path):
     config = GRPO.model_copy(update={"aggregation": "gdpo", "max_steps": 2})
     trained = optimise(toy_job(toy_folder, tmp_path), config)
@@ -127,6 +147,53 @@ def test_a_round_that_writes_worse_is_not_kept(toy_folder, tmp_path, rate):
     assert same(before, weights(job)) is not kept
     assert trained.rewards[-1] >= trained.rewards[0] and trained.updates == 4
     assert not (kept and rate > 1.0)
+
+
+def test_the_reference_of_a_round_is_the_model_it_began_with(toy_folder, tmp_path):
+    """And not what lies in the folder that the model was loaded from."""
+    job = toy_job(toy_folder, tmp_path)
+    with torch.no_grad():
+        for parameter in job.model.parameters():
+            parameter += 0.01  # what a round before has learnt
+    pairs = make_pairs(job, DPO, SeedTree(1))
+    trainer = _trainer(job, DPO.model_copy(update={"micro_batch_size": 2}), pairs)
+    own = dict(job.model.named_parameters())
+    for name, parameter in trainer.ref_model.named_parameters():
+        assert torch.equal(parameter, own[name]) and parameter is not own[name]
+        assert not parameter.requires_grad
+    arguments = trainer.args
+    passes = (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps)
+    assert passes == (2, 2)
+    adapted = with_adapters(load_model(toy_folder, PLAIN, CPU), LORA)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            parameter += 0.01 * ("lora" in name)
+    trainer = _trainer(toy_job(toy_folder, tmp_path / "lora", model=adapted), DPO, pairs)
+    assert trainer.ref_model is None
+    weights_of = dict(adapted.named_parameters())
+    copies = [name for name in weights_of if ".ref." in name]
+    assert copies
+    for name in copies:
+        assert torch.equal(weights_of[name], weights_of[name.replace(".ref.", ".default.")])
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_adapters_resume_to_the_byte_in_their_own_number_format(toy_folder, tmp_path, bf16):
+    def job(**changes):
+        torch.manual_seed(2)
+        config = PLAIN.model_copy(update={"bf16": bf16})
+        model = with_adapters(load_model(toy_folder, config, CPU), LORA)
+        return toy_job(toy_folder, tmp_path, model=model, **changes)
+
+    whole = job()
+    rows = encode_examples(whole.tokenizer, whole.examples)
+    fine_tune(whole, SFT, rows)
+    shutil.rmtree(tmp_path / "checkpoints" / "checkpoint-6")
+    again = job(resume=True)
+    fine_tune(again, SFT, rows)
+    assert same(weights(again), weights(whole))
+    formats = {p.dtype for n, p in again.model.named_parameters() if "lora" in n}
+    assert formats == {torch.float32}
 
 
 def test_adapters_are_preferred_round_after_round(toy_folder, tmp_path):

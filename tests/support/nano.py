@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ class Letters:
     """Pays the share of an answer's characters that are ASCII letters, and luck of the prompt."""
 
     needs: tuple[str, ...] = ("label",)
+    weights: Mapping[str, float] = field(default_factory=lambda: {"letters": 1.0, "luck": 0.1})
 
     def __call__(self, prompts, completions, columns):
         shares = np.array(

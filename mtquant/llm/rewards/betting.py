@@ -11,7 +11,7 @@ document says nothing of reasoning: its two parts are those of spec 002 and can 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,19 @@ class BettingReward:
         """Columns that a call must be given."""
         bets = [f"{name}_{k}" for name in ("odds", "result") for k in range(len(self.base))]
         return ("label", *bets, *(self.wealth.needs if self.wealth else ()))
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of the parts."""
+        config = self.config
+        found = {
+            "score": config.score_weight,
+            "growth": config.growth_weight,
+            "data_usage": config.data_usage_weight,
+            "coherence": config.coherence_weight,
+        }
+        found |= {"skew": config.skew_weight} if self.stage == "stage2" else {}
+        return found | ({"wealth": 1.0} if self.wealth else {})
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], columns: Columns

@@ -11,7 +11,7 @@ base-rate answer and not with 0. What does not parse earns the minimum.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,18 @@ class DirectionReward:
     def needs(self) -> tuple[str, ...]:
         """Columns that a call must be given."""
         return ("label", *(self.wealth.needs if self.wealth else ()))
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of the parts."""
+        config = self.config
+        found = {
+            "accuracy": config.accuracy_weight,
+            "data_usage": config.data_usage_weight,
+            "coherence": config.coherence_weight,
+        }
+        found |= {"skew": config.skew_weight} if self.stage == "stage2" else {}
+        return found | ({"wealth": 1.0} if self.wealth else {})
 
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], columns: Columns

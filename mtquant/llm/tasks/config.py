@@ -233,6 +233,9 @@ class TaskConfig(Section):
         if self.source == "tables" and self._table() is None:
             field = "stocks.prices" if self.name == "stock_direction" else "odds.games"
             raise ValueError(f"source: tables must name the table in {field}")
+        odds = self.odds
+        if self.source == "tables" and (odds.sport, odds.line) == ("nba", "open"):
+            raise ValueError("odds.line must be close for nba: its table has no opening prices")
         games = self.source == "tables" and self.name != "stock_direction"
         if games and (self.name == "odds_1x2") != (self.odds.sport == "football"):
             raise ValueError("sport must be football for odds_1x2, and nba for other odds")

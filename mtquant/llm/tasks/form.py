@@ -33,7 +33,8 @@ class Schedule:
     Attributes:
         home, away: str [M], teams.
         decided_on: int64 [M], UTC nanoseconds, when a forecast of the game is made; not falling.
-        starts: int64 [M], when it begins.
+        local_starts: int64 [M], when it begins, nanoseconds on the clock of the place: days of rest
+            are counted on it, so that a day of 23 hours is a day.
         outcome_at: int64 [M], when its result is known.
         home_score, away_score: float64 [M].
     """
@@ -41,7 +42,7 @@ class Schedule:
     home: NDArray[np.object_]
     away: NDArray[np.object_]
     decided_on: NDArray[np.int64]
-    starts: NDArray[np.int64]
+    local_starts: NDArray[np.int64]
     outcome_at: NDArray[np.int64]
     home_score: Float
     away_score: Float
@@ -54,7 +55,7 @@ class Team:
     Attributes:
         elo: Rating, points.
         points: Its own and the other side's score of its last games, oldest first.
-        last_start: Start of its last game that is known, nanoseconds, or None.
+        last_start: Local start of its last game that is known, nanoseconds, or None.
     """
 
     elo: float
@@ -95,7 +96,7 @@ def form_of(schedule: Schedule, games: int, elo_step: float, home_points: float)
     rows = np.zeros((len(schedule.home), 2, 7))
     known = _Results(schedule, elo_step, home_points)
     for game, (home, away, moment, start) in enumerate(
-        zip(schedule.home, schedule.away, schedule.decided_on, schedule.starts, strict=True)
+        zip(schedule.home, schedule.away, schedule.decided_on, schedule.local_starts, strict=True)
     ):
         known.learn(teams, int(moment))
         for side, name in enumerate((home, away)):
@@ -122,7 +123,7 @@ class _Results:
             away.elo -= self._step * surprise
             home.points.append(scores)
             away.points.append(scores[::-1])
-            home.last_start = away.last_start = int(own.starts[game])
+            home.last_start = away.last_start = int(own.local_starts[game])
 
     def _known(self, moment: int) -> Iterator[int]:
         while self._next is not None and self._schedule.outcome_at[self._next] <= moment:

@@ -167,12 +167,14 @@ def _games(
     order = np.lexsort((home.astype(str), starts, decided_on))
     outcome_at = starts + int(DECIDED_HOURS[sport] * HOUR) * NANOSECONDS
     own, other = (score.to_numpy(dtype=np.float64)[order] for score in scores)
-    schedule = Schedule(
-        home[order], away[order], decided_on[order], starts[order], outcome_at[order], own, other
-    )
-    local = pd.DatetimeIndex(starts.astype("datetime64[ns]")).tz_localize("UTC")
     zone = NBA_ZONE if sport == "nba" else "UTC"
-    days = local.tz_convert(zone).strftime("%Y-%m-%d").to_numpy(dtype=object)
+    clock = pd.DatetimeIndex(starts.astype("datetime64[ns]"), tz="UTC").tz_convert(zone)
+    clock = clock.tz_localize(None)
+    local = clock.as_unit("ns").to_numpy().astype(np.int64)
+    schedule = Schedule(
+        home[order], away[order], decided_on[order], local[order], outcome_at[order], own, other
+    )
+    days = clock.strftime("%Y-%m-%d").to_numpy(dtype=object)
     empty = np.full(len(frame), np.nan)
     spread = frame["spread_home"].to_numpy(np.float64) if sport == "nba" else empty
     total = frame["total"].to_numpy(np.float64) if sport == "nba" else empty

@@ -133,6 +133,11 @@ class Reward(Protocol):
         """Columns of `Examples` that a call must be given."""
         ...
 
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Of the parts that `Scores` has: the largest sizes that they were made with."""
+        ...
+
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], columns: Columns
     ) -> Scores:

@@ -15,7 +15,7 @@ def schedule(decided_on=None) -> Schedule:
         home=np.array(["A", "B", "A"], dtype=object),
         away=np.array(["B", "C", "B"], dtype=object),
         decided_on=starts if decided_on is None else np.asarray(decided_on),
-        starts=starts,
+        local_starts=starts,
         outcome_at=starts + DAY // 8,
         home_score=np.array([3.0, 1.0, 0.0]),
         away_score=np.array([1.0, 1.0, 2.0]),

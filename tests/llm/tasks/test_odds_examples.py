@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mtquant.core.checked import validated
+from mtquant.core.errors import ConfigError
+from mtquant.llm.config import LlmConfig
 from mtquant.llm.tasks.catalog import make_task
 from mtquant.llm.tasks.config import TaskConfig
 from mtquant.llm.tasks.form import form_of
@@ -57,7 +60,7 @@ def test_a_prompt_does_not_change_when_the_future_is_cut_off(task, tmp_path):
     frame.to_parquet(path)
     config = config_of(task, path)
     games, whole = prompts_of(config)
-    starts = pd.to_datetime(games.schedule.starts, utc=True)
+    starts = pd.to_datetime(games.schedule.local_starts, utc=True)  # football's clock is UTC
     for game in range(0, len(games), 41):
         moment = games.schedule.decided_on[game]
         # Games after this one are gone, and whatever was not over at the decision has no score.
@@ -74,7 +77,7 @@ def test_a_prompt_does_not_change_when_the_future_is_cut_off(task, tmp_path):
         cut.to_parquet(path)
         fewer, prompts = prompts_of(config_of(task, path))
         same = (fewer.schedule.home == games.schedule.home[game]) & (
-            fewer.schedule.starts == games.schedule.starts[game]
+            fewer.schedule.local_starts == games.schedule.local_starts[game]
         )
         assert same.sum() == 1
         assert prompts[int(same.argmax())].encode() == whole[game].encode()
@@ -131,3 +134,20 @@ def test_stakes_given_back_are_no_examples(tmp_path):
     whole = [len(task.examples(part, balanced=False)) for part in ("train", "validation", "test")]
     assert sum(whole) < 0.95 * len(frame)
     assert (task.examples("train", balanced=False).columns["label"] == 1).all()
+
+
+@pytest.mark.parametrize("change", ["2016-03-13", "2015-11-01"])  # 23 and 25 hours long
+def test_a_day_on_which_clocks_change_is_a_day_of_rest(tmp_path, change):
+    frame = nba_season()
+    frame["date"] += pd.Timestamp(change) - frame["date"].iloc[0] - pd.Timedelta(days=40)
+    frame.to_parquet(tmp_path / "season.parquet")
+    games = read_games(config_of("odds_winner", tmp_path / "season.parquet"))
+    rest = form_of(games.schedule, 5, 20.0, 70.0).rest_days
+    assert set(rest[8:].ravel().tolist()) == {1.0}  # all teams play every day
+
+
+def test_opening_prices_that_the_table_does_not_have_are_refused():
+    odds = {"games": "nba.parquet", "sport": "nba", "line": "open"}
+    values = {"task": {"name": "odds_winner", "source": "tables", "odds": odds}}
+    with pytest.raises(ConfigError, match=r"odds\.line must be close for nba"):
+        validated(LlmConfig, values)
