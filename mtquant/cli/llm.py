@@ -53,7 +53,8 @@ def settings(
 ) -> LlmConfig:
     """The configuration of a command; with `demo` the shipped one, without a network."""
     _require_extra()
-    from mtquant.llm.config import in_passes_of, load_llm_config, shipped_config
+    from mtquant.llm.config import load_llm_config, shipped_config
+    from mtquant.llm.passes import in_passes_of
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours are enough

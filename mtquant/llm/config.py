@@ -23,11 +23,9 @@ from pydantic import (
 )
 
 from mtquant.core.checked import Section, apply_override, read_yaml, validated
-from mtquant.core.errors import ConfigError
 from mtquant.llm.tasks.config import TaskConfig
 
 NANO = "mtquant-nano"
-PASSING = ("ppo", "grpo", "dpo")  # sections that cut an update into micro batches
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Algorithm = Literal["grpo", "ppo", "dpo"]
@@ -388,15 +386,6 @@ class LlmConfig(Section):
             raise ValueError(f"model.quantization must be none for {NANO}: nothing is learnt yet")
         return self
 
-    def stage1_batches(self) -> int:
-        """Rewards that stage I notes: DPO's before its first round and after each."""
-        counts = {
-            "ppo": self.ppo.num_rollouts,
-            "grpo": self.grpo.max_steps,
-            "dpo": self.dpo.rounds + 1,
-        }
-        return counts[self.stages.algorithm]
-
 
 def load_llm_config(path: Path | None, overrides: Sequence[str] = ()) -> LlmConfig:
     """Reads and checks a configuration.
@@ -415,31 +404,6 @@ def load_llm_config(path: Path | None, overrides: Sequence[str] = ()) -> LlmConf
     for override in overrides:
         apply_override(values, override, LlmConfig())
     return validated(LlmConfig, values)
-
-
-def in_passes_of(config: LlmConfig, size: int) -> LlmConfig:
-    """The same training with so many examples, answers or pairs per pass through the model: less or
-    more memory, updates of the same sizes. Answers are also drawn so many at a time.
-
-    Raises:
-        ConfigError: An update is no multiple of it.
-    """
-    updates = {
-        "sft": config.sft.examples_per_update,
-        "grpo": config.grpo.batch_size,
-        "dpo": config.dpo.batch_size,
-    }
-    for name, whole in updates.items():
-        if size < 1 or whole % size:
-            rule = f"must divide the {whole} of an update of {name}"
-            remedy = "Choose another, or change the size of the update in the configuration."
-            raise ConfigError("--batch-size", rule, size, remedy)
-    passes = {"batch_size": size, "gradient_accumulation_steps": updates["sft"] // size}
-    pieces = {"micro_batch_size": size}
-    changes = {name: getattr(config, name).model_copy(update=pieces) for name in PASSING}
-    changes["sft"] = config.sft.model_copy(update=passes)
-    changes["generation"] = config.generation.model_copy(update={"batch_size": size})
-    return config.model_copy(update=changes)
 
 
 def shipped_config(name: str) -> Path:

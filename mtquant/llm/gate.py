@@ -94,9 +94,16 @@ def require_batches(config: LlmConfig) -> None:
     Raises:
         ConfigError: It has fewer batches than the gate asks for.
     """
-    batches, wanted = config.stage1_batches(), config.gate.reward_batches
+    # DPO notes a reward before its first round and one after each.
+    counts = {
+        "ppo": config.ppo.num_rollouts,
+        "grpo": config.grpo.max_steps,
+        "dpo": config.dpo.rounds + 1,
+    }
+    algorithm, wanted = config.stages.algorithm, config.gate.reward_batches
+    batches = counts[algorithm]
     if config.gate.insist and batches < wanted:
-        rule = f"must be at most {batches}, the batches of stage I of {config.stages.algorithm}"
+        rule = f"must be at most {batches}, the batches of stage I of {algorithm}"
         remedy = "Ask for fewer, or train longer; the gate cannot be passed otherwise."
         raise ConfigError("gate.reward_batches", rule, wanted, remedy)
 

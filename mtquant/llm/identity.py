@@ -54,19 +54,16 @@ def stage_identity(
         examples: What it is trained on.
         source: Folder or Hub id of the model that it begins with.
     """
-    sections: dict[str, Any] = {
-        "model": config.model.model_dump(mode="json"),
-        "lora": config.lora.model_dump(mode="json"),
-        "task": config.task.model_dump(mode="json"),
-        algorithm: getattr(config, algorithm).model_dump(mode="json"),
-        "run": {"seed": config.run.seed},
-    }
+    sections: dict[str, Any] = {}
     if name != "sft":  # answers are drawn
-        sections["generation"] = config.generation.model_dump(mode="json")
         sections["stages"] = {"algorithm": algorithm}
+        sections["generation"] = config.generation.model_dump(mode="json")
     if name == "stage2":
         own = config.stages
         sections["stages"] |= {"stage2_updates": own.stage2_updates, "stage2_rate": own.stage2_rate}
+    for section in ("model", "lora", "task", algorithm):
+        sections[section] = getattr(config, section).model_dump(mode="json")
+    sections["run"] = {"seed": config.run.seed}
     values = {k: v for k, v in flat(sections).items() if k not in PLACES and k not in PIECES}
     if name == "sft":
         values["sft examples per update"] = config.sft.examples_per_update

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mtquant.core.errors import ConfigError
-from mtquant.llm.config import LlmConfig, in_passes_of, load_llm_config, shipped_config
+from mtquant.llm.config import LlmConfig, load_llm_config, shipped_config
+from mtquant.llm.passes import in_passes_of
 
 
 def test_the_shipped_file_spells_the_defaults_out():
