@@ -86,7 +86,8 @@ def test_the_card_the_curves_and_the_model_card_are_there(finished):
     assert stages["gate"]["passed"] is False
     for name in ("sft", "stage1", "stage2"):
         assert list((folder / "logs" / name).glob("events.*"))
-    assert "base rate" in (folder / "run" / "report" / "report.md").read_text()
+    page = (folder / "run" / "report" / "report.md").read_text()
+    assert "base rate" in page and "stage2_reward" in page
     text = (folder / "run" / "deploy" / "README.md").read_text()
     assert "Gate between the stages: missing" in text and "| accuracy |" in text
 

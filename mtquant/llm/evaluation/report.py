@@ -159,7 +159,10 @@ def _table(
         (forecast.name, *(_cell(forecast, name) for name in names))
         for forecast in evaluation.forecasts
     )
-    return Section(title, ("Forecaster", *names), rows, notes)
+    # Rewards of two stages are different sums, and reports of both lie in one run.
+    reward = f"{evaluation.stage}_reward"
+    headings = (reward if name == "reward" else name for name in names)
+    return Section(title, ("Forecaster", *headings), rows, notes)
 
 
 def _cell(forecast: Forecast, name: str) -> str:
