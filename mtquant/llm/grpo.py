@@ -17,7 +17,8 @@ from trl import GRPOTrainer
 from mtquant.core.telemetry import Telemetry
 from mtquant.llm.config import GrpoConfig
 from mtquant.llm.job import Job, Trained, log_texts, scored
-from mtquant.llm.trl_parts import common_arguments, run_trainer
+from mtquant.llm.tasks.task import Scores
+from mtquant.llm.trl_parts import EARNED, common_arguments, run_trainer
 
 ROW = "row"  # column of the dataset that says which example a prompt is
 
@@ -35,26 +36,35 @@ class Pay:
 
     def total(self, completions: list[str], row: list[int], **extra: Any) -> list[float | None]:
         """Rewards of completions of the prompts of some rows."""
+        rewards: list[float | None] = self._noted(completions, row, extra).total.tolist()
+        return rewards
+
+    def part(self, name: str, *, first: bool) -> Callable[..., list[float | None]]:
+        """One part of the reward, under its own name; the first also notes the whole."""
+
+        def pay(completions: list[str], row: list[int], **extra: Any) -> list[float | None]:
+            if first:
+                scores = self._noted(completions, row, extra)
+            else:
+                scores = scored(self._job, row, completions)
+            found: list[float | None] = scores.parts[name].tolist()
+            return found
+
+        pay.__name__ = name
+        return pay
+
+    def _noted(self, completions: list[str], row: list[int], extra: Mapping[str, Any]) -> Scores:
+        """Scores, which are logged. What TRL calls the reward is normalised already with GDPO."""
         scores = scored(self._job, row, completions)
         log = extra["log_metric"]
+        log(EARNED, float(scores.total.mean()))
         log("rollout/parse_rate", float(scores.parsed.mean()))
         for name, values in scores.parts.items():
             log(f"rollout/{name}", float(values.mean()))
         prompts = [self._job.examples.prompts[one] for one in row]
         few = self._job.log_completions
         self._texts = list(zip(prompts[:few], completions, scores.total.tolist(), strict=False))
-        rewards: list[float | None] = scores.total.tolist()
-        return rewards
-
-    def part(self, name: str) -> Callable[..., list[float | None]]:
-        """One part of the reward, under its own name."""
-
-        def pay(completions: list[str], row: list[int], **extra: Any) -> list[float | None]:
-            found: list[float | None] = scored(self._job, row, completions).parts[name].tolist()
-            return found
-
-        pay.__name__ = name
-        return pay
+        return scores
 
     def log(self, board: Telemetry, step: int) -> None:
         """Writes the latest answers to TensorBoard."""
@@ -84,7 +94,8 @@ def make_trainer(job: Job, config: GrpoConfig, pay: Pay) -> GRPOTrainer:
     weights: Mapping[str, float] = {}
     if config.aggregation == "gdpo" and job.reward is not None:
         weights = {name: weight for name, weight in job.reward.weights.items() if weight > 0.0}
-    functions: list[Any] = [pay.part(name) for name in weights] or [pay.total]
+    functions: list[Any] = [pay.part(name, first=not place) for place, name in enumerate(weights)]
+    functions = functions or [pay.total]
     together = "normalize_then_sum" if weights else "sum_then_normalize"
     arguments = TrlConfig(
         **common_arguments(

@@ -18,8 +18,9 @@ Log = Callable[[Telemetry, int], None]
 
 BETA2 = 0.98
 STATE_FILE = "trainer_state.json"
-NAMES = {"grad_norm": "train/gradient_norm", "reward": "rollout/reward"}
-LEFT_OUT = ("total_flos", "step")
+EARNED = "earned"  # what answers were worth, by the task's own reward
+NAMES = {"grad_norm": "train/gradient_norm", EARNED: "rollout/reward"}
+LEFT_OUT = ("total_flos", "step", "reward")
 
 
 def common_arguments(

@@ -113,6 +113,9 @@ def test_gdpo_pays_each_part_by_itself(toy_folder, tmp_path):
     trained = optimise(toy_job(toy_folder, tmp_path), config)
     assert trained.updates == 2
     assert {"rewards/letters/mean", "rewards/luck/mean"} <= set(trained.figures)
+    # The rewards that are noted are what answers earned, and not TRL's, which are normalised.
+    parts = trained.figures["rollout/letters"] + trained.figures["rollout/luck"]
+    assert trained.rewards[-1] == pytest.approx(parts, abs=1e-6) and min(trained.rewards) > 0.05
 
 
 @pytest.mark.filterwarnings("ignore")  # bitsandbytes and its kernels warn about processors
