@@ -85,6 +85,7 @@ def deploy(run: LlmRun, source: Path, gate: Mapping[str, Any], report: Path) -> 
         "generation": drawn,
         "evaluated": {
             "device": str(run.device),
+            "threads": torch.get_num_threads(),
             "examples": len(examples),
             "answers": answers_digest(texts),
         },
@@ -197,7 +198,7 @@ class Serving:
         config: The task and the number format; the rest is the defaults.
         task: What it answers.
         drawn: How answers were drawn when it was evaluated.
-        evaluated: Device, number of examples and sha256 of the answers of its evaluation.
+        evaluated: Device, threads, number of examples and sha256 of the answers of its evaluation.
     """
 
     config: LlmConfig
@@ -252,6 +253,8 @@ def predict(
         seed: Of the draws; None: as evaluated.
     """
     serving = served(folder)
+    if device.type == "cpu":  # sums over other numbers of threads differ in their last bits
+        torch.set_num_threads(int(serving.evaluated["threads"]))
     examples = serving.task.examples(split, balanced=False)
     own = {"temperature": temperature, "seed": seed}
     drawn = dict(serving.drawn) | {k: value for k, value in own.items() if value is not None}
