@@ -29,7 +29,7 @@ class OandaConfig(Section):
     time_in_force: Literal["FOK", "IOC"] = "FOK"
     timeout_seconds: PositiveFloat = 5.0
     most_seconds: PositiveFloat = 10.0
-    requests_per_second: Annotated[float, Field(gt=0.0, le=100.0)] = 20.0
+    requests_per_second: Annotated[float, Field(gt=0.0, le=120.0)] = 20.0
     doubt_seconds: NonNegativeFloat = 2.0
 
 

@@ -33,7 +33,7 @@ from mtquant.paper.oanda.client import Keys, OandaClient
 
 TOKEN, ACCOUNT = "secret-0123456789abcdef", "101-004-7654321-001"
 QUICK = OandaConfig(
-    timeout_seconds=2.0, most_seconds=3.0, requests_per_second=100.0, doubt_seconds=0.0
+    timeout_seconds=2.0, most_seconds=3.0, requests_per_second=120.0, doubt_seconds=0.0
 )
 Body = dict[str, Any]
 # name: units digits, price digits, least units, half spread
@@ -46,6 +46,7 @@ CONTRACTS = {
     "SPX500_USD": (1, 1, "0.1", 0.3),
     "NAS100_USD": (1, 1, "0.1", 0.8),
     "US30_USD": (1, 1, "0.1", 1.5),
+    "AUD_USD": (0, 5, "1", 0.00006),  # nobody maps it
 }
 
 
@@ -92,9 +93,10 @@ class OandaServer:
         transactions: The account's ledger.
         page: Transactions in a page of `sinceid`.
         liquidity: Units that are there at once, for ``IOC`` and ``FOK``.
-        hidden: Orders are shown so many questions late.
+        lag_seconds: What was done is shown so late.
         clock_ahead: Of the `Date` header, seconds.
         commission: Per unit.
+        parked: Whether market orders wait for a market that never comes.
     """
 
     def __init__(self, balance: float = 100_000.0, currency: str = "USD") -> None:
@@ -108,9 +110,12 @@ class OandaServer:
         self.fate: Callable[[str, str], Fault | None] = lambda method, path: None
         self.requests: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
-        self.page, self.liquidity, self.hidden, self.clock_ahead = 1_000, np.inf, 0, 0.0
-        self.commission, self.margin_rate, self.slow_seconds = 0.0, 0.02, 2.5
+        self.page, self.liquidity, self.lag_seconds, self.clock_ahead = 1_000, np.inf, 0.0, 0.0
+        self.commission, self.margin_rate, self.slow_seconds = 0.0, 0.02, 1.5
+        self.parked = False
         self._lock = threading.RLock()
+        self._born: list[float] = []
+        self._brokers: list[OandaBroker] = []
         self._write("CREATE")
         self._write("TRANSFER_FUNDS", amount=str(balance))
 
@@ -129,6 +134,8 @@ class OandaServer:
         return self
 
     def __exit__(self, *error: object) -> None:
+        for broker in self._brokers:
+            broker.close()
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -141,7 +148,8 @@ class OandaServer:
         """An adapter of this account."""
         keys = Keys(TOKEN, ACCOUNT)
         client = OandaClient(config, keys, address=self.address, **more)
-        return OandaBroker(client, load_instruments(None), "USD")
+        self._brokers.append(OandaBroker(client, load_instruments(None), "USD"))
+        return self._brokers[-1]
 
     def struck(self, method: str, path: str) -> Fault | None:
         with self._lock:
@@ -202,7 +210,11 @@ class OandaServer:
         """One question, below the account."""
         with self._lock:
             status, found = self._answer(method, path, query, body)
-            return status, {**found, "lastTransactionID": str(len(self.transactions))}
+            return status, {**found, "lastTransactionID": str(self._shown())}
+
+    def _shown(self) -> int:
+        """Transactions that can be seen by now."""
+        return sum(born + self.lag_seconds <= time.monotonic() for born in self._born)
 
     def _answer(self, method: str, path: str, query: Body, body: Body) -> tuple[int, Body]:
         if (method, path) == ("GET", ""):
@@ -216,7 +228,8 @@ class OandaServer:
             return 200, {"prices": [{"instrument": n, **self._full_price(n)} for n in names]}
         if (method, path) == ("GET", "/transactions/sinceid"):
             after = int(query["id"][0])
-            return 200, {"transactions": self.transactions[after : after + self.page]}
+            end = min(after + self.page, self._shown())
+            return 200, {"transactions": self.transactions[after:end]}
         if method == "GET" and path.startswith("/transactions/"):
             return 200, {"transaction": self.transactions[int(path.rpartition("/")[2]) - 1]}
         if (method, path) == ("POST", "/orders"):
@@ -268,11 +281,9 @@ class OandaServer:
 
     def _show(self, client_id: str) -> tuple[int, Body]:
         order = self.orders.get(client_id)
-        if order is None or order["unseen"] > 0:
-            if order is not None:
-                order["unseen"] -= 1
+        if order is None or int(order["id"]) > self._shown():
             return 404, {"errorCode": "NO_SUCH_ORDER", "errorMessage": "does not exist"}
-        return 200, {"order": {k: v for k, v in order.items() if k != "unseen"}}
+        return 200, {"order": order}
 
     # Orders
 
@@ -286,7 +297,7 @@ class OandaServer:
             body = {"orderRejectTransaction": row, "errorCode": why, "errorMessage": "rejected"}
             return 400, body
         made = self._write("MARKET_ORDER", **order)
-        shown = {"id": made["id"], "state": "PENDING", "unseen": self.hidden, **order}
+        shown = {"id": made["id"], "state": "PENDING", **order}
         self.orders[client_id] = shown
         body = {"orderCreateTransaction": made}
         wanted = float(order["units"])
@@ -295,7 +306,7 @@ class OandaServer:
         if cancel:
             row = self._end(made, client_id, cancel)
             return 201, {**body, "orderCancelTransaction": row}
-        if order.get("parked"):
+        if self.parked:
             return 201, body
         body["orderFillTransaction"] = self._fill(made, done, "MARKET_ORDER", client_id)
         shown["state"] = "FILLED"
@@ -340,9 +351,7 @@ class OandaServer:
 
     def _end(self, made: Body, client_id: str, why: str) -> Body:
         self.orders[client_id]["state"] = "CANCELLED"
-        return self._write(
-            "ORDER_CANCEL", orderID=made["id"], clientOrderID=client_id, reason=why
-        )
+        return self._write("ORDER_CANCEL", orderID=made["id"], clientOrderID=client_id, reason=why)
 
     def _fill(self, made: Body, units: float, why: str, client_id: str) -> Body:
         name = made["instrument"]
@@ -408,6 +417,7 @@ class OandaServer:
         number = str(len(self.transactions) + 1)
         row = {**values, "id": number, "type": kind, "accountID": ACCOUNT, "batchID": number}
         self.transactions.append(row)
+        self._born.append(time.monotonic())
         return row
 
 

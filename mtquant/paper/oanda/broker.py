@@ -237,8 +237,10 @@ class OandaBroker:
         if kind == "ORDER_CANCEL" and row.get("clientOrderID"):
             facts = self._journal.order_of(row)
             symbol = self._symbols.get(instrument_of(row, facts))
-            # The rest of a partial fill is no refusal.
-            return refusal(row, facts, symbol) if symbol and not facts.fills else None
+            # The rest of a partial fill is no refusal; nor is what the second lock kept out.
+            named = self._journal.named(facts.client_id)
+            done = facts.fills or (named is not None and named.fills)
+            return refusal(row, facts, symbol) if symbol and not done else None
         if kind == "MARKET_ORDER_REJECT" and why(row) != DUPLICATE:
             name = client_name(row)
             symbol = self._symbols.get(str(row.get("instrument")))

@@ -11,10 +11,12 @@ asking again changes nothing. *Nobody knows* (`BrokerTimeout`): everything else.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -142,6 +144,7 @@ class OandaClient:
                 "Authorization": f"Bearer {keys.token}",
                 "Accept-Datetime-Format": "RFC3339",
             },
+            verify=_certificates(),
             timeout=config.timeout_seconds,
             limits=httpx.Limits(max_connections=1, keepalive_expiry=IDLE_SECONDS),
             follow_redirects=False,  # the token goes nowhere else
@@ -296,6 +299,12 @@ def _hush() -> None:
         logger = logging.getLogger(name)
         if logger.level < logging.WARNING:
             logger.setLevel(logging.WARNING)
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Whom to believe; reading them takes most of a second, so it is done once."""
+    return httpx.create_ssl_context()
 
 
 def _checked(address: str) -> str:

@@ -129,15 +129,19 @@ class Journal:
         elif kind.endswith("_ORDER"):
             facts = self._orders.setdefault(number, OrderFacts(name))
             facts.created, facts.client_id = row, name
-            if name:
-                self._names[name] = facts
+            self._name(name, facts)
 
     def _facts(self, row: Transaction) -> OrderFacts:
         name = client_name(row)
         facts = self._orders.setdefault(str(row.get("orderID", "")), OrderFacts(name))
-        if name:
-            self._names[name] = facts
+        self._name(name, facts)
         return facts
+
+    def _name(self, name: str, facts: OrderFacts) -> None:
+        """One that was filled keeps its name, whatever came under it later."""
+        known = self._names.get(name)
+        if name and (known is None or not known.fills):
+            self._names[name] = facts
 
 
 def number_of(transaction: Transaction) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import numpy as np
@@ -88,10 +88,10 @@ class Contract:
             return f"larger than the largest order of {self.most_units} {self.name}"
         return ""
 
-    def price(self, price: float, rounding: str) -> str:
-        """A price or a distance in OANDA's digits."""
+    def price(self, price: float) -> str:
+        """A price or a distance in OANDA's digits, at least one step."""
         step = Decimal(1).scaleb(-self.price_digits)
-        return str(max(step, Decimal(price).quantize(step, rounding)))
+        return str(max(step, Decimal(price).quantize(step, ROUND_HALF_EVEN)))
 
 
 def market_order(
@@ -118,11 +118,11 @@ def market_order(
         "tradeClientExtensions": name,
     }
     if order.stop_loss_frac:
-        distance = contract.price(order.stop_loss_frac * mid, ROUND_UP)
+        distance = contract.price(order.stop_loss_frac * mid)
         request["stopLossOnFill"] = {"distance": distance, "timeInForce": "GTC"}
     if order.take_profit_frac:
         side = math.copysign(1.0, order.quantity)
-        price = contract.price(mid * (1.0 + side * order.take_profit_frac), ROUND_HALF_EVEN)
+        price = contract.price(mid * (1.0 + side * order.take_profit_frac))
         request["takeProfitOnFill"] = {"price": price, "timeInForce": "GTC"}
     return {"order": request}
 
