@@ -144,11 +144,13 @@ class OandaServer:
     def address(self) -> str:
         return f"http://127.0.0.1:{self._http.server_port}"
 
-    def broker(self, config: OandaConfig = QUICK, **more: Any) -> OandaBroker:
-        """An adapter of this account."""
+    def broker(
+        self, config: OandaConfig = QUICK, kind: type[OandaBroker] = OandaBroker, **more: Any
+    ) -> OandaBroker:
+        """An adapter of this account; closed with the server."""
         keys = Keys(TOKEN, ACCOUNT)
         client = OandaClient(config, keys, address=self.address, **more)
-        self._brokers.append(OandaBroker(client, load_instruments(None), "USD"))
+        self._brokers.append(kind(client, load_instruments(None), "USD"))
         return self._brokers[-1]
 
     def struck(self, method: str, path: str) -> Fault | None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from mtquant.core.errors import ConfigError
 from mtquant.core.paper_config import PaperConfig
 from mtquant.data.instruments import Instrument
 from mtquant.paper.broker import BrokerError, BrokerTimeout
@@ -33,6 +34,7 @@ from mtquant.paper.oanda.words import (
 )
 from mtquant.paper.orders import FILLED, REJECTED, SENT, Answer, Execution, Holdings, Order
 
+OPENING_FRAC = 1e-3  # of the balance: less is a rounding, not a surprise
 FIRST = 1  # the transaction that made the account; nothing was traded before it
 
 _log = logging.getLogger("mtquant.paper")
@@ -63,6 +65,7 @@ class OandaBroker:
         self._names = {s: item.oanda for s, item in instruments.items() if item.oanda}
         self._symbols = {name: symbol for symbol, name in self._names.items()}
         self._contracts: dict[str, Contract] = {}
+        self._compared: set[str] = set()
         self._journal = Journal(client)
         # Refused before OANDA wrote anything down: the only thing that it cannot be asked.
         self._refused: dict[str, str] = {}
@@ -139,6 +142,23 @@ class OandaBroker:
         """Hangs up."""
         self.client.close()
 
+    def check_opening(self, initial_equity: float) -> None:
+        """Before a new ledger: what it begins with has to be what the account holds, or the
+        difference would be adopted as money won or lost.
+
+        Args:
+            initial_equity: Of the rules.
+
+        Raises:
+            ConfigError: The balance is another.
+            BrokerError: The account is kept in another currency, or cannot be used.
+        """
+        balance = self.holdings().cash
+        if abs(balance - initial_equity) > OPENING_FRAC * initial_equity:
+            rule = f"must be the balance of the account at OANDA, {balance:.2f}"
+            remedy = "Set it, or bring the account's balance there."
+            raise ConfigError("environment.initial_capital", rule, initial_equity, remedy)
+
     # What is sent
 
     def _placed(self, order: Order, reply: Reply, too: str) -> Answer:
@@ -188,24 +208,23 @@ class OandaBroker:
             body = self.client.demand("/instruments")
             rows = [Contract.of(row) for row in body.get("instruments", ())]
             self._contracts = {own.name: own for own in rows}
-            self._compare_lots()
         contract = self._contracts.get(self._names.get(symbol, ""))
         if contract is None:
             remedy = "Give it a key oanda in the instruments' file, or trade without it."
             rule = "must be tradable in this account at OANDA"
             raise BrokerError("symbol", rule, symbol, remedy)
+        self._compare_lot(symbol, contract)
         return contract
 
-    def _compare_lots(self) -> None:
-        """Says which of our lots OANDA is too coarse for."""
-        for symbol, name in self._names.items():
-            contract = self._contracts.get(name)
-            if contract is None:
-                continue
-            lot = self._instruments[symbol].lot
-            if contract.refuses(contract.units(lot)) or float(contract.units(lot)) != lot:
-                text = "%s: lots of %g are finer than OANDA's %s: orders are rounded towards zero"
-                _log.warning(text, symbol, lot, contract.least_units)
+    def _compare_lot(self, symbol: str, contract: Contract) -> None:
+        """Says once where our lots are finer than what OANDA takes."""
+        if symbol in self._compared:
+            return
+        self._compared.add(symbol)
+        lot = self._instruments[symbol].lot
+        if contract.refuses(contract.units(lot)) or float(contract.units(lot)) != lot:
+            text = "%s: lots of %g are finer than OANDA's %s: orders are rounded towards zero"
+            _log.warning(text, symbol, lot, contract.least_units)
 
     # What is read
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mtquant.core import outcome as oc
+from mtquant.core.errors import ConfigError
 from mtquant.core.paper_config import OandaConfig, PaperConfig
 from mtquant.data.instruments import load_instruments
 from mtquant.paper.broker import BrokerError, BrokerTimeout
@@ -218,10 +219,12 @@ def test_what_cannot_be_traded_never_leaves(server):
 
 def test_lots_that_are_too_fine_are_told_once(server, caplog):
     broker = server.broker()
-    broker.submit(order())
-    broker.submit(order("b"))
+    for symbol in ("EURUSD", "XAUUSD", "XAUUSD"):
+        broker.submit(order(f"a-{symbol}", 5.0, symbol))
     told = [record.getMessage() for record in caplog.records if "finer" in record.getMessage()]
-    assert [text.partition(":")[0] for text in told] == ["XAUUSD", "SPX500", "NAS100", "US30"]
+    assert told == [
+        "XAUUSD: lots of 0.01 are finer than OANDA's 1: orders are rounded towards zero"
+    ]
 
 
 # Executions
@@ -336,6 +339,12 @@ def test_an_account_in_another_currency_is_refused(server):
     server.currency = "EUR"
     with pytest.raises(BrokerError, match="must be USD"):
         server.broker().holdings()
+
+
+def test_a_new_ledger_begins_with_the_balance(server):
+    server.broker().check_opening(100_000.0)
+    with pytest.raises(ConfigError, match="must be the balance"):
+        server.broker().check_opening(50_000.0)
 
 
 # Secrets and settings

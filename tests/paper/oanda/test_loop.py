@@ -8,16 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from mtquant.data.instruments import load_instruments
 from mtquant.market.account import A_CASH, B_AVERAGE, B_POSITION, B_RATE
 from mtquant.paper.desk_book import missing_cash
 from mtquant.paper.feeds import Delivery, Replay
 from mtquant.paper.loop import PaperLoop
 from mtquant.paper.oanda.broker import OandaBroker
-from mtquant.paper.oanda.client import Keys, OandaClient
 from mtquant.paper.orders import Order
 from mtquant.paper.reading import market_ledger, reader
-from tests.support.oanda_server import ACCOUNT, QUICK, TOKEN, Fault, OandaServer
+from tests.support.oanda_server import ACCOUNT, TOKEN, Fault, OandaServer
 from tests.support.paper import OPENING, SYMBOLS, Stage
 
 NAMES = dict(zip(SYMBOLS, ("EUR_USD", "USD_JPY"), strict=True))
@@ -71,8 +69,7 @@ def opened(stage: Stage, server: OandaServer, dies_at: int = 10**9) -> PaperLoop
     """A loop at the venue, new or recovered."""
 
     def make(tape, state) -> OandaBroker:
-        client = OandaClient(QUICK, Keys(TOKEN, ACCOUNT), address=server.address)
-        made = Fragile(client, load_instruments(None), "USD")
+        made = server.broker(kind=Fragile)
         made.left = dies_at
         return made
 
@@ -80,7 +77,6 @@ def opened(stage: Stage, server: OandaServer, dies_at: int = 10**9) -> PaperLoop
 
 
 def ended(loop: PaperLoop) -> None:
-    loop.broker.close()
     loop.recorder.ledger.close()
 
 
@@ -198,21 +194,23 @@ def test_no_secret_is_in_the_ledger(stage, server, caplog):
         assert secret.encode() not in b"".join(written)
 
 
-def test_money_agrees_at_every_bar_though_the_venue_closes_the_oldest_trade_first(stage, server):
+def test_money_agrees_though_the_venue_closes_the_oldest_trade_first(stage, server):
     """The venue's balance and averages, and the desk's, are the same wealth."""
     history(server, stage)
     loop = opened(stage, server)
-    differs = 0
-    for _ in range(BARS):
+    loop.guardian.halt("a person trades", "person")
+    differences, missing = [], []
+    for units in (200_000.0, 100_000.0, -150_000.0, -50_000.0):
+        loop.run(most_bars=2)
+        for name in NAMES.values():
+            server.trade_by_hand(name, units)
         loop.run(most_bars=1)
-        sent = any(own.status == "sent" for own in loop.orders.pending.values())
-        held = loop.broker.holdings()
-        if sent or not held.positions:
-            continue
-        desk = loop.desk
+        held, desk = loop.broker.holdings(), loop.desk
         own = desk.column(B_POSITION), desk.column(B_AVERAGE), desk.column(B_RATE)
         cash = float(desk.block[A_CASH])
-        differs += abs(held.cash - cash) > 1.0
-        missing = missing_cash(held, cash, *own, stage.rules)
-        assert missing == pytest.approx(0.0, abs=1.0)
+        differences.append(abs(held.cash - cash))
+        missing.append(abs(missing_cash(held, cash, *own, stage.rules)))
+    # Financing is the desk's own, and conversions at two moments differ.
+    assert max(missing) < 5.0
+    assert max(differences) > 50.0  # would have been adopted as money lost or found
     ended(loop)
