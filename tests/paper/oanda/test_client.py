@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -166,3 +168,10 @@ def test_a_clock_that_differs_is_told_once(server, caplog, ahead, told):
             asked.get("/summary")
     assert len([own for own in caplog.records if "clock" in own.getMessage()]) == told
     assert asked.clock_skew_seconds == pytest.approx(ahead, abs=2.0)
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    monkeypatch.delitem(sys.modules, "mtquant.paper.oanda.client")
+    with pytest.raises(ConfigError, match=r"mtquant\[oanda\]"):
+        importlib.import_module("mtquant.paper.oanda.client")

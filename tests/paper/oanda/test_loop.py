@@ -101,7 +101,7 @@ def run(stage: Stage, server: OandaServer, bars: int = BARS) -> PaperLoop:
 
 def agree(loop: PaperLoop, server: OandaServer) -> None:
     """What was sent last is booked with the next bar."""
-    loop.settle()
+    loop.dealer.settle()
     held = [server.held(NAMES[symbol]) for symbol in SYMBOLS]
     assert loop.broker.holdings().positions == {
         symbol: q for symbol, q in zip(SYMBOLS, held, strict=True) if q
@@ -184,7 +184,7 @@ def test_no_secret_is_in_the_ledger(stage, server, caplog):
     loop = run(stage, server, bars=3)
     server.fate = lambda method, path: Fault(401)
     loop.run(most_bars=2)
-    assert loop.broken
+    assert loop.dealer.broken
     ended(loop)
     written = [path.read_bytes() for path in stage.folder.iterdir() if path.is_file()]
     written += [record.getMessage().encode() for record in caplog.records]
