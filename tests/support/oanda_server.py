@@ -97,6 +97,7 @@ class OandaServer:
         clock_ahead: Of the `Date` header, seconds.
         commission: Per unit.
         parked: Whether market orders wait for a market that never comes.
+        quoted, priced: Whether there are quotes, and prices at all.
     """
 
     def __init__(self, balance: float = 100_000.0, currency: str = "USD") -> None:
@@ -112,7 +113,7 @@ class OandaServer:
         self.headers: list[dict[str, str]] = []
         self.page, self.liquidity, self.lag_seconds, self.clock_ahead = 1_000, np.inf, 0.0, 0.0
         self.commission, self.margin_rate, self.slow_seconds = 0.0, 0.02, 1.5
-        self.parked = False
+        self.parked, self.quoted, self.priced = False, True, True
         self._lock = threading.RLock()
         self._born: list[float] = []
         self._brokers: list[OandaBroker] = []
@@ -227,7 +228,7 @@ class OandaServer:
             return 200, {"instruments": [self._contract(name) for name in CONTRACTS]}
         if (method, path) == ("GET", "/pricing"):
             names = query["instruments"][0].split(",")
-            return 200, {"prices": [{"instrument": n, **self._full_price(n)} for n in names]}
+            return 200, {"prices": [self._price(name) for name in names] if self.priced else []}
         if (method, path) == ("GET", "/transactions/sinceid"):
             after = int(query["id"][0])
             end = min(after + self.page, self._shown())
@@ -273,6 +274,14 @@ class OandaServer:
             "minimumTradeSize": least,
             "maximumOrderUnits": "100000000",
         }
+
+    def _price(self, name: str) -> Body:
+        price, half = self._full_price(name), CONTRACTS[name][3]
+        closing = {
+            "closeoutBid": repr(self.quotes[name] - half),
+            "closeoutAsk": repr(self.quotes[name] + half),
+        }
+        return {"instrument": name, **closing, **(price if self.quoted else {"bids": []})}
 
     def _full_price(self, name: str) -> Body:
         mid, half = self.quotes[name], CONTRACTS[name][3]

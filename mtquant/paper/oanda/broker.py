@@ -29,6 +29,7 @@ from mtquant.paper.oanda.words import (
     fill,
     instrument_of,
     market_order,
+    mid_of,
     refusal,
     why,
 )
@@ -84,7 +85,11 @@ class OandaBroker:
         units = contract.units(order.quantity)
         too = contract.refuses(units)
         # What is too small goes out all the same: OANDA's refusal is a record that lasts.
-        mid = self._mid(contract) if order.stop_loss_frac or order.take_profit_frac else math.nan
+        mid = math.nan
+        if order.stop_loss_frac or order.take_profit_frac:
+            mid = mid_of(self.client.demand("/pricing", instruments=contract.name))
+            if math.isnan(mid):
+                return self._refuse(order, "no price to measure its stops from")
         force = self.client.config.time_in_force
         request = market_order(order, contract, units, force, mid)
         try:
@@ -142,17 +147,21 @@ class OandaBroker:
         """Hangs up."""
         self.client.close()
 
-    def check_opening(self, initial_equity: float) -> None:
+    def check_opening(self, initial_equity: float, symbols: Sequence[str]) -> None:
         """Before a new ledger: what it begins with has to be what the account holds, or the
-        difference would be adopted as money won or lost.
+        difference would be adopted as money won or lost; and all instruments have to be there.
 
         Args:
             initial_equity: Of the rules.
+            symbols: What will be traded.
 
         Raises:
             ConfigError: The balance is another.
-            BrokerError: The account is kept in another currency, or cannot be used.
+            BrokerError: The account is kept in another currency, cannot trade an instrument, or
+                cannot be used.
         """
+        for symbol in symbols:
+            self._contract(symbol)
         balance = self.holdings().cash
         if abs(balance - initial_equity) > OPENING_FRAC * initial_equity:
             rule = f"must be the balance of the account at OANDA, {balance:.2f}"
@@ -174,10 +183,14 @@ class OandaBroker:
                 return self._first(name)
             return Answer(name, REJECTED, too or why(rejected))
         if too:
-            self._refused[name] = too
-            return Answer(name, REJECTED, too)
+            return self._refuse(order, too)
         rule, remedy = "must be an order that OANDA can read", "See docs/oanda.md."
         raise BrokerError(f"order {name}", rule, reply.complaint, remedy)
+
+    def _refuse(self, order: Order, why_not: str) -> Answer:
+        """Refuses what OANDA will never hear of or write down."""
+        self._refused[order.client_id] = why_not
+        return Answer(order.client_id, REJECTED, why_not)
 
     def _first(self, client_id: str) -> Answer:
         """What became of the order that had a name before."""
@@ -187,16 +200,6 @@ class OandaBroker:
             remedy = "Ask what became of it."
             raise BrokerTimeout(f"order {client_id}", "must be found", "taken, not shown", remedy)
         return found
-
-    def _mid(self, contract: Contract) -> float:
-        """Mid price now."""
-        body = self.client.demand("/pricing", instruments=contract.name)
-        try:
-            price = body["prices"][0]
-            return sum(float(price[side][0]["price"]) for side in ("bids", "asks")) / 2.0
-        except (KeyError, IndexError, TypeError, ValueError):
-            rule, remedy = "must have a bid and an ask", "Wait until its market is open."
-            raise BrokerError(f"price of {contract.name}", rule, _keys(body), remedy) from None
 
     def _contract(self, symbol: str) -> Contract:
         """What may be traded of a symbol; OANDA is asked once.

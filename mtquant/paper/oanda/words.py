@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -74,11 +74,18 @@ class Contract:
             raise BrokerError("instrument of OANDA", rule, row, remedy) from None
 
     def units(self, quantity: float) -> Decimal:
-        """A quantity in digits that OANDA takes, rounded towards zero: never more than wanted."""
-        clean = Decimal(quantity).quantize(
-            Decimal(1).scaleb(-self.units_digits - NOISE_DIGITS), ROUND_HALF_EVEN
-        )
-        return clean.quantize(Decimal(1).scaleb(-self.units_digits), ROUND_DOWN)
+        """A quantity in digits that OANDA takes, rounded towards zero: never more than wanted.
+
+        Raises:
+            BrokerError: It is no number, or has too many digits for anybody.
+        """
+        step = Decimal(1).scaleb(-self.units_digits)
+        try:
+            clean = Decimal(quantity).quantize(step.scaleb(-NOISE_DIGITS), ROUND_HALF_EVEN)
+        except InvalidOperation:
+            rule, remedy = "must be a finite number of units", "Look at what the model asked for."
+            raise BrokerError(f"quantity of {self.name}", rule, quantity, remedy) from None
+        return clean.quantize(step, ROUND_DOWN)
 
     def refuses(self, units: Decimal) -> str:
         """Why an order of so many units cannot be; empty if it can."""
@@ -177,6 +184,19 @@ def refusal(row: Transaction, facts: OrderFacts, symbol: str) -> Execution:
     )
 
 
+def mid_of(body: Mapping[str, Any]) -> float:
+    """Mid of an answer of /pricing; of the closing prices where nobody quotes; NaN without both."""
+    prices = body.get("prices")
+    price = prices[0] if isinstance(prices, list) and prices else {}
+    quoted = _mid({"fullPrice": price})
+    if not math.isnan(quoted):
+        return quoted
+    try:
+        return (float(price["closeoutBid"]) + float(price["closeoutAsk"])) / 2.0
+    except (KeyError, TypeError, ValueError):
+        return float("nan")
+
+
 def trade_id(row: Transaction) -> str:
     """The venue's name of an execution."""
     return f"oanda-{number_of(row)}"
@@ -204,7 +224,7 @@ def _units(facts: OrderFacts) -> float:
 
 def _price(row: Transaction, quantity: float) -> float:
     """Mean price of all units: `price` of the fill itself is deprecated."""
-    parts = [*row.get("tradesClosed", ()), row.get("tradeReduced"), row.get("tradeOpened")]
+    parts = [*(row.get("tradesClosed") or ()), row.get("tradeReduced"), row.get("tradeOpened")]
     known = [
         (abs(float(part["units"])), float(part["price"]))
         for part in parts

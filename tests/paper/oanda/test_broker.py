@@ -210,6 +210,25 @@ def test_quantities_are_rounded_towards_zero(server):
     assert broker.holdings().positions == {"EURUSD": 1_000.0}
 
 
+@pytest.mark.parametrize("quantity", [np.nan, np.inf, -np.inf, 1e30])
+def test_a_quantity_that_is_none_never_leaves(server, quantity):
+    with pytest.raises(BrokerError, match="finite"):
+        server.broker().submit(order("a", quantity))
+    assert not [own for own in server.requests if own[0] == "POST"]
+
+
+def test_an_order_with_stops_needs_a_price(server):
+    """At night there are no quotes, but closing prices; without them there are no stops."""
+    broker, stops = server.broker(), {"stop_loss_frac": 0.01}
+    server.quoted = False
+    assert broker.submit(order("a", **stops)).status == FILLED
+    assert server.trades[0].stop_loss == pytest.approx(server.trades[0].price * 0.99, rel=1e-4)
+    server.priced = False
+    assert broker.submit(order("b", **stops)).status == REJECTED
+    assert broker.order("b").status == REJECTED
+    assert server.held("EUR_USD") == 1_000.0
+
+
 def test_what_cannot_be_traded_never_leaves(server):
     for symbol in ("NOSUCH", "US30X"):
         with pytest.raises(BrokerError, match="symbol must be tradable"):
@@ -342,9 +361,11 @@ def test_an_account_in_another_currency_is_refused(server):
 
 
 def test_a_new_ledger_begins_with_the_balance(server):
-    server.broker().check_opening(100_000.0)
+    server.broker().check_opening(100_000.0, ["EURUSD", "US30"])
     with pytest.raises(ConfigError, match="must be the balance"):
-        server.broker().check_opening(50_000.0)
+        server.broker().check_opening(50_000.0, ["EURUSD"])
+    with pytest.raises(BrokerError, match="symbol must be tradable"):
+        server.broker().check_opening(100_000.0, ["EURUSD", "NOSUCH"])
 
 
 # Secrets and settings
