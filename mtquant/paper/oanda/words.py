@@ -7,6 +7,7 @@ balance are in the account's currency.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,11 +81,12 @@ class Contract:
             BrokerError: It is no number, or has too many digits for anybody.
         """
         step = Decimal(1).scaleb(-self.units_digits)
-        try:
+        clean = Decimal("NaN")
+        with contextlib.suppress(InvalidOperation):
             clean = Decimal(quantity).quantize(step.scaleb(-NOISE_DIGITS), ROUND_HALF_EVEN)
-        except InvalidOperation:
+        if not clean.is_finite():
             rule, remedy = "must be a finite number of units", "Look at what the model asked for."
-            raise BrokerError(f"quantity of {self.name}", rule, quantity, remedy) from None
+            raise BrokerError(f"quantity of {self.name}", rule, quantity, remedy)
         return clean.quantize(step, ROUND_DOWN)
 
     def refuses(self, units: Decimal) -> str:
