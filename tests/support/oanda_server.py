@@ -249,6 +249,7 @@ class OandaServer:
             "currency": self.currency,
             "balance": f"{self.balance:.4f}",
             "hedgingEnabled": False,
+            "createdTime": "2026-01-05T12:00:00.000000001Z",
         }
 
     def _positions(self) -> list[Body]:

@@ -147,6 +147,17 @@ class OandaBroker:
         """Hangs up."""
         self.client.close()
 
+    def identity(self) -> str:
+        """Which account this is, for a ledger that must not be taken on by another: environment
+        and moment of creation, since the account's number is a secret.
+
+        Raises:
+            BrokerError: The account cannot be used.
+        """
+        account = self.client.demand("/summary").get("account", {})
+        made = account.get("createdTime", "at an unknown time")
+        return f"oanda {self.client.config.environment}, account made {made}"
+
     def check_opening(self, initial_equity: float, symbols: Sequence[str]) -> None:
         """Before a new ledger: what it begins with has to be what the account holds, or the
         difference would be adopted as money won or lost; and all instruments have to be there.

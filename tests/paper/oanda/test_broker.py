@@ -368,6 +368,11 @@ def test_a_new_ledger_begins_with_the_balance(server):
         server.broker().check_opening(100_000.0, ["EURUSD", "NOSUCH"])
 
 
+def test_an_account_is_known_by_when_it_was_made(server):
+    made = "account made 2026-01-05T12:00:00.000000001Z"
+    assert server.broker().identity() == f"oanda practice, {made}"
+
+
 # Secrets and settings
 
 
