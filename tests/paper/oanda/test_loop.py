@@ -214,3 +214,23 @@ def test_money_agrees_though_the_venue_closes_the_oldest_trade_first(stage, serv
     assert max(missing) < 5.0
     assert max(differences) > 50.0  # would have been adopted as money lost or found
     ended(loop)
+
+
+def test_equity_is_the_venue_s_after_the_oldest_trades_were_closed(tmp_path, server):
+    stage = Stage.of(tmp_path, "paper.cash_tolerance_frac=0.0001")
+    history(server, stage)
+    loop = opened(stage, server)
+    loop.guardian.halt("a person trades", "person")
+    for units in (200_000.0, 100_000.0, -150_000.0, -50_000.0):
+        loop.run(most_bars=2)
+        for name in NAMES.values():
+            server.trade_by_hand(name, units)
+        loop.run(most_bars=2)
+        assert loop.equity == pytest.approx(server.balance + server.unrealised(), abs=20.0)
+    assert not loop.recorder.ledger.ask("SELECT * FROM notes WHERE kind = 'mismatch'")
+    server.transfer(-5_000.0)
+    loop.run(most_bars=2)  # money that left is adopted by name, and once
+    ((detail,),) = loop.recorder.ledger.ask("SELECT detail FROM notes WHERE kind = 'mismatch'")
+    assert float(detail.split()[0]) == pytest.approx(-5_000.0, abs=20.0)
+    assert loop.equity == pytest.approx(server.balance + server.unrealised(), abs=20.0)
+    ended(loop)
