@@ -37,6 +37,9 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
                 str(path), f"must be a paper ledger of schema version {VERSION}", found, _way(found)
             )
         connection.execute("BEGIN")
+        if connection.execute("SELECT 1 FROM meta LIMIT 1").fetchone() is None:
+            remedy = "Its maker ended too early: `mtquant paper run` goes on."
+            raise RunError(str(path), "must say whose account it is", "nothing", remedy)
         yield connection
 
 

@@ -93,7 +93,9 @@ def _report_series(folder: Path) -> dict[str, pd.Series]:
         }
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         remedy = "Run the backtest again."
-        raise RunError(str(path), "must hold the equity of a backtest", str(error), remedy) from error
+        raise RunError(
+            str(path), "must hold the equity of a backtest", str(error), remedy
+        ) from error
 
 
 def beside(paper: pd.Series, backtest: pd.Series) -> Beside:

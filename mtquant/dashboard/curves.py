@@ -19,6 +19,7 @@ from mtquant.paper.reading import meta
 
 Float = NDArray[np.float64]
 POINTS = 500  # stretches of a line; each keeps its lowest and its highest bar
+MARKS = 200  # changes of the guard on a chart
 COLUMNS = 240  # bars of an allocation chart
 
 
@@ -61,6 +62,31 @@ def equity_curve(
     return _frame(rows.fetchall(), names)
 
 
+def guard_marks(
+    connection: sqlite3.Connection, last: int | None = None, most: int = MARKS
+) -> pd.DataFrame:
+    """The newest changes of the guard within the `last` bars, and before them the mode that held as
+    these begin: columns mode (GUARD_*), reasons, actor; indexed by close stamp.
+    """
+    names = ("mode", "reasons", "actor")
+    found = span(connection, last)
+    if found is None:
+        return pd.DataFrame([], columns=list(names), index=stamps_index([]))
+    (start,) = connection.execute(
+        "SELECT stamp_ns FROM outcomes WHERE bar = ?", (found[0],)
+    ).fetchone()
+    asked = "mode_after, reasons, actor FROM guard WHERE"
+    before = connection.execute(
+        f"SELECT ?, {asked} stamp_ns < ? ORDER BY id DESC LIMIT 1", (start, start)
+    ).fetchall()
+    within = connection.execute(
+        f"SELECT stamp_ns, {asked} stamp_ns >= ? ORDER BY id DESC LIMIT ?", (start, most)
+    ).fetchall()
+    rows = [*(before if len(within) < most else []), *within[::-1]]
+    index = stamps_index([row[0] for row in rows])
+    return pd.DataFrame([row[1:] for row in rows], columns=list(names), index=index)
+
+
 def allocation(
     connection: sqlite3.Connection, last: int | None = None, columns: int = COLUMNS
 ) -> pd.DataFrame:
@@ -77,18 +103,21 @@ def allocation(
         bars.tolist(),
     ).fetchall()
     multipliers = multipliers_of(connection)
-    held = [exposures(row[1], *row[2:], multipliers) for row in rows]
+    held = [exposures(row[1:], multipliers) for row in rows]
     return _frame([(row[0], *own) for row, own in zip(rows, held, strict=True)], symbols)
 
 
-def exposures(
-    equity: float | None, positions: bytes, prices: bytes, rates: bytes, multipliers: Float
-) -> Float:
-    """Exposures of a book as the ledger keeps it, float64 [N]; 0 where flat, NaN where the price or
-    the equity is not known.
+def exposures(book: Sequence[Any], multipliers: Float) -> Float:
+    """Exposures of a book, float64 [N]; 0 where flat, NaN where the price or the equity is not
+    known.
+
+    Args:
+        book: Equity, and positions, prices and rates as the ledger keeps them.
+        multipliers: As `multipliers_of`.
     """
-    quantity = np.frombuffer(positions)
-    worth = quantity * np.frombuffer(prices) * np.frombuffer(rates) * multipliers
+    equity, *arrays = book
+    quantity, prices, rates = (np.frombuffer(content) for content in arrays)
+    worth = quantity * prices * rates * multipliers
     held: Float = np.where(quantity != 0.0, worth / (equity or np.nan), 0.0)
     return held
 

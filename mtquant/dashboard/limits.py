@@ -36,7 +36,7 @@ def positions(connection: sqlite3.Connection) -> pd.DataFrame:
     if row is None:
         columns = (np.zeros(len(symbols)), blank, np.zeros(len(symbols)), blank)
     else:
-        held = exposures(*row[1:5], multipliers_of(connection))
+        held = exposures(row[1:5], multipliers_of(connection))
         columns = (np.frombuffer(row[2]), np.frombuffer(row[3]), held, np.frombuffer(row[5]))
     names = ("quantity", "price", "exposure", "asked")
     return pd.DataFrame(dict(zip(names, columns, strict=True)), index=list(symbols))
@@ -52,7 +52,7 @@ def limits_used(connection: sqlite3.Connection) -> pd.DataFrame:
     book = connection.execute(LAST_BOOK).fetchone()
     held = np.zeros(len(rules["instruments"]))
     if book is not None:
-        held = exposures(*book[1:5], multipliers_of(connection))
+        held = exposures(book[1:5], multipliers_of(connection))
     rows = [
         (name, used, bound, used / bound, whose)
         for name, used, bound, whose in _measured(held, rules, last_risk(connection))

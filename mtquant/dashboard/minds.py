@@ -44,9 +44,7 @@ SCALE = "exposure at signal 1"
 def at_work(connection: sqlite3.Connection) -> dict[str, str]:
     """Models that trade now: digest of the weights -> path of the run folder."""
     paths = dict(connection.execute("SELECT digest, path FROM models ORDER BY id"))
-    digests = {
-        name.split("/")[1] for name in last_state(connection) if name.startswith("seat/")
-    }
+    digests = {name.split("/")[1] for name in last_state(connection) if name.startswith("seat/")}
     return {digest: path for digest, path in paths.items() if digest in digests}
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from mtquant.core.errors import MtquantError
 from mtquant.core.runs import CARD_NAME, RunFolder
 from mtquant.core.telemetry import EVENT_FILES, read_scalars
 
@@ -75,12 +74,16 @@ def stage_metrics(folder: Path) -> pd.DataFrame:
 
 
 def log_folder(folder: Path) -> Path:
-    """Where a run wrote its event files: what its card says, else the run's own folder."""
-    try:
-        logs = RunFolder(folder).card.get("logs")
-    except MtquantError:
-        return folder
-    return Path(logs) if logs and Path(logs).is_dir() else folder
+    """Where a run wrote its event files: where its card says, where `mtquant demo` puts them (a
+    folder may have moved, or its path may begin elsewhere), or the run's own folder.
+
+    Raises:
+        RunError: There is no card, or it is damaged.
+    """
+    logs = RunFolder(folder).card.get("logs")
+    beside = folder.parent / "logs" / folder.name
+    found = (Path(str(own)) for own in (logs, beside) if own)
+    return next((own for own in found if own.is_dir()), folder)
 
 
 def event_folders(logs: Path) -> dict[str, Path]:

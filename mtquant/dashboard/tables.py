@@ -124,7 +124,7 @@ def _frame(
     return frame
 
 
-def _times(stamps: pd.Series) -> pd.DatetimeIndex:
+def _times(stamps: pd.Series) -> pd.Index:
     """To the second; a stamp that is not known, or before the first bar, is no time."""
     known = stamps.fillna(0).to_numpy(dtype=np.int64)
     return stamps_index(known).floor("s").where(known > 0)
