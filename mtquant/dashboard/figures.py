@@ -31,6 +31,7 @@ from mtquant.evaluation.report.style import (
 from mtquant.risk.guard import GUARD_HALTED, GUARD_REDUCING
 
 BAND_COLOURS = {GUARD_REDUCING: STOP_COLOUR, GUARD_HALTED: LOSS_COLOUR}
+LEAST_AHEAD = 1e-3  # rounding must not look like a difference
 HOVER = {"bgcolor": "#1c2026", "bordercolor": "#2c3138", "font": {"color": "#e6e9ec"}}
 
 
@@ -127,17 +128,24 @@ def lines_figure(frame: pd.DataFrame, title: str, height: int = 300) -> go.Figur
 
 
 def beside_figure(found: Beside) -> go.Figure:
-    """Paper and backtest, 100 where they begin together, and below them how far paper is ahead."""
+    """Paper and backtest, 100 where they begin together, and below them how far paper is ahead. The
+    backtest is drawn broad, so that it shows where paper lies on it.
+    """
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.05)
     stamps = stamps_of(found.frame.index)
-    for name, colour, width in (("backtest", colour_of(1), 1.4), ("paper", POLICY_COLOUR, 2.0)):
+    for name, colour, width in (
+        ("backtest", faint(colour_of(1), 0.6), 5.0),
+        ("paper", POLICY_COLOUR, 1.8),
+    ):
         values = found.frame[name].to_numpy()
         figure.add_trace(line(stamps, values, name, color=colour, width=width), 1, 1)
     ahead = (found.frame["paper"] / found.frame["backtest"] - 1.0).to_numpy()
     difference = line(stamps, ahead, "paper ahead", color=TEXT_COLOUR, width=1.2)
     figure.add_trace(difference.update(fill="tozeroy", fillcolor=GRID_COLOUR), 2, 1)
     figure.update_yaxes(title_text="start = 100", row=1, col=1)
-    figure.update_yaxes(title_text="paper ahead", tickformat=".2%", row=2, col=1)
+    widest = max(LEAST_AHEAD, 1.1 * float(np.nanmax(np.abs(ahead))))
+    span = [-widest, widest]
+    figure.update_yaxes(title_text="paper ahead", tickformat=".2%", range=span, row=2, col=1)
     return _finished(figure, 400)
 
 

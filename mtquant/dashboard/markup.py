@@ -17,6 +17,8 @@ SLACK = PaperConfig().limit_slack  # prices move a book beyond its limits; from 
 SHEET = """<style>
 .stApp { font-variant-numeric: tabular-nums; }
 .stMainBlockContainer { padding: 1.4rem 1.6rem 3rem; max-width: 96rem; }
+/* A page that reads its ledger again every few seconds must not flicker. */
+[data-stale="true"] { opacity: 1 !important; transition: none !important; }
 .stAppHeader { background: transparent; height: 2.2rem; }
 .mt-kicker { font-size: .78rem; letter-spacing: .08em; text-transform: uppercase; opacity: .65; }
 .mt-title { font-size: 1.45rem; font-weight: 650; letter-spacing: -.01em; line-height: 1.3; }

@@ -41,20 +41,25 @@ def draw(asked: Asked) -> None:
 
 def _choices(asked: Asked) -> tuple[Path, int | None]:
     """The ledger and the stretch of time that the reader wants to see."""
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    ledger = asked.ledgers[0]
-    if len(asked.ledgers) > 1:
-        ledger = left.selectbox(
-            "Account", asked.ledgers, format_func=str, key="ledger", label_visibility="collapsed"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        ledger = asked.ledgers[0]
+        if len(asked.ledgers) > 1:
+            ledger = st.selectbox(
+                "Account",
+                asked.ledgers,
+                format_func=str,
+                key="ledger",
+                label_visibility="collapsed",
+                width=420,
+            )
+        chosen = st.segmented_control(
+            "Bars on charts",
+            list(SPANS),
+            default="All",
+            required=True,
+            key="span",
+            label_visibility="collapsed",
         )
-    chosen = right.segmented_control(
-        "Bars on charts",
-        list(SPANS),
-        default="All",
-        required=True,
-        key="span",
-        label_visibility="collapsed",
-    )
     return ledger, SPANS[chosen or "All"]
 
 
@@ -118,12 +123,12 @@ def _tiles(found: Account) -> list[tuple[str, str, str]]:
     return [
         ("loop", markup.word(*loop), beat),
         ("guard", guard, found.reasons or "all clear"),
-        ("equity", number(equity, ",.0f"), f"{found.currency}, {number(gain, '+.2%')}"),
+        ("equity", number(equity, ",.0f"), f"{found.currency}, {number(gain, '+z.2%')}"),
         ("drawdown", number(outcome.get("drawdown", 0.0), ".2%"), "below the peak"),
         (
             "gross",
             number(outcome.get("gross", 0.0), ".1%"),
-            f"net {number(outcome.get('net', 0.0), '+.1%')}",
+            f"net {number(outcome.get('net', 0.0), '+z.1%')}",
         ),
         ("open orders", f"{found.open_orders:,}", f"{found.unknown_orders} unknown"),
         (

@@ -270,7 +270,7 @@ def _table(frame: pd.DataFrame, numbers: Mapping[str, str], empty: str) -> None:
         columns[str(name)] = st.column_config.DatetimeColumn(
             f"{name} (UTC)", format="YYYY-MM-DD HH:mm:ss"
         )
-    st.dataframe(frame, column_config=columns, hide_index=True, width="stretch")
+    st.dataframe(frame, column_config=columns, hide_index=True, width="stretch", placeholder="–")
 
 
 def _chart(figure: go.Figure, key: str) -> None:
