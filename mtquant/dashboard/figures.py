@@ -1,166 +1,262 @@
 # SPDX-License-Identifier: Apache-2.0
 """Charts of the page, in the colours of the report, on a light and on a dark screen.
 
-A chart has no legend of its own: the page writes it from `legend_of`, so that it wraps on a phone.
+They are drawn by Vega (Altair), which a browser loads in a third of the time that Plotly takes. A
+chart has no legend of its own: the page writes it, so that it wraps on a phone. All times are UTC,
+whatever clock the reader has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
-from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
 from mtquant.dashboard.backtests import Beside
 from mtquant.dashboard.tables import mode_word
 from mtquant.evaluation.report.style import (
+    COLOURS,
+    FONT,
     GRID_COLOUR,
     LOSS_COLOUR,
     POLICY_COLOUR,
     STOP_COLOUR,
     TEXT_COLOUR,
     colour_of,
-    dress,
-    faint,
-    line,
-    times,
 )
 from mtquant.risk.guard import GUARD_HALTED, GUARD_REDUCING
 
 BAND_COLOURS = {GUARD_REDUCING: STOP_COLOUR, GUARD_HALTED: LOSS_COLOUR}
 LEAST_AHEAD = 1e-3  # rounding must not look like a difference
-HOVER = {"bgcolor": "#1c2026", "bordercolor": "#2c3138", "font": {"color": "#e6e9ec"}}
+HOVERS = 150  # bars that a pointer can find
+LABEL_PIXELS = 46  # the same for charts that lie above each other, so that their times do too
+CLOCK = {
+    **dict.fromkeys(("hours", "minutes"), "%H:%M"),
+    **dict.fromkeys(("date", "day", "week"), "%b %d"),
+    **{"seconds": "%H:%M:%S", "month": "%b", "year": "%Y"},
+}
+Legend = list[tuple[str, str]]
 
 
-def stamps_of(index: pd.Index) -> NDArray[np.int64]:
-    """Close stamps as nanoseconds, whatever unit an index counts in."""
-    return np.asarray(pd.DatetimeIndex(index).as_unit("ns").asi8)
-
-
-def equity_figure(curve: pd.DataFrame, marks: pd.DataFrame, currency: str) -> go.Figure:
-    """Equity over drawdown; the guard's changes as marks, and behind both the time in which it let
-    positions only shrink, or nothing trade.
+def equity_charts(
+    curve: pd.DataFrame, marks: pd.DataFrame, currency: str
+) -> tuple[alt.LayerChart, alt.LayerChart]:
+    """Equity, and drawdown to lie below it. The guard's changes are marks; behind both lies the
+    time in which it let positions only shrink, or nothing trade.
     """
-    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.68, 0.32], vertical_spacing=0.05)
-    stamps = stamps_of(curve.index)
-    equity, fall = curve["equity"].to_numpy(), -curve["drawdown"].to_numpy()
-    figure.add_trace(line(stamps, equity, "equity", color=POLICY_COLOUR, width=2), 1, 1)
-    down = line(stamps, fall, "drawdown", color=LOSS_COLOUR, width=1.2)
-    figure.add_trace(down.update(fill="tozeroy", fillcolor=faint(LOSS_COLOUR)), 2, 1)
-    _mark_guard(figure, curve, marks)
-    figure.update_yaxes(title_text=currency, row=1, col=1, tickformat=",.4~s")
-    figure.update_yaxes(title_text="drawdown", row=2, col=1, tickformat=".1%", rangemode="tozero")
-    return _finished(figure, 430)
-
-
-def _mark_guard(figure: go.Figure, curve: pd.DataFrame, marks: pd.DataFrame) -> None:
-    if curve.empty or marks.empty:
-        return
-    ends = [*marks.index[1:], curve.index[-1]]
-    for start, end, mode in zip(marks.index, ends, marks["mode"], strict=True):
-        if mode in BAND_COLOURS and end > start:
-            colour = faint(BAND_COLOURS[mode], 0.14)
-            edges = times(stamps_of(pd.DatetimeIndex([start, end]))).tolist()
-            for row in (1, 2):
-                figure.add_vrect(
-                    *edges, fillcolor=colour, line_width=0, layer="below", row=row, col=1
-                )
-    at = curve["equity"].reindex(marks.index, method="nearest").to_numpy()
-    words = [
-        f"guard {mode_word(mode)} ({actor})<br>{reasons or 'all clear'}"
-        for mode, reasons, actor in zip(marks["mode"], marks["reasons"], marks["actor"])
-    ]
-    colours = [BAND_COLOURS.get(mode, colour_of(2)) for mode in marks["mode"]]
-    look = {"symbol": "diamond", "size": 9, "color": colours}
-    figure.add_trace(
-        go.Scatter(
-            x=times(stamps_of(marks.index)),
-            y=at,
-            mode="markers",
-            marker={**look, "line": {"width": 1, "color": TEXT_COLOUR}},
-            hovertext=words,
-            hoverinfo="text",
-            showlegend=False,
-        ),
-        1,
-        1,
+    known = _timed(curve).assign(fall=-curve["drawdown"].to_numpy())
+    bands = _bands(curve, marks)
+    said = [_tip("equity", ",.2f"), _tip("drawdown", ".2%")]
+    line = _line(known, "equity", currency, "~s", POLICY_COLOUR, 2.0)
+    upper = _layers(bands, line, _hover(known, said), _guard_marks(curve, marks))
+    area = alt.Chart(known).mark_area(
+        color=LOSS_COLOUR, opacity=0.2, line={"color": LOSS_COLOUR, "strokeWidth": 1.2}
     )
+    below = area.encode(x=_x(), y=_y("fall", "drawdown", ".1%", zero=True))
+    return _dressed(upper, 270), _dressed(_layers(bands, below, _hover(known, said)), 120)
 
 
-def allocation_figure(held: pd.DataFrame) -> go.Figure:
+def allocation_chart(held: pd.DataFrame) -> tuple[alt.LayerChart, Legend]:
     """Exposures stacked, longs upwards and shorts downwards; instruments never held are left
     out.
     """
-    figure = go.Figure()
-    x = times(stamps_of(held.index))
-    for n, symbol in enumerate(held.columns):
-        own = held[symbol].fillna(0.0).to_numpy()
-        for side, part in (("long", own.clip(0.0)), ("short", own.clip(None, 0.0))):
-            if part.any():
-                figure.add_trace(
-                    go.Scatter(
-                        x=x,
-                        y=part,
-                        name=symbol,
-                        stackgroup=side,
-                        mode="lines",
-                        line={"width": 0.6, "color": colour_of(n)},
-                        fillcolor=faint(colour_of(n), 0.62),
-                        hovertemplate="%{y:.1%}",
-                    )
-                )
-    figure.update_yaxes(title_text="exposure / equity", tickformat=".0%")
-    return _finished(figure, 330)
+    own = [symbol for symbol in held.columns if held[symbol].fillna(0.0).any()]
+    tones = {symbol: colour_of(n) for n, symbol in enumerate(held.columns) if symbol in own}
+    sides = [
+        _timed(held[own].fillna(0.0).clip(*limits)).melt(
+            ["at", "when"], var_name="symbol", value_name="exposure"
+        )
+        for limits in ((0.0, None), (None, 0.0))
+    ]
+    # Longs and shorts are stacked apart: one stack would draw what changes sign across the axis.
+    layers = [
+        alt.Chart(side)
+        .mark_area(opacity=0.75, interpolate="step-after")
+        .encode(
+            x=_x(),
+            y=_y("exposure", "exposure / equity", ".0%", zero=True),
+            color=_scale("symbol", tones),
+            tooltip=[_tip("when"), _tip("symbol"), _tip("exposure", ".2%")],
+        )
+        for side in sides
+    ]
+    return _dressed(_layers(*layers), 300), list(tones.items())
 
 
-def lines_figure(frame: pd.DataFrame, title: str, height: int = 300) -> go.Figure:
+def lines_chart(frame: pd.DataFrame, title: str) -> tuple[alt.LayerChart, Legend]:
     """One line per column over close stamps."""
-    figure = go.Figure()
-    for n, name in enumerate(frame.columns):
-        values = frame[name].to_numpy()
-        stamps = stamps_of(frame.index)
-        figure.add_trace(line(stamps, values, str(name), color=colour_of(n), width=1.6))
-    figure.update_yaxes(title_text=title)
-    return _finished(figure, height)
+    tones = {str(name): colour_of(n) for n, name in enumerate(frame.columns)}
+    long = _timed(frame).melt(["at", "when"], var_name="name", value_name="value")
+    lines = alt.Chart(long).mark_line(strokeWidth=1.6)
+    drawn = lines.encode(
+        x=_x(),
+        y=_y("value", title, "~g"),
+        color=_scale("name", tones),
+        tooltip=[_tip("when"), _tip("name"), _tip("value", ".5g")],
+    )
+    return _dressed(_layers(drawn), 280), list(tones.items())
 
 
-def beside_figure(found: Beside) -> go.Figure:
-    """Paper and backtest, 100 where they begin together, and below them how far paper is ahead. The
-    backtest is drawn broad, so that it shows where paper lies on it.
+def beside_charts(found: Beside) -> tuple[alt.LayerChart, alt.LayerChart, Legend]:
+    """Paper and backtest, 100 where they begin together, and to lie below them how far paper is
+    ahead. The backtest is drawn broad, so that it shows where paper lies on it.
     """
-    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.05)
-    stamps = stamps_of(found.frame.index)
-    for name, colour, width in (
-        ("backtest", faint(colour_of(1), 0.6), 5.0),
-        ("paper", POLICY_COLOUR, 1.8),
-    ):
-        values = found.frame[name].to_numpy()
-        figure.add_trace(line(stamps, values, name, color=colour, width=width), 1, 1)
-    ahead = (found.frame["paper"] / found.frame["backtest"] - 1.0).to_numpy()
-    difference = line(stamps, ahead, "paper ahead", color=TEXT_COLOUR, width=1.2)
-    figure.add_trace(difference.update(fill="tozeroy", fillcolor=GRID_COLOUR), 2, 1)
-    figure.update_yaxes(title_text="start = 100", row=1, col=1)
-    widest = max(LEAST_AHEAD, 1.1 * float(np.nanmax(np.abs(ahead))))
-    span = [-widest, widest]
-    figure.update_yaxes(title_text="paper ahead", tickformat=".2%", range=span, row=2, col=1)
-    return _finished(figure, 400)
+    known = _timed(found.frame).assign(
+        ahead=(found.frame["paper"] / found.frame["backtest"] - 1.0).to_numpy()
+    )
+    tones = {"paper": POLICY_COLOUR, "backtest": colour_of(1)}
+    said = [_tip("paper", ".3f"), _tip("backtest", ".3f"), _tip("ahead", "+.3%")]
+    broad = _line(known, "backtest", "start = 100", "~g", tones["backtest"], 5.0, 0.6)
+    thin = _line(known, "paper", "start = 100", "~g", tones["paper"], 1.8)
+    widest = max(LEAST_AHEAD, 1.1 * float(known["ahead"].abs().max()))
+    area = alt.Chart(known).mark_area(
+        color=TEXT_COLOUR, opacity=0.3, line={"color": TEXT_COLOUR, "strokeWidth": 1.2}
+    )
+    below = area.encode(x=_x(), y=_y("ahead", "paper ahead", "+.2%", domain=[-widest, widest]))
+    upper = _dressed(_layers(broad, thin, _hover(known, said)), 270)
+    return (
+        upper,
+        _dressed(_layers(below, _hover(known, said)), 120),
+        list(tones.items()),
+    )
 
 
-def curves_figure(series: Mapping[str, pd.Series], height: int = 240) -> go.Figure:
+def curves_chart(series: Mapping[str, pd.Series]) -> tuple[alt.LayerChart, Legend]:
     """A metric's training curves over bars lived through."""
-    figure = go.Figure()
-    for n, (name, own) in enumerate(sorted(series.items())):
-        look = {"color": colour_of(n), "width": 1.4}
-        figure.add_trace(go.Scatter(x=own.index, y=own.to_numpy(), name=name, line=look))
-    figure.update_traces(mode="lines")
-    return _finished(figure, height)
+    tones = {name: colour_of(n) for n, name in enumerate(sorted(series))}
+    long = pd.concat(
+        [
+            pd.DataFrame({"bars": own.index, "value": own.to_numpy(), "name": name})
+            for name, own in series.items()
+        ]
+    )
+    drawn = (
+        alt.Chart(long)
+        .mark_line(strokeWidth=1.5)
+        .encode(
+            x=alt.X("bars:Q", title=None, axis=alt.Axis(format="~s", tickCount=5, grid=False)),
+            y=_y("value", None, "~g"),
+            color=_scale("name", tones),
+            tooltip=[_tip("bars", ","), _tip("name"), _tip("value", ".5g")],
+        )
+    )
+    return _dressed(_layers(drawn), 210), list(tones.items())
 
 
-def _finished(figure: go.Figure, height: int) -> go.Figure:
-    """In the style of the report; a reader's zoom stays while the page refreshes itself."""
-    dressed = dress(figure, height)
-    dressed.update_layout(hovermode="x unified", hoverlabel=HOVER, uirevision="kept")
+def _layers(*charts: alt.Chart) -> alt.LayerChart:
+    """Charts on the same axes, the last on top; one without a row would upset the axes."""
+    return alt.LayerChart(layer=[chart for chart in charts if len(chart.data)])
+
+
+def _timed(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame by close stamp with the stamp as a column, and once more as text."""
+    index = pd.DatetimeIndex(frame.index)
+    words = index.strftime("%Y-%m-%d %H:%M")
+    return frame.reset_index(drop=True).assign(at=index.tz_localize("UTC"), when=words)
+
+
+def _bands(curve: pd.DataFrame, marks: pd.DataFrame) -> alt.Chart:
+    """The time in which the guard reduced or halted."""
+    ends = pd.DatetimeIndex([*marks.index, *curve.index[-1:]]).tz_localize("UTC")
+    frame = pd.DataFrame(
+        {
+            "at": ends[:-1],
+            "until": ends[1:],
+            "tone": [BAND_COLOURS.get(mode) for mode in marks["mode"]],
+        }
+    ).dropna()
+    encoded = {"x2": "until", "color": alt.Color("tone:N", scale=None)}
+    return alt.Chart(frame).mark_rect(opacity=0.16).encode(x=_x(), **encoded)
+
+
+def _guard_marks(curve: pd.DataFrame, marks: pd.DataFrame) -> alt.Chart:
+    """A diamond on the line at each change of the guard, with its reasons."""
+    frame = _timed(marks).assign(
+        equity=curve["equity"].reindex(marks.index, method="nearest").to_numpy(),
+        tone=[BAND_COLOURS.get(mode, colour_of(2)) for mode in marks["mode"]],
+        guard=[mode_word(mode) for mode in marks["mode"]],
+        reasons=[text or "all clear" for text in marks["reasons"]],
+    )
+    said = [_tip(name) for name in ("when", "guard", "reasons", "actor")]
+    drawn = alt.Chart(frame).mark_point(
+        filled=True, shape="diamond", size=90, opacity=1.0, stroke=TEXT_COLOUR
+    )
+    return drawn.encode(x=_x(), y="equity:Q", color=alt.Color("tone:N", scale=None), tooltip=said)
+
+
+def _line(
+    frame: pd.DataFrame,
+    name: str,
+    title: str,
+    shown: str,
+    tone: str,
+    width: float,
+    opacity: float = 1.0,
+) -> alt.Chart:
+    drawn = alt.Chart(frame).mark_line(color=tone, strokeWidth=width, opacity=opacity)
+    return drawn.encode(x=_x(), y=_y(name, title, shown))
+
+
+def _hover(frame: pd.DataFrame, said: list[alt.Tooltip]) -> alt.Chart:
+    """A rule at a bar near the pointer, and what was there. A rule per bar would take a browser
+    longer to draw than everything else.
+    """
+    kept = np.unique(np.linspace(0, max(0, len(frame) - 1), HOVERS).astype(np.int64))
+    few = frame.iloc[kept[: len(frame)]]
+    near = alt.selection_point(
+        nearest=True, on="pointerover", clear="pointerout", encodings=["x"], empty=False
+    )
+    shown = alt.condition(near, alt.value(0.6), alt.value(0.0))
+    base = alt.Chart(few).encode(x=_x(), tooltip=[_tip("when"), *said])
+    rule = base.mark_rule(color=TEXT_COLOUR).encode(opacity=shown)
+    return rule.add_params(near)
+
+
+def _x() -> alt.X:
+    axis = alt.Axis(
+        title=None, grid=False, tickCount=6, labelOverlap=True, labelFlush=True, format=CLOCK
+    )
+    return alt.X("at:T", scale=alt.Scale(type="utc"), axis=axis)
+
+
+def _y(
+    name: str, title: str | None, shown: str, zero: bool = False, domain: list[float] | None = None
+) -> alt.Y:
+    axis = alt.Axis(
+        title=title,
+        format=shown,
+        tickCount=5,
+        minExtent=LABEL_PIXELS,
+        maxExtent=LABEL_PIXELS,
+    )
+    more: dict[str, Any] = {} if domain is None else {"domain": domain}
+    return alt.Y(f"{name}:Q", axis=axis, scale=alt.Scale(zero=zero, nice=domain is None, **more))
+
+
+def _scale(name: str, tones: Mapping[str, str]) -> alt.Color:
+    scale = alt.Scale(domain=list(tones), range=list(tones.values()) or list(COLOURS))
+    return alt.Color(f"{name}:N", scale=scale, legend=None)
+
+
+def _tip(name: str, shown: str | None = None) -> alt.Tooltip:
+    title = "closed (UTC)" if name == "when" else name
+    if shown is None:
+        return alt.Tooltip(f"{name}:N", title=title)
+    return alt.Tooltip(f"{name}:Q", title=title, format=shown)
+
+
+def _dressed(chart: alt.LayerChart, height: int) -> alt.LayerChart:
+    """In the style of the report: no background, thin grey grid, middle tones for text."""
+    text = {"labelColor": TEXT_COLOUR, "titleColor": TEXT_COLOUR, "titleFontWeight": "normal"}
+    lines = {"gridColor": GRID_COLOUR, "domainColor": GRID_COLOUR, "tickColor": GRID_COLOUR}
+    sizes = {"labelFontSize": 11, "titleFontSize": 11}
+    dressed: alt.LayerChart = (
+        chart.properties(height=height, width="container", background="transparent")
+        .configure(font=FONT, padding={"left": 0, "right": 8, "top": 6, "bottom": 4})
+        .configure_view(stroke=None)
+        .configure_axis(**text, **lines, **sizes)
+    )
     return dressed

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
 from mtquant.core.errors import MtquantError
 from mtquant.dashboard import backtests, curves, figures, limits, markup, minds, runs, tables
 from mtquant.dashboard.accounts import Account, opened
-from mtquant.evaluation.report.style import legend_of
 from mtquant.paper.reading import meta
 
-CHART = {"displayModeBar": False, "scrollZoom": False}
 LATEST_NOTES = 8
 FIRST_CURVES = (
     *("validation/sharpe", "validation/drawdown", "rollout/ep_rew_mean", "market/growth"),
@@ -127,7 +125,7 @@ def risk(watched: Watched) -> None:
         with opened(watched.path) as ledger:
             st.html(markup.limit_bars(limits.limits_used(ledger)))
     st.subheader("Allocation over time")
-    _chart(figures.allocation_figure(_allocation(watched.key, watched.last)), "allocation")
+    _chart("allocation", *figures.allocation_chart(_allocation(watched.key, watched.last)))
     st.caption("Each instrument's exposure in units of equity; longs above zero, shorts below.")
     _paged(watched, "History of the guard", "guard", tables.guard_changes, {}, "It never acted.")
 
@@ -153,7 +151,7 @@ def models(watched: Watched) -> None:
         except MtquantError as error:
             st.caption(plain(str(error)))
             continue
-        _chart(figures.lines_figure(paid, "reward, summed up"), f"reward {path}")
+        _chart(f"reward {path}", *figures.lines_chart(paid, "reward, summed up"))
 
 
 def training(roots: tuple[Path, ...]) -> None:
@@ -186,7 +184,7 @@ def _grid(known: Mapping[str, Mapping[str, pd.Series]]) -> None:
     for n, (metric, series) in enumerate(known.items()):
         with columns[n % 2]:
             st.subheader(metric)
-            _chart(figures.curves_figure(series), f"curve {metric}")
+            _chart(f"curve {metric}", *figures.curves_chart(series))
 
 
 def backtest(watched: Watched) -> None:
@@ -210,7 +208,9 @@ def backtest(watched: Watched) -> None:
         ("correlation", correlation or "unknown", "of their changes"),
     ]
     st.html(markup.tiles(cells))
-    _chart(figures.beside_figure(pair), "beside")
+    upper, lower, legend = figures.beside_charts(pair)
+    _chart("beside", upper, legend)
+    _chart("ahead", lower)
 
 
 def notes(watched: Watched) -> None:
@@ -223,7 +223,9 @@ def _equity_chart(watched: Watched) -> None:
     if curve.empty:
         st.info("The account has not lived through a bar yet.")
         return
-    _chart(figures.equity_figure(curve, marks, watched.account.currency), "equity")
+    upper, lower = figures.equity_charts(curve, marks, watched.account.currency)
+    _chart("equity", upper)
+    _chart("drawdown", lower)
     if len(marks):
         shaded = zip(("guard: reducing", "guard: halted"), markup.GUARD_TONES, strict=True)
         st.html(markup.legend(list(shaded)))
@@ -273,12 +275,11 @@ def _table(frame: pd.DataFrame, numbers: Mapping[str, str], empty: str) -> None:
     st.dataframe(frame, column_config=columns, hide_index=True, width="stretch", placeholder="–")
 
 
-def _chart(figure: go.Figure, key: str) -> None:
-    """A chart below its legend, where lines share its axes."""
-    names = legend_of(figure)
-    if len(names) > 1 and len(list(figure.select_yaxes())) == 1:
-        st.html(markup.legend(names))
-    st.plotly_chart(figure, theme=None, config=CHART, key=f"chart {key}")
+def _chart(key: str, chart: alt.LayerChart, legend: figures.Legend | None = None) -> None:
+    """A chart below its legend, where several lines share its axes."""
+    if legend and len(legend) > 1:
+        st.html(markup.legend(legend))
+    st.altair_chart(chart, theme=None, width="stretch", key=f"chart {key}")
 
 
 def plain(text: str) -> str:

@@ -84,7 +84,7 @@ def test_every_tab_shows_what_it_should_and_asks_nobody_else(
         for text in shown:
             page.get_by_text(text).first.wait_for(timeout=WAIT_MS)
         if tab in CHARTS:
-            chart = page.locator(".js-plotly-plot .main-svg").first
+            chart = page.locator("[data-testid=stVegaLiteChart] svg.marks").first
             chart.wait_for(timeout=WAIT_MS)
             box = chart.bounding_box()
             assert box is not None and 200 < box["width"] <= width and box["height"] > 100
