@@ -27,8 +27,9 @@ def run(ledgers: Sequence[Path], runs: Sequence[Path], host: str, port: int) -> 
             "Install it: pip install 'mtquant[dashboard]', or pip install -e '.[dashboard]' here.",
         )
     from mtquant.dashboard.asked import Asked
-    from mtquant.dashboard.server import is_loopback, serve  # needs streamlit
+    from mtquant.dashboard.server import check_free, is_loopback, serve  # needs streamlit
 
+    check_free(host, port)
     console = Console()
     for ledger in ledgers:
         say(console, f"ledger        {ledger}{'' if ledger.exists() else ' (not there yet)'}")

@@ -32,7 +32,7 @@ from mtquant.risk.guard import GUARD_HALTED, GUARD_REDUCING
 BAND_COLOURS = {GUARD_REDUCING: STOP_COLOUR, GUARD_HALTED: LOSS_COLOUR}
 LEAST_AHEAD = 1e-3  # rounding must not look like a difference
 HOVERS = 150  # bars that a pointer can find
-LABEL_PIXELS = 46  # the same for charts that lie above each other, so that their times do too
+LABEL_PIXELS = 54  # the same for charts that lie above each other, so that their times do too
 CLOCK = {
     **dict.fromkeys(("hours", "minutes"), "%H:%M"),
     **dict.fromkeys(("date", "day", "week"), "%b %d"),
@@ -55,7 +55,7 @@ def equity_charts(
     area = alt.Chart(known).mark_area(
         color=LOSS_COLOUR, opacity=0.2, line={"color": LOSS_COLOUR, "strokeWidth": 1.2}
     )
-    below = area.encode(x=_x(), y=_y("fall", "drawdown", ".1%", zero=True))
+    below = area.encode(x=_x(), y=_y("fall", "drawdown", ".1%", zero=True, ticks=3))
     return _dressed(upper, 270), _dressed(_layers(bands, below, _hover(known, said)), 120)
 
 
@@ -115,7 +115,9 @@ def beside_charts(found: Beside) -> tuple[alt.LayerChart, alt.LayerChart, Legend
     area = alt.Chart(known).mark_area(
         color=TEXT_COLOUR, opacity=0.3, line={"color": TEXT_COLOUR, "strokeWidth": 1.2}
     )
-    below = area.encode(x=_x(), y=_y("ahead", "paper ahead", "+.2%", domain=[-widest, widest]))
+    below = area.encode(
+        x=_x(), y=_y("ahead", "paper ahead", "+.2%", domain=[-widest, widest], ticks=3)
+    )
     upper = _dressed(_layers(broad, thin, _hover(known, said)), 270)
     return (
         upper,
@@ -223,12 +225,17 @@ def _x() -> alt.X:
 
 
 def _y(
-    name: str, title: str | None, shown: str, zero: bool = False, domain: list[float] | None = None
+    name: str,
+    title: str | None,
+    shown: str,
+    zero: bool = False,
+    domain: list[float] | None = None,
+    ticks: int = 5,
 ) -> alt.Y:
     axis = alt.Axis(
         title=title,
         format=shown,
-        tickCount=5,
+        tickCount=ticks,
         minExtent=LABEL_PIXELS,
         maxExtent=LABEL_PIXELS,
     )

@@ -73,20 +73,19 @@ def is_loopback(host: str) -> bool:
 
 
 def serve(asked: Asked, host: str, port: int) -> None:
-    """Serves the page until it is interrupted.
-
-    Raises:
-        ConfigError: The address cannot be listened on.
-    """
-    _check_free(host, port)
+    """Serves the page until it is interrupted."""
     chosen = options(host, port)
     bootstrap.load_config_options(chosen)
     _warm()
     bootstrap.run(str(SCRIPT), False, [asked.to_text()], chosen)
 
 
-def _check_free(host: str, port: int) -> None:
-    """Streamlit would go on with the next port, where nobody looks for it."""
+def check_free(host: str, port: int) -> None:
+    """Refuses an address that is taken: Streamlit would say so much later, and in other words.
+
+    Raises:
+        ConfigError: It cannot be listened on.
+    """
     try:
         kind = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(*kind[:2]) as probe:

@@ -40,13 +40,14 @@ def test_every_option_is_one_that_streamlit_knows():
     assert set(server.options("127.0.0.1", 8501)) <= set(config.get_config_options())
 
 
-def test_a_port_that_is_taken_is_refused(tmp_path):
+def test_a_port_that_is_taken_is_refused():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match="must be an address to listen on"):
-            server.serve(Asked((tmp_path / "a.sqlite",), ()), "127.0.0.1", port)
+            server.check_free("127.0.0.1", port)
+    server.check_free("127.0.0.1", port)
 
 
 def test_what_was_asked_survives_the_way_to_the_script(tmp_path):
