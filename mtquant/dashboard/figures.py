@@ -32,6 +32,7 @@ from mtquant.risk.guard import GUARD_HALTED, GUARD_REDUCING
 BAND_COLOURS = {GUARD_REDUCING: STOP_COLOUR, GUARD_HALTED: LOSS_COLOUR}
 LEAST_AHEAD = 1e-3  # rounding must not look like a difference
 HOVERS = 150  # bars that a pointer can find
+FEW_POINTS = 60  # up to here each is marked: a line of one point would not be seen
 LABEL_PIXELS = 54  # the same for charts that lie above each other, so that their times do too
 CLOCK = {
     **dict.fromkeys(("hours", "minutes"), "%H:%M"),
@@ -137,7 +138,7 @@ def curves_chart(series: Mapping[str, pd.Series]) -> tuple[alt.LayerChart, Legen
     )
     drawn = (
         alt.Chart(long)
-        .mark_line(strokeWidth=1.5)
+        .mark_line(strokeWidth=1.5, point=len(long) <= FEW_POINTS)
         .encode(
             x=alt.X("bars:Q", title=None, axis=alt.Axis(format="~s", tickCount=5, grid=False)),
             y=_y("value", None, "~g"),

@@ -39,7 +39,7 @@ def test_another_policy_has_no_messages(replayed):
 def test_reward_terms_are_those_that_the_model_was_paid(replayed):
     with opened(replayed.path) as ledger:
         found, thinned = minds.reward_terms(ledger, REWARD), minds.reward_terms(ledger, REWARD, 9)
-    seat = replayed.loop.seats["first"]
+    seat = replayed.loop.roster.seats["first"]
     assert found.columns.tolist() == ["growth"]
     assert found["growth"].iloc[-1] == seat._trace[TERM_NAMES.index("growth")]
     assert len(thinned) == 9
