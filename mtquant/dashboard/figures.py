@@ -33,7 +33,8 @@ BAND_COLOURS = {GUARD_REDUCING: STOP_COLOUR, GUARD_HALTED: LOSS_COLOUR}
 LEAST_AHEAD = 1e-3  # rounding must not look like a difference
 HOVERS = 150  # bars that a pointer can find
 FEW_POINTS = 60  # up to here each is marked: a line of one point would not be seen
-LABEL_PIXELS = 54  # the same for charts that lie above each other, so that their times do too
+LONG_NUMBER = 1e7  # from here on whole numbers do not fit beside a chart
+LABEL_PIXELS = 58  # the same for charts that lie above each other, so that their times do too
 CLOCK = {
     **dict.fromkeys(("hours", "minutes"), "%H:%M"),
     **dict.fromkeys(("date", "day", "week"), "%b %d"),
@@ -51,7 +52,8 @@ def equity_charts(
     known = _timed(curve).assign(fall=-curve["drawdown"].to_numpy())
     bands = _bands(curve, marks)
     said = [_tip("equity", ",.2f"), _tip("drawdown", ".2%")]
-    line = _line(known, "equity", currency, "~s", POLICY_COLOUR, 2.0)
+    shown = ",.0f" if known["equity"].max() < LONG_NUMBER else ".4s"
+    line = _line(known, "equity", currency, shown, POLICY_COLOUR, 2.0)
     upper = _layers(bands, line, _hover(known, said), _guard_marks(curve, marks))
     area = alt.Chart(known).mark_area(
         color=LOSS_COLOUR, opacity=0.2, line={"color": LOSS_COLOUR, "strokeWidth": 1.2}
