@@ -55,6 +55,9 @@ def run(
         lived = loop.bar - first
         loop.alerts.close()
         loop.recorder.ledger.close()
+        hang_up = getattr(loop.broker, "close", None)
+        if hang_up is not None:
+            hang_up()
     seconds = time.monotonic() - began
     say(console, f"bars lived    {lived:,} in {seconds:.1f} s; {ended}")
     say(console, f"equity        {loop.equity:,.2f}")

@@ -33,8 +33,10 @@ def paper_run(
     ] = None,
     bars: Annotated[int | None, typer.Option("--bars", min=1, help="End after so many.")] = None,
     broker: Annotated[
-        Path | None,
-        typer.Option("--broker", help="Socket of a simulated broker; left out, in this process."),
+        str | None,
+        typer.Option(
+            "--broker", help="oanda, or the socket of a simulated one; left out, in this process."
+        ),
     ] = None,
     config: ConfigOption = None,
     instruments: InstrumentsOption = None,
@@ -49,7 +51,7 @@ def paper_run(
         "feed": feed,
         "part": part,
         "bars_per_second": bars_per_second,
-        "broker": broker,
+        "broker": Path(broker) if broker not in (None, "oanda") else broker,
     }
     run(config, instruments, overrides or [], asked, bars)
 

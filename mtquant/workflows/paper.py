@@ -12,8 +12,8 @@ import hashlib
 import json
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +39,7 @@ from mtquant.paper.alerts import Alerts
 from mtquant.paper.broker import Broker
 from mtquant.paper.feeds import Delivery, Feed, Replay, SyntheticFeed
 from mtquant.paper.loop import PaperLoop
-from mtquant.paper.opening import open_loop
+from mtquant.paper.opening import MakeBroker, open_loop
 from mtquant.paper.reading import meta, reader
 from mtquant.paper.seats import Model, Models
 from mtquant.paper.sim_broker import SimBroker
@@ -66,7 +66,8 @@ class PaperPlan:
             ones.
         part: Of a replay, ``"test"`` or ``"validation"``.
         bars_per_second: Speed of a replay or of made-up bars; None for as fast as possible.
-        broker: Socket of a simulated broker in another process; None for one in this.
+        broker: ``"oanda"``; or the socket of a simulated broker in another process; None for one in
+            this.
     """
 
     ledger: Path
@@ -74,14 +75,15 @@ class PaperPlan:
     feed: FeedKind = "replay"
     part: str = "test"
     bars_per_second: float | None = None
-    broker: Path | None = None
+    broker: Path | Literal["oanda"] | None = None
 
 
 def paper_loop(config: Config, instruments: Mapping[str, Instrument], plan: PaperPlan) -> PaperLoop:
     """A loop that is ready to run: a new account, or the one of the ledger as it was left.
 
     Raises:
-        ConfigError: The rules fill at the close, which no market does.
+        ConfigError: The rules fill at the close, which no market does; made-up or old bars at a
+            broker of the real world; an account that cannot be traded.
         CheckpointError: The model cannot be used.
         RunError: The ledger is in use, damaged, or of another account.
     """
@@ -91,7 +93,8 @@ def paper_loop(config: Config, instruments: Mapping[str, Instrument], plan: Pape
     use_threads(config.training.torch_threads)
     known, traded = _known(plan.ledger)
     market = Market.build(config, instruments, plan.part)
-    terms = _terms(config, market, plan, known)
+    broker, make_broker = _broker(config, instruments, market.rules, plan, traded)
+    terms = replace(_terms(config, market, known), broker=broker, feed=plan.feed)
     models = model_source(config, instruments, market.panel.symbols, terms.bars_per_year)
     if not traded and plan.feed == "replay":
         trained = load_trained(plan.models, config, instruments)
@@ -103,7 +106,7 @@ def paper_loop(config: Config, instruments: Mapping[str, Instrument], plan: Pape
         terms,
         lambda: _history(market, plan),
         feed,
-        _broker(market.rules, plan),
+        make_broker,
         models,
         str(plan.models),
         Alerts(plan.ledger.with_name(plan.ledger.name + ".alerts.jsonl"), terms.name),
@@ -191,7 +194,7 @@ def _known(ledger: Path) -> tuple[dict[str, Any], bool]:
         return meta(connection), began is not None
 
 
-def _terms(config: Config, market: Market, plan: PaperPlan, known: Mapping[str, Any]) -> Terms:
+def _terms(config: Config, market: Market, known: Mapping[str, Any]) -> Terms:
     return Terms(
         name=str(known.get("name", "paper")),
         account=str(known.get("account", f"mtq{secrets.token_hex(4)}")),
@@ -200,8 +203,6 @@ def _terms(config: Config, market: Market, plan: PaperPlan, known: Mapping[str, 
         bars_per_year=float(known.get("bars_per_year", market.tape.bars_per_year)),
         paper=config.paper,
         guard=config.guard,
-        broker="simulated" if plan.broker is None else f"server at {plan.broker.resolve()}",
-        feed=plan.feed,
     )
 
 
@@ -262,13 +263,49 @@ def _last_close(bars: Bars) -> float:
     return float(bars.close[-1])
 
 
-def _broker(rules: Rules, plan: PaperPlan) -> Callable[[LiveTape, bytes | None], Broker]:
+def _broker(
+    config: Config,
+    instruments: Mapping[str, Instrument],
+    rules: Rules,
+    plan: PaperPlan,
+    traded: bool,
+) -> tuple[str, MakeBroker]:
+    """What the ledger calls the broker, and how it is made."""
+    if plan.broker == "oanda":
+        return _oanda(config, instruments, rules, plan, traded)
+    socket = plan.broker
+    if socket is not None:
+        return f"server at {socket.resolve()}", lambda tape, state: RemoteBroker(socket)
+
     def make(tape: LiveTape, state: bytes | None) -> Broker:
-        if plan.broker is not None:
-            return RemoteBroker(plan.broker)
         venue = SimBroker(tape, rules)
         if state is not None:
             venue.restore(state)
         return venue
 
-    return make
+    return "simulated", make
+
+
+def _oanda(
+    config: Config,
+    instruments: Mapping[str, Instrument],
+    rules: Rules,
+    plan: PaperPlan,
+    traded: bool,
+) -> tuple[str, MakeBroker]:
+    if plan.feed != "yahoo":
+        rule, remedy = (
+            "must be yahoo with --broker oanda",
+            "Its prices are of now: so must bars be.",
+        )
+        raise ConfigError("feed", rule, plan.feed, remedy)
+    from mtquant.paper.oanda.broker import oanda_broker  # needs the extra oanda
+
+    broker = oanda_broker(config.paper, instruments, rules.account_currency)
+    try:
+        if not traded:
+            broker.check_opening(rules.initial_equity, rules.symbols)
+        return broker.identity(), lambda tape, state: broker
+    except BaseException:
+        broker.close()
+        raise

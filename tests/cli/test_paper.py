@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,14 +15,17 @@ from typer.testing import CliRunner
 from mtquant.cli.main import app
 from mtquant.core.errors import ConfigError
 from mtquant.core.runs import RunFolder
+from mtquant.market.rules import Rules
 from mtquant.paper import opening
 from mtquant.paper.loop import PaperLoop
+from mtquant.paper.oanda import client
 from mtquant.paper.reading import market_ledger, reader, table
 from mtquant.workflows import paper
 from mtquant.workflows.backtesting import Market, trade
 from mtquant.workflows.models import load_trained
 from mtquant.workflows.paper import PaperPlan, paper_loop, training_range
 from tests.support.markets import INSTRUMENTS, SYMBOLS, tiny_config, tiny_trainer, write_market
+from tests.support.oanda_server import ACCOUNT, TOKEN, OandaServer
 from tests.support.paper import CALM
 
 RUNNER = CliRunner()
@@ -154,3 +158,32 @@ def test_a_ledger_that_never_traded_is_still_new(trained, tmp_path, monkeypatch)
     loop.recorder.ledger.close()
     paper_loop(config, INSTRUMENTS, plan).recorder.ledger.close()
     assert len(asked) == 2
+
+
+def test_made_up_prices_never_reach_a_broker_of_the_real_world(trained, tmp_path):
+    folder, _ = trained
+    run = ["paper", "run", "--ledger", str(tmp_path / "o.sqlite"), "--models"]
+    result = RUNNER.invoke(app, [*run, str(folder / "models"), "--broker", "oanda"])
+    assert isinstance(result.exception, ConfigError)
+    assert "must be yahoo with --broker oanda" in str(result.exception)
+
+
+@pytest.mark.parametrize(("traded", "balance"), [(False, 5.0), (True, 5.0), (False, None)])
+def test_oanda_is_asked_who_it_is_before_a_ledger_is_opened(trained, monkeypatch, traded, balance):
+    _, config = trained
+    monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
+    monkeypatch.setenv("OANDA_ACCOUNT_ID", ACCOUNT)
+    rules = Rules.from_config(config.environment, INSTRUMENTS, SYMBOLS)
+    plan = PaperPlan(Path("unused"), Path("unused"), feed="yahoo", broker="oanda")
+    with OandaServer() as server:
+        server.balance = rules.initial_equity if balance is None else balance
+        monkeypatch.setitem(client.HOSTS, "practice", server.address)
+        made = (config, INSTRUMENTS, rules, plan, traded)
+        if traded or balance is None:
+            name, make = paper._broker(*made)
+            assert name.startswith("oanda practice, account made")
+            assert TOKEN not in name
+            make(None, None).close()
+        else:
+            with pytest.raises(ConfigError, match="initial_capital"):
+                paper._broker(*made)
