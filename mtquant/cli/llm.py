@@ -64,7 +64,7 @@ def settings(path: Path | None, demo: bool, overrides: Sequence[str]) -> LlmConf
     return load_llm_config(path, overrides)
 
 
-def show_data(path: Path | None, demo: bool, output: Path, overrides: Sequence[str]) -> None:
+def show_data(path: Path | None, demo: bool, overrides: Sequence[str]) -> None:
     """Counts the examples of each part and shows the first."""
     from mtquant.llm.tasks.catalog import make_task
 

@@ -33,13 +33,12 @@ RUN, LLM_LOGS = Path("models/llm/run"), LOGS / "llm"
 def data(
     config: LlmConfigOption = None,
     demo: DemoOption = False,
-    output_dir: OutputOption = RUN,
     overrides: SetOption = None,
 ) -> None:
     """Make the examples, count them, show one; fails before training would."""
     from mtquant.cli.llm import show_data
 
-    show_data(config, demo, output_dir, overrides or [])
+    show_data(config, demo, overrides or [])
 
 
 @llm_app.command()

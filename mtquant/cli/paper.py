@@ -47,6 +47,10 @@ def run(
         loop.run(most_bars)
     except KeyboardInterrupt:
         ended = "interrupted; `mtquant paper run` goes on"
+    except BaseException as error:  # nobody may be looking at the terminal
+        held = ", ".join(f"{name} {q:g}" for name, q in loop.holding().items()) or "nothing"
+        loop.alerts.send("critical", f"the loop died, holding {held}: {error}")
+        raise
     finally:
         lived = loop.bar - first
         loop.alerts.close()

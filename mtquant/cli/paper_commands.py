@@ -29,7 +29,7 @@ def paper_run(
     ] = "test",
     bars_per_second: Annotated[
         float | None,
-        typer.Option("--bars-per-second", min=0.0, help="Left out: as fast as possible."),
+        typer.Option("--bars-per-second", min=0.001, help="Left out: as fast as possible."),
     ] = None,
     bars: Annotated[int | None, typer.Option("--bars", min=1, help="End after so many.")] = None,
     broker: Annotated[

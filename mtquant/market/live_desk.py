@@ -21,10 +21,13 @@ from mtquant.core.lanes import LANES
 from mtquant.core.states import Arrays, fill
 from mtquant.market.desk import Desk, broker_bar
 from mtquant.market.live_tape import LAST, LiveTape
-from mtquant.market.rules import Rules
+from mtquant.market.rules import R_LOT, Rules
 from mtquant.market.tape import S_QUEUED
 
 Float = NDArray[np.float64]
+# Brokers fill in parts that are no whole lots. What is left of rounding is taken off at this share
+# of a lot; a power of two, so that whole lots come out of it to the same byte as of whole ones.
+GRAIN = 2.0**-16
 
 
 class LiveDesk(Desk):
@@ -41,6 +44,8 @@ class LiveDesk(Desk):
         self, live: LiveTape, rules: Rules, name: str, initial_equity: float | None = None
     ) -> None:
         super().__init__(live.tape, rules, name, start_row=LAST, initial_equity=initial_equity)
+        self._booking = self.rules_matrix.copy()
+        self._booking[:, R_LOT] *= GRAIN
 
     def queue(self, orders: Float) -> None:
         """Puts orders (signed units float64 [N]; 0 is none) where the next bar fills them."""
@@ -69,7 +74,7 @@ class LiveDesk(Desk):
             self._rows,
             self.tape.prices,
             self.tape.clock,
-            self.rules_matrix,
+            self._booking,
             executions,
             self.settings,
             booked,

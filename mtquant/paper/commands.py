@@ -31,11 +31,13 @@ def obey(loop: PaperLoop, verb: str, arguments: Mapping[str, Any]) -> Obeyed:
         return Obeyed(f"{verb}: {follow(loop, arguments)}")
     except MtquantError as error:
         return Obeyed(f"{verb}: refused: {error}")
+    except Exception as error:  # a command must not end the loop, nor come back at every start
+        return Obeyed(f"{verb}: failed: {type(error).__name__}: {error}")
 
 
 def _halt(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
     loop.guardian.halt(f"halted: {arguments.get('reason', 'no reason given')}", "person")
-    loop.flattening = False
+    loop.guardian.flattening = False
     return "nothing trades until resume"
 
 
@@ -46,18 +48,18 @@ def _resume(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
             return "refused: somebody has halted since"
         file.unlink()
     loop.guardian.resume()
-    loop.flattening = loop.broken = False
+    loop.guardian.flattening = loop.dealer.broken = False
     return "trading goes on; drawdown and daily loss are measured anew"
 
 
 def _flatten(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
-    loop.flattening = True
+    loop.guardian.flattening = True
     loop.guardian.halt("flattened by a person", "person")
     return "positions are closed at the next opens, then nothing trades until resume"
 
 
 def _reconcile(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
-    answered, holdings = loop.asked(loop.broker.holdings, "holdings")
+    answered, holdings = loop.dealer.asked(loop.broker.holdings, "holdings")
     if not answered:
         return "the broker did not answer; nothing was changed"
     own = dict(zip(loop.symbols, loop.positions.tolist(), strict=True))
@@ -67,30 +69,32 @@ def _reconcile(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
         for name in names
         if own.get(name, 0.0) != holdings.positions.get(name, 0.0)
     ]
-    under_way = len(loop.orders.pending)
+    under_way = len(loop.dealer.orders.pending)
     found = "; ".join(wrong) + ": adopted with the next bar" if wrong else "positions agree"
     return f"{found}; {under_way} orders under way"
 
 
 def _promote(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
     path, capital = str(arguments["model"]), float(arguments["capital"])
-    refused = loop.rollout.refuses("promote", path, capital)
+    refused = loop.roster.rollout.refuses("promote", path, capital)
     if refused:
         return f"refused: {refused}"
-    model = loop.models(path)  # before anything is written: it has to load
-    if not loop.seat_of(path, model.digest).eyes.known:
+    model = loop.roster.models(path)  # before anything is written: it has to load
+    if not loop.roster.seat_of(path, model.digest).eyes.known:
         return "refused: its features are not known yet on the bars of this ledger"
-    loop.change_models("promote", path, model.digest, capital, "by command")
+    loop.roster.change("promote", path, model.digest, capital, "by command", loop.bar)
+    loop.roster.rollout.peak = loop.equity
     return f"{path} trades with {capital:.0%} of the capital"
 
 
 def _rollback(loop: PaperLoop, arguments: Mapping[str, Any]) -> str:
-    refused = loop.rollout.refuses("rollback", "", 0.0)
+    refused = loop.roster.rollout.refuses("rollback", "", 0.0)
     if refused:
         return f"refused: {refused}"
-    path = loop.rollout.candidate or loop.rollout.current or ""
-    loop.change_models("rollback", path, loop.rollout.versions[path], 0.0, "by command")
-    return f"{path} is out; {loop.rollout.current or 'cash'} has its capital"
+    path = loop.roster.rollout.candidate or loop.roster.rollout.current or ""
+    version = loop.roster.rollout.versions[path]
+    loop.roster.change("rollback", path, version, 0.0, "by command", loop.bar)
+    return f"{path} is out; {loop.roster.rollout.current or 'cash'} has its capital"
 
 
 _VERBS: Mapping[str, Callable[[PaperLoop, Mapping[str, Any]], str]] = {

@@ -40,6 +40,7 @@ class Exposure:
         self._multipliers = np.array([item.multiplier for item in rules.instruments])
         self._bar_share = math.sqrt(1.0 / bars_per_day(tape.tape.bars_per_year))
         self.gross, self.var, self.exceeded = 0.0, 0.0, 0.0
+        self._expected = 0.0
 
     def held(self, desk: LiveDesk) -> Float:
         """Exposures at the last marks, float64 [N]; 0 where flat."""
@@ -67,10 +68,15 @@ class Exposure:
         correlation = risk[RISK_CORRELATION : RISK_CORRELATION + n][np.ix_(own, own)]
         return TAIL_SIGMAS * math.sqrt(max(0.0, float(x @ correlation @ x)))
 
-    def lived(self, outcome: Float, before: float, after: float) -> None:
-        """Takes in a bar: its Outcome, and the value at risk held into and out of it."""
-        self.gross, self.var = float(outcome[oc.GROSS]), after
-        risk = max(before, after) if not math.isnan(before + after) else math.nan
+    def expect(self, desk: LiveDesk) -> None:
+        """Measures what is held into the next bar, as long as that is not part of any risk."""
+        self._expected = self.risk_of(desk)
+
+    def lived(self, outcome: Float, desk: LiveDesk) -> None:
+        """Takes in a bar: its Outcome, and the book that is held out of it."""
+        self.gross, self.var = float(outcome[oc.GROSS]), self.risk_of(desk)
+        known = not math.isnan(self._expected + self.var)
+        risk = max(self._expected, self.var) if known else math.nan
         loss = -float(outcome[oc.SIMPLE_RETURN])
         if loss <= 0.0 or (risk == 0.0):
             self.exceeded = 0.0

@@ -41,6 +41,9 @@ from mtquant.risk.guard import (
     update_guard,
 )
 
+# Caution that began at a drawdown ends at this share of it: around the breaker targets would
+# otherwise be halved and doubled from bar to bar.
+CAUTION_ENDS = 0.8
 DAY_NS = 86_400 * 1_000_000_000
 Float = NDArray[np.float64]
 
@@ -68,6 +71,9 @@ class Guardian:
     Attributes:
         lasting: Reason -> who gave it; a person has to resume.
         standing: Reasons that hold now.
+        flattening: A person closes everything: whatever the mode, positions may shrink until
+            nothing is held.
+        cautious: The first of the three circuit breakers has tripped.
     """
 
     guard: GuardConfig
@@ -76,6 +82,8 @@ class Guardian:
     stamp_ns: int
     lasting: dict[str, str] = field(default_factory=dict)
     standing: set[str] = field(default_factory=set)
+    flattening: bool = False
+    cautious: bool = False
 
     def __post_init__(self) -> None:
         self._settings = guard_settings(self.guard)
@@ -98,19 +106,21 @@ class Guardian:
 
     @property
     def scale(self) -> float:
-        """What targets are multiplied by: the first of the three circuit breakers."""
-        limit = self.paper.caution_drawdown_frac
-        return self.paper.caution_scale if limit is not None and self.drawdown >= limit else 1.0
+        """What targets are multiplied by."""
+        return self.paper.caution_scale if self.cautious else 1.0
 
     def reasons(self) -> tuple[str, ...]:
         """Why the mode is what it is."""
-        cautious = ("drawdown beyond the first breaker: targets scaled",) * (self.scale < 1.0)
+        cautious = ("drawdown beyond the first breaker: targets scaled",) * self.cautious
         kernel = guard_reasons(self._state[G_WHY])
         return (*kernel, *sorted(self.standing), *sorted(self.lasting), *cautious)
 
     def see(self, equity: float, stamp_ns: int, exceeded: float, age_bars: float) -> None:
         """Takes in the facts of a bar; see `update_guard`."""
         update_guard(self._state, self._settings, equity, stamp_ns // DAY_NS, exceeded, age_bars)
+        limit = self.paper.caution_drawdown_frac
+        share = CAUTION_ENDS if self.cautious else 1.0
+        self.cautious = limit is not None and self.drawdown >= share * limit
 
     def halt(self, reason: str, actor: str) -> None:
         """Nothing trades until `resume`."""
@@ -126,6 +136,7 @@ class Guardian:
     def resume(self) -> None:
         """A person's word; drawdown and daily loss are measured anew."""
         self.lasting.clear()
+        self.cautious = False
         reset_guard(self._state)
 
     def changed(self, actor: str) -> Transition | None:
@@ -148,9 +159,10 @@ class Guardian:
 
     def lets_through(self, order: float, position: float) -> bool:
         """The last look at an order, whatever planning made of the targets."""
-        if self.mode == GUARD_HALTED:
+        mode = GUARD_REDUCING if self.flattening else self.mode
+        if mode == GUARD_HALTED:
             return False
-        if self.mode == GUARD_REDUCING:
+        if mode == GUARD_REDUCING:
             return position * order < 0.0 and abs(order) <= abs(position)
         return bool(np.isfinite(order))
 
@@ -159,6 +171,7 @@ class Guardian:
         words: dict[str, object] = {
             "lasting": self.lasting,
             "standing": sorted(self.standing),
+            "cautious": self.cautious,
             "shown": [self._shown[0], list(self._shown[1])],
         }
         return {"guard": self._state.copy()}, words
@@ -170,6 +183,7 @@ class Guardian:
         if isinstance(lasting, dict) and isinstance(standing, list) and isinstance(shown, list):
             self.lasting, self.standing = dict(lasting), set(standing)
             self._shown = (int(shown[0]), tuple(shown[1]))
+        self.cautious = bool(words.get("cautious", self.scale < 1.0))
 
 
 @dataclass

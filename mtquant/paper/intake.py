@@ -88,7 +88,7 @@ class Intake:
             kind, detail = found
             remarks.append((kind, bar.symbol, detail))
             if kind in HALTING:
-                halting = f"{kind}: {bar.symbol} {detail}"
+                halting = kind  # the detail is a remark: reasons are few and do not change
         if taken:
             remarks += self._gaps(delivery.stamp_ns, taken)
         age = (now_ns - delivery.stamp_ns) / (self.bar_seconds * NANOSECONDS)

@@ -26,6 +26,7 @@ from typing import Any, Self
 from mtquant.core.errors import RunError
 from mtquant.paper.schema import columns_of, migrate
 
+LOCK_TRIES, LOCK_PAUSE_SECONDS = 20, 0.05  # `running` holds the lock for a moment as it looks
 BUSY_SECONDS = 10.0  # how long a command of another process may hold the file
 REMEDIES = (
     ("disk is full", "Free some disk space and start again: nothing that was committed is lost."),
@@ -213,14 +214,19 @@ def take_lock(path: Path) -> int:
         remedy = "Give this user the right to write beside the ledger."
         rule = "must be a file that can be written"
         raise RunError(str(lock_path(path)), rule, error.strerror, remedy) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(descriptor)
-        remedy = "End that process first: two loops would trade one account twice."
-        rule = "must be held by no other process"
-        raise RunError(str(path), rule, f"process {holder}", remedy) from error
+    for k in range(LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            if k + 1 < LOCK_TRIES:
+                time.sleep(LOCK_PAUSE_SECONDS)
+                continue
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            remedy = "End that process first: two loops would trade one account twice."
+            rule = "must be held by no other process"
+            raise RunError(str(path), rule, f"process {holder}", remedy) from error
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor

@@ -15,25 +15,27 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from mtquant.core.errors import DataError, RunError
 from mtquant.data.bars import NANOSECONDS
 from mtquant.market.live_tape import LiveTape
+from mtquant.market.rules import Rules
 from mtquant.paper.alerts import Alerts
 from mtquant.paper.broker import Broker
 from mtquant.paper.control import last_beat
 from mtquant.paper.desk_book import Pending
 from mtquant.paper.feeds import Delivery, Feed, RawBar
 from mtquant.paper.ledger import PaperLedger
-from mtquant.paper.loop import PaperLoop, Terms
+from mtquant.paper.loop import PaperLoop
 from mtquant.paper.orders import ENDED, INTENDED, Order
 from mtquant.paper.recorder import Recorder
 from mtquant.paper.seats import Models
 from mtquant.paper.sim_broker import without_limits
+from mtquant.paper.terms import Terms
 
 MakeBroker = Callable[[LiveTape, bytes | None], Broker]
 
@@ -116,8 +118,10 @@ def _begin(
         loop.raw_last(bars)
     loop.intake.last_ns = rows[-1][0]
     feed.skip_to(rows[-1][0])
-    loop.change_models("promote", first_model, models(first_model).digest, 1.0, "opening")
-    seat = loop.seats[first_model]  # the ledger holds no bars yet that it could have seen
+    digest = models(first_model).digest
+    loop.roster.change("promote", first_model, digest, 1.0, "opening", loop.bar)
+    loop.roster.rollout.peak = loop.equity
+    seat = loop.roster.seats[first_model]  # the ledger holds no bars yet that it could have seen
     for stamp_ns, bars in rows:
         seat.eyes.take(stamp_ns, {n: (*own[2:6], own.volume) for n, own in bars.items()})
     if not seat.eyes.known:
@@ -127,7 +131,7 @@ def _begin(
             f"{len(rows)} bars of history",
             "Give a longer history.",
         )
-    if loop.meet_broker():
+    if loop.dealer.meet_broker():
         loop.decide()
     else:  # with the first bar its positions are adopted
         loop.decide_nothing("the broker holds positions, or does not answer")
@@ -158,20 +162,21 @@ def _recover(
     for verb, path, digest, capital, bar in ledger.ask(
         "SELECT verb, path, digest, capital, bar FROM models ORDER BY id"
     ):
-        loop.rollout.apply(verb, path, digest, capital, bar)
-    loop.seats = {
-        path: loop.seat_of(path, loop.rollout.versions[path]) for path in loop.rollout.paths
+        loop.roster.rollout.apply(verb, path, digest, capital, bar)
+    loop.roster.seats = {
+        path: loop.roster.seat_of(path, loop.roster.rollout.versions[path])
+        for path in loop.roster.rollout.paths
     }
-    loop.orders.pending = {own.order.client_id: own for own in _pending(ledger, terms)}
+    loop.dealer.orders.pending = {own.order.client_id: own for own in _pending(ledger, terms)}
     loop.restore(states["loop"])
     loop.raw_last(_last_bars(ledger, terms))
     feed.skip_to(loop.tape.stamp_ns)
-    under_way = len(loop.orders.pending)
+    under_way = len(loop.dealer.orders.pending)
     loop.remark("restart", "", f"after bar {loop.bar}, {under_way} orders under way", "info")
     if math.isfinite(max_age_bars):  # on bars of the past nobody is late
         loop.doubt_silence(last_beat(ledger.path))
     loop.obey()
-    loop.resolve()
+    loop.dealer.resolve()
     loop.watch_mode("guard")
     loop.flush()
     return loop
@@ -232,6 +237,8 @@ def _meta(terms: Terms) -> dict[str, str]:
         "bar_seconds": str(terms.bar_seconds),
         "bars_per_year": terms.bars_per_year.hex(),
         "initial_equity": terms.rules.initial_equity.hex(),
+        "broker": terms.broker,
+        "feed": terms.feed,
     }
 
 
@@ -245,15 +252,27 @@ def _name(ledger: PaperLedger, terms: Terms) -> None:
 
 
 def _check_terms(ledger: PaperLedger, terms: Terms) -> None:
-    stored: dict[str, Any] = dict(ledger.ask("SELECT name, value FROM meta"))
-    for name, value in _meta(terms).items():
-        if stored.get(name) != value:
+    """Refuses to go on as another account, and names what differs."""
+    # A rule that came later did for that account what it does by default.
+    later = {f"rules.{own.name}": own.default for own in fields(Rules)}
+    stored = later | _flat(dict(ledger.ask("SELECT name, value FROM meta")))
+    for name, value in _flat(_meta(terms)).items():
+        if name in stored and stored[name] != value:
             raise RunError(
                 f"{name} of {ledger.path}",
-                f"must be {stored.get(name)!r}, as when the account was opened",
+                f"must be {stored[name]!r}, as when the account was opened",
                 value,
                 "Use the configuration of the account, or open another ledger.",
             )
+
+
+def _flat(about: Mapping[str, str]) -> dict[str, Any]:
+    """What is compared, by name: every rule by itself; hashes follow from the rules."""
+    found: dict[str, Any] = {name: text for name, text in about.items() if "hash" not in name}
+    rules = json.loads(found.pop("rules", "{}"))
+    for item in rules.pop("instruments", ()):
+        found |= {f"{item['symbol']}.{name}": value for name, value in item.items()}
+    return found | {f"rules.{name}": value for name, value in rules.items()}
 
 
 def _check_clock(ledger: PaperLedger, terms: Terms) -> None:

@@ -2,12 +2,15 @@
 """Bars from Yahoo as they close, by polling the cache's downloader (`mtquant/data/yahoo`).
 
 The downloader counts a bar only once it has closed and settled, repairs and compares; this feed
-hands on what is new, row by row, and says what Yahoo changed its mind about. Prices are as traded:
-a share's split shows up as a jump (`intake.py`), which needs a second bar to be believed.
+hands on what is new, row by row, and says what Yahoo changed its mind about. A question takes a
+while (retries, back-off); it is asked beside the loop, which hears people meanwhile. Prices are as
+traded: a share's split shows up as a jump (`intake.py`), which needs a second bar to be believed.
 """
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -29,7 +32,8 @@ class YahooFeed:
         instruments: What is traded.
         bar: Bar length, one of `YAHOO_BARS`.
         poll_seconds: Pause between two rounds of questions.
-        grace_seconds: How long a row waits for instruments that have no bar of it.
+        grace_seconds: How long a row waits for instruments that have no bar of it, and one more
+            round of questions at least.
         clock: UTC nanoseconds.
         sleep: Waits that many seconds.
     """
@@ -49,11 +53,14 @@ class YahooFeed:
         self._grace_ns = int(grace_seconds * NANOSECONDS)
         self._clock, self._sleep = clock, sleep
         self._bars: dict[str, Bars] = {}
-        self._first_seen: dict[int, int] = {}
+        self._first_seen: dict[int, tuple[int, int]] = {}  # stamp -> clock, round
         self._said: set[Remark] = set()
         self._remarks: list[Remark] = []
         self._after = np.iinfo(np.int64).min
         self._due = 0
+        self._rounds = 0
+        self._answers: queue.SimpleQueue[list[Update] | BaseException] = queue.SimpleQueue()
+        self._asking = False
 
     def skip_to(self, after_ns: int) -> None:
         """As `Feed.skip_to`."""
@@ -64,20 +71,49 @@ class YahooFeed:
         return self._clock()
 
     def next(self, timeout_seconds: float) -> Delivery:
-        """As `Feed.next`; Yahoo is asked no more often than every `poll_seconds`."""
+        """As `Feed.next`; Yahoo is asked no more often than every `poll_seconds`. A delivery
+        without bars brings remarks alone, such as an outage.
+        """
         found = self._ready()
-        if found is None and self._clock() >= self._due:
-            self._poll()
-            found = self._ready()
+        if found is None and not self._asking:
+            left = (self._due - self._clock()) / NANOSECONDS
+            if left > 0.0:
+                self._sleep(min(timeout_seconds, left))
+                raise FeedTimeout
+            self._ask()
         if found is None:
-            left = max(0.0, (self._due - self._clock()) / NANOSECONDS)
-            self._sleep(min(timeout_seconds, left))
+            self._hear(timeout_seconds)
+            found = self._ready()
+        if found is None and self._remarks:
+            remarks, self._remarks = tuple(self._remarks), []
+            found = Delivery(max(0, self._after), (), remarks)
+        if found is None:
             raise FeedTimeout
         return found
 
-    def _poll(self) -> None:
-        """Asks for every instrument; what fails is said, and asked for again next time."""
-        for update in self._downloader.update_all(self._instruments, self._bar):
+    def _ask(self) -> None:
+        """Asks for every instrument, beside the loop."""
+
+        def work() -> None:
+            try:
+                self._answers.put(list(self._downloader.update_all(self._instruments, self._bar)))
+            except BaseException as error:
+                self._answers.put(error)
+
+        self._asking = True
+        threading.Thread(target=work, daemon=True).start()  # a daemon: Ctrl-C does not wait for it
+
+    def _hear(self, timeout_seconds: float) -> None:
+        """Takes in the answers; what failed is said, and asked for again next time."""
+        try:
+            answers = self._answers.get(timeout=timeout_seconds)
+        except queue.Empty:
+            return
+        self._asking = False
+        if isinstance(answers, BaseException):
+            raise answers
+        self._rounds += 1
+        for update in answers:
             if update.entry is not None:
                 self._bars[update.symbol] = update.entry.bars
             for remark in _remarks(update):
@@ -98,12 +134,14 @@ class YahooFeed:
         if not len(stamps):
             return None
         stamp, now = int(stamps[0]), self._clock()
-        first = self._first_seen.setdefault(stamp, now)
+        first, round_ = self._first_seen.setdefault(stamp, (now, self._rounds))
         reached = [
             item.symbol in self._bars and self._bars[item.symbol].stamps[-1] >= stamp
             for item in self._instruments
         ]
-        if not all(reached) and now - first < self._grace_ns:
+        # The others may come with the next answer, however short the grace.
+        asked_again = self._rounds > round_
+        if not all(reached) and not (asked_again and now - first >= self._grace_ns):
             return None
         self._after = stamp
         self._first_seen = {own: at for own, at in self._first_seen.items() if own > stamp}

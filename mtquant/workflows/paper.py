@@ -30,6 +30,7 @@ from mtquant.data.bars import NANOSECONDS, Bars
 from mtquant.data.instruments import Instrument, instrument_of
 from mtquant.data.yahoo.cache import DEFAULT_FOLDER
 from mtquant.data.yahoo.download import YahooDownloader
+from mtquant.data.yahoo.frames import DELAY_NS
 from mtquant.features.timeframes import TimeframePipeline, without_ages
 from mtquant.market.live_tape import LiveTape
 from mtquant.market.observation import ObservationLayout
@@ -37,11 +38,12 @@ from mtquant.market.rules import Rules
 from mtquant.paper.alerts import Alerts
 from mtquant.paper.broker import Broker
 from mtquant.paper.feeds import Delivery, Feed, Replay, SyntheticFeed
-from mtquant.paper.loop import PaperLoop, Terms
+from mtquant.paper.loop import PaperLoop
 from mtquant.paper.opening import open_loop
 from mtquant.paper.reading import meta, reader
 from mtquant.paper.seats import Model, Models
 from mtquant.paper.sim_broker import SimBroker
+from mtquant.paper.terms import Terms
 from mtquant.paper.wire import RemoteBroker
 from mtquant.paper.yahoo_feed import YahooFeed
 from mtquant.rewards.compose import STATE_NAMES, Reward
@@ -87,11 +89,11 @@ def paper_loop(config: Config, instruments: Mapping[str, Instrument], plan: Pape
         rule, remedy = "must be open in paper trading", "Leave environment.fill_at at open."
         raise ConfigError("environment.fill_at", rule, config.environment.fill_at, remedy)
     use_threads(config.training.torch_threads)
-    known = _known(plan.ledger)
+    known, traded = _known(plan.ledger)
     market = Market.build(config, instruments, plan.part)
-    terms = _terms(config, market, known)
+    terms = _terms(config, market, plan, known)
     models = model_source(config, instruments, market.panel.symbols, terms.bars_per_year)
-    if not known and plan.feed == "replay":
+    if not traded and plan.feed == "replay":
         trained = load_trained(plan.models, config, instruments)
         check_unseen(trained, market, plan.part, plan.models)
     feed, live = _feed(config, instruments, market, plan)
@@ -178,15 +180,18 @@ def _scalers(policy: Policy) -> list[tuple[Sequence[str], dict[str, NDArray[np.f
     return found
 
 
-def _known(ledger: Path) -> dict[str, Any]:
-    """What an old ledger says of itself; empty for a new one."""
+def _known(ledger: Path) -> tuple[dict[str, Any], bool]:
+    """What an old ledger says of itself, empty for a new one; and whether it has traded: its maker
+    may have been killed before it could.
+    """
     if not ledger.exists():
-        return {}
+        return {}, False
     with reader(ledger) as connection:
-        return meta(connection)
+        began = connection.execute("SELECT 1 FROM states WHERE name = 'loop'").fetchone()
+        return meta(connection), began is not None
 
 
-def _terms(config: Config, market: Market, known: Mapping[str, Any]) -> Terms:
+def _terms(config: Config, market: Market, plan: PaperPlan, known: Mapping[str, Any]) -> Terms:
     return Terms(
         name=str(known.get("name", "paper")),
         account=str(known.get("account", f"mtq{secrets.token_hex(4)}")),
@@ -195,6 +200,8 @@ def _terms(config: Config, market: Market, known: Mapping[str, Any]) -> Terms:
         bars_per_year=float(known.get("bars_per_year", market.tape.bars_per_year)),
         paper=config.paper,
         guard=config.guard,
+        broker="simulated" if plan.broker is None else f"server at {plan.broker.resolve()}",
+        feed=plan.feed,
     )
 
 
@@ -232,6 +239,15 @@ def _feed(
         rule, remedy = "must be yahoo for --feed yahoo", "Set data.source=yahoo."
         raise ConfigError("data.source", rule, config.data.source, remedy)
     paper = config.paper
+    known_seconds = DELAY_NS / NANOSECONDS + paper.poll_seconds
+    if paper.order_good_bars * market.panel.bar_seconds <= known_seconds:
+        raise ConfigError(
+            "data.bar",
+            f"must be long enough for orders that are sent {known_seconds:.0f} s after the close,"
+            " which is when Yahoo's bars are believed",
+            config.data.bar,
+            "Use hours or days, or raise paper.order_good_bars.",
+        )
     feed = YahooFeed(
         YahooDownloader(Path(config.data.folder or DEFAULT_FOLDER)),
         [instrument_of(instruments, symbol) for symbol in symbols],

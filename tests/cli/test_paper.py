@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from mtquant.cli.main import app
+from mtquant.core.errors import ConfigError
 from mtquant.core.runs import RunFolder
+from mtquant.paper import opening
+from mtquant.paper.loop import PaperLoop
 from mtquant.paper.reading import market_ledger, reader, table
+from mtquant.workflows import paper
 from mtquant.workflows.backtesting import Market, trade
 from mtquant.workflows.models import load_trained
 from mtquant.workflows.paper import PaperPlan, paper_loop, training_range
@@ -99,3 +105,52 @@ def test_what_is_not_there_is_said(tmp_path):
         result = RUNNER.invoke(app, ["paper", verb, "--ledger", str(tmp_path / "no.sqlite")])
         assert result.exit_code != 0
         assert "must be a paper ledger" in str(result.exception)
+
+
+def test_a_loop_that_dies_tells_what_it_held(trained, tmp_path, monkeypatch):
+    folder, _ = trained
+    ledger = tmp_path / "dies.sqlite"
+    run = ["run", "--ledger", ledger, "--models", folder / "models"]
+    invoke(*run, "--bars", 20)
+
+    def broken(loop: PaperLoop, delivery: object) -> int:
+        raise ValueError("out of the blue")
+
+    monkeypatch.setattr(PaperLoop, "live", broken)
+    result = RUNNER.invoke(app, ["paper", *map(str, run)])
+    assert isinstance(result.exception, ValueError)
+    alerts = ledger.with_name(ledger.name + ".alerts.jsonl").read_text()
+    last = json.loads(alerts.splitlines()[-1])
+    assert last["level"] == "critical"
+    assert re.fullmatch(r"the loop died, holding .+: out of the blue", last["text"])
+
+
+def test_bars_that_yahoo_knows_too_late_are_refused(trained, tmp_path):
+    _, config = trained
+    data = config.data.model_copy(update={"source": "yahoo", "bar": "15min"})
+    short = config.model_copy(update={"data": data})
+    market = SimpleNamespace(panel=SimpleNamespace(bar_seconds=900, symbols=SYMBOLS))
+    plan = PaperPlan(tmp_path / "y.sqlite", tmp_path, feed="yahoo")
+    with pytest.raises(ConfigError, match=r"data.bar.*must be long enough"):
+        paper._feed(short, INSTRUMENTS, market, plan)
+
+
+def test_a_ledger_that_never_traded_is_still_new(trained, tmp_path, monkeypatch):
+    """Its maker was killed: whether the model has seen the bars has to be asked still."""
+    folder, config = trained
+    plan = PaperPlan(tmp_path / "b.sqlite", folder / "models")
+    asked = []
+    monkeypatch.setattr(paper, "check_unseen", lambda *arguments: asked.append(arguments))
+
+    def killed(*arguments: object) -> PaperLoop:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "_begin", killed)
+        with pytest.raises(KeyboardInterrupt):
+            paper_loop(config, INSTRUMENTS, plan)
+    loop = paper_loop(config, INSTRUMENTS, plan)
+    assert len(asked) == 2
+    loop.recorder.ledger.close()
+    paper_loop(config, INSTRUMENTS, plan).recorder.ledger.close()
+    assert len(asked) == 2

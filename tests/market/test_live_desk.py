@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from mtquant.core.errors import RulesError
 from mtquant.data.bars import Bars
 from mtquant.data.instruments import load_instruments
 from mtquant.data.panel import Panel
+from mtquant.market.account import B_POSITION
 from mtquant.market.desk import Desk
 from mtquant.market.live_desk import LiveDesk
 from mtquant.market.live_tape import LAST, LiveTape
@@ -111,6 +114,25 @@ def test_venue_and_booked_account_live_like_the_desk(seed: int, levered: bool) -
     assert own.account[len(own.account) // 2 :].tobytes() == (
         desk.account[len(desk.account) // 2 :].tobytes()
     )
+
+
+@pytest.mark.parametrize("parts", [(150.0, 150.0), (0.5, 299.5), (99.9, 100.1, 100.0)])
+def test_parts_that_are_no_whole_lots_add_up(parts: tuple[float, ...]) -> None:
+    """A broker fills in any parts; the book ends with what they come to."""
+    bars, panel, rules, tape = market(3)
+    coarse = replace(rules.instruments[0], lot=100.0)
+    rules = replace(rules, instruments=(coarse, *rules.instruments[1:]))
+    feed = LiveTape(rules, 3_600, tape.bars_per_year)
+    feed.push(int(panel.stamps[0]), rows_of(bars, int(panel.stamps[0])))
+    desk = LiveDesk(feed, rules, "live")
+    for sign, stamp in zip((1.0, -1.0), panel.stamps[1:3], strict=True):
+        feed.push(int(stamp), rows_of(bars, int(stamp)))
+        rows = np.zeros((len(parts), len(oc.FILL_COLUMNS)))
+        rows[:, oc.FILL_QUANTITY] = rows[:, oc.FILL_WANTED] = sign * np.array(parts)
+        rows[:, oc.FILL_PRICE] = rows[:, oc.FILL_REFERENCE] = 1.1
+        rows[:, oc.FILL_RATE] = 1.0
+        desk.book(rows)
+        assert desk.column(B_POSITION)[0] == (300.0 if sign > 0.0 else 0.0)
 
 
 def test_a_rule_that_needs_days_is_refused() -> None:

@@ -45,6 +45,19 @@ def test_breakers_at_5_10_and_15_percent(equity, mode, scale):
     assert (own.mode, own.scale) == (mode, scale)
 
 
+def test_caution_ends_well_above_where_it_began():
+    own = guardian()
+    scales = []
+    for day, equity in enumerate((100.0, 97.0, 94.9, 95.1, 94.9, 95.9, 96.1, 95.1)):
+        own.see(equity, day * DAY_NS, 0.0, 0.0)
+        scales.append(own.scale)
+        again = guardian()
+        again.restore(own.state()[0], own.state()[1])
+        assert again.cautious == own.cautious
+        own = again
+    assert scales == [1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0]
+
+
 @pytest.mark.parametrize(("equity", "mode"), [(96.9, GUARD_REDUCING), (94.9, GUARD_HALTED)])
 def test_a_daily_loss(equity, mode):
     own = guardian()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def traded(loop: PaperLoop) -> PaperLoop:
     """Lives on until something is held."""
     for _ in range(30):
         loop.run(1)
-        if any(positions(loop)) and not loop.orders.pending:
+        if any(positions(loop)) and not loop.dealer.orders.pending:
             return loop
     raise AssertionError("nothing was ever held")
 
@@ -120,7 +121,7 @@ def test_an_outage_while_submitting_leaves_orders_unknown_and_sends_none_twice(t
         loop.run(3)
         names = [order.client_id for order in broker.submitted]
         assert len(set(names)) == len(names)
-        statuses = {own.status for own in loop.orders.pending.values()}
+        statuses = {own.status for own in loop.dealer.orders.pending.values()}
         assert statuses <= {"unknown", "partial", "sent"}
         broker.silent = set()
         loop.run(2)
@@ -131,7 +132,7 @@ def test_an_outage_while_submitting_leaves_orders_unknown_and_sends_none_twice(t
             rows = fills(connection)
         booked = rows[rows["client_id"].notna()].groupby("client_id")["quantity"].sum().to_dict()
         assert booked == {name: q for name, q in done.items() if name in booked}
-        assert set(done) - set(booked) <= set(loop.orders.pending)
+        assert set(done) - set(booked) <= set(loop.dealer.orders.pending)
 
 
 def test_an_unknown_order_blocks_its_instrument_until_it_is_known(tmp_path):
@@ -139,7 +140,7 @@ def test_an_unknown_order_blocks_its_instrument_until_it_is_known(tmp_path):
     with opened(Stage.of(tmp_path, QUICK)) as (loop, broker):
         broker.silent = {"submit", "order"}
         loop.run(1)
-        unknown = {own.instrument for own in loop.orders.pending.values()}
+        unknown = {own.instrument for own in loop.dealer.orders.pending.values()}
         assert unknown
         before = len(broker.submitted)
         loop.run(3)
@@ -174,9 +175,9 @@ def test_a_position_closed_by_hand_is_noticed_before_the_next_decision(tmp_path)
         broker.held = lambda held: Holdings({}, {}, held.cash)
         loop.run(1)
         assert positions(loop) == [0.0, 0.0]
-        decided = len(loop.models("first").policy.seen)
+        decided = len(loop.roster.models("first").policy.seen)
         loop.run(1)
-        assert len(loop.models("first").policy.seen) == decided + 1
+        assert len(loop.roster.models("first").policy.seen) == decided + 1
         with reader(loop.recorder.ledger.path) as connection:
             assert oc.ORIGIN_TEXTS[oc.ORIGIN_ADOPTED] in set(fills(connection)["origin"])
             assert "mismatch" in set(table(connection, "notes")["kind"])
@@ -249,7 +250,7 @@ def test_a_restart_sends_no_order_twice_and_books_no_fill_twice(tmp_path):
 
     for _ in range(10):
         loop = stage.open(broker=make)
-        loop.cursor = ""
+        loop.dealer.cursor = ""
         loop.run(1)
         loop.recorder.ledger.close()
     expected, _ = stage.backtest()
@@ -279,13 +280,13 @@ def test_a_working_order_survives_a_restart(tmp_path):
 
     loop = stage.open(broker=make)
     loop.run(1)
-    working = set(loop.orders.pending)
+    working = set(loop.dealer.orders.pending)
     loop.recorder.ledger.close()
     assert working
     with reader(stage.path) as connection:
         assert set(open_orders(connection)["client_id"]) >= working
     again = stage.open(broker=make)
-    assert set(again.orders.pending) >= working
+    assert set(again.dealer.orders.pending) >= working
     again.recorder.ledger.close()
 
 
@@ -315,10 +316,10 @@ def test_cash_of_the_broker_is_adopted(tmp_path):
         loop.run(2)
         broker.held = lambda held: Holdings(held.positions, held.averages, held.cash - 25.0)
         loop.run(1)
-        before = loop.cash_moved
+        before = loop.dealer.cash_moved
         assert before == pytest.approx(-25.0, abs=1e-6)
         loop.run(1)
-        assert loop.cash_moved == 0.0
+        assert loop.dealer.cash_moved == 0.0
 
 
 def test_fills_of_a_disconnect_are_asked_for_again(tmp_path):
@@ -464,3 +465,98 @@ def test_a_used_account_is_met_before_the_first_decision(tmp_path):
     with reader(stage.path) as connection:
         assert "old" not in list(fills(connection)["trade_id"])
     loop.recorder.ledger.close()
+
+
+class Working(Meddled):
+    """A broker that works orders and never gets anything done, until they are cancelled."""
+
+    def __init__(self, inner: SimBroker) -> None:
+        super().__init__(inner)
+        self.orders: dict[str, Order] = {}
+        self.cancelled: list[str] = []
+
+    def submit(self, order: Order) -> Answer:
+        self.orders[order.client_id] = order
+        return Answer(order.client_id, "sent")
+
+    def order(self, client_id: str) -> Answer | None:
+        if client_id not in self.orders:
+            return None
+        return Answer(client_id, "rejected" if client_id in self.cancelled else "sent")
+
+    def executions(self, after: str) -> list[tuple[str, Execution]]:
+        found = []
+        for k, name in enumerate(self.cancelled[int(after or 0) :], int(after or 0) + 1):
+            own = self.orders[name]
+            gone = Execution(f"c{k}", own.symbol, 0.0, 0.0, 0.0, client_id=name)
+            found.append((str(k), replace(gone, wanted=own.quantity, reason=oc.REASON_REJECTED)))
+        return found
+
+    def cancel(self, client_id: str) -> Answer | None:
+        self.cancelled.append(client_id)
+        return self.order(client_id)
+
+
+@contextmanager
+def working(tmp_path, *overrides: str) -> Iterator[tuple[PaperLoop, Working]]:
+    stage = Stage.of(tmp_path, QUICK, *overrides)
+    made: list[Working] = []
+
+    def make(tape, state):
+        made.append(Working(stage.simulated()(tape, None)))
+        return made[-1]
+
+    loop = stage.open(broker=make)
+    try:
+        yield loop, made[-1]
+    finally:
+        loop.recorder.ledger.close()
+
+
+def test_a_halt_takes_back_orders_that_are_still_working(tmp_path):
+    """An order at the broker went on filling through a halt."""
+    with working(tmp_path, "paper.order_good_bars=50") as (loop, broker):
+        loop.run(2)
+        under_way = set(broker.orders)
+        assert under_way and not broker.cancelled
+        loop.guardian.halt("enough", "person")
+        loop.run(1)
+        assert set(broker.cancelled) == under_way
+        loop.run(1)
+        assert not loop.dealer.orders.pending
+
+
+def test_an_order_that_is_too_old_is_taken_back(tmp_path):
+    with working(tmp_path) as (loop, broker):
+        loop.run(3)
+        assert broker.cancelled
+        with reader(loop.recorder.ledger.path) as connection:
+            assert "order-cancelled" in set(table(connection, "notes")["kind"])
+
+
+def test_a_working_order_that_the_broker_loses_is_not_sent_again(tmp_path):
+    with working(tmp_path) as (loop, broker):
+        loop.run(1)
+        lost = set(loop.dealer.orders.pending)
+        broker.cancel = lambda client_id: broker.orders.pop(client_id) and None  # type: ignore
+        loop.run(2)
+        assert lost and not lost & set(loop.dealer.orders.pending)
+        assert not lost & set(broker.orders)
+        with reader(loop.recorder.ledger.path) as connection:
+            events = table(connection, "events")
+        ended = events[events["client_id"].isin(lost)].groupby("client_id")["status"].last()
+        assert set(ended) == {"expired"}
+
+
+def test_a_command_that_breaks_is_answered_and_does_not_come_back(tmp_path):
+    """A failing command must not end the loop, nor every loop after it."""
+    with opened(Stage.of(tmp_path)) as (loop, _):
+
+        def broken(path: str) -> object:
+            raise ValueError("no such weights")
+
+        loop.roster.models = broken  # type: ignore[assignment]
+        answer = obey(loop, "promote", {"model": "second", "capital": 0.5})
+        assert answer.text == "promote: failed: ValueError: no such weights"
+        loop.roster.models = lambda path: loop.roster.seats["first"].model
+        assert loop.run(2) == 2

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from dataclasses import replace
 
@@ -14,7 +16,9 @@ import numpy as np
 import pytest
 
 from mtquant.core.errors import RunError
+from mtquant.data.instruments import load_instruments
 from mtquant.market.ledger import Ledger
+from mtquant.market.rules import Rules
 from mtquant.paper import opening, schema
 from mtquant.paper.ledger import PaperLedger, ledger_error, running, take_lock
 from mtquant.paper.reading import (
@@ -27,7 +31,7 @@ from mtquant.paper.reading import (
     thinned_equity,
 )
 from mtquant.paper.schema import VERSION, _run, columns_of
-from tests.support.paper import Stage
+from tests.support.paper import SYMBOLS, Stage
 
 ROWS = 160
 
@@ -71,6 +75,12 @@ def test_a_second_process_is_refused(lived):
     finally:
         os.close(descriptor)
     assert running(lived.path) is None
+
+
+def test_a_lock_that_is_held_for_a_moment_is_waited_for(lived):
+    descriptor = take_lock(lived.path)
+    threading.Timer(0.2, os.close, (descriptor,)).start()
+    lived.open().recorder.ledger.close()
 
 
 def _hold(path, ready) -> None:
@@ -194,6 +204,48 @@ def test_another_account_is_refused(lived):
     lived.terms = lambda: terms  # type: ignore[method-assign]
     with pytest.raises(RunError, match=r"account of .* must be 't'"):
         lived.open()
+
+
+@pytest.mark.parametrize("name", ["broker", "feed"])
+def test_an_account_goes_on_with_its_own_broker_and_feed(lived, name):
+    terms = replace(lived.terms(), **{name: "another"})
+    lived.terms = lambda: terms  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=f"{name} of .* must be '.*', as when"):
+        lived.open()
+
+
+def test_a_rule_that_differs_is_named(lived):
+    changed = lived.with_config("environment.max_gross_exposure=2.5")
+    with pytest.raises(RunError, match=r"rules.max_gross_exposure of .* must be"):
+        changed.open()
+    costly = load_instruments(None)
+    costly["EURUSD"] = costly["EURUSD"].model_copy(update={"lot": 12.5})
+    rules = Rules.from_config(lived.config.environment, costly, SYMBOLS)
+    terms = replace(lived.terms(), rules=rules)
+    lived.terms = lambda: terms  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=r"EURUSD.lot of .* must be"):
+        lived.open()
+
+
+def test_an_update_that_adds_a_rule_goes_on_with_its_default(lived):
+    connection = sqlite3.connect(lived.path)
+    rules = json.loads(
+        connection.execute("SELECT value FROM meta WHERE name='rules'").fetchone()[0]
+    )
+    assert rules.pop("latency_bars") == 0
+    for trigger in connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'meta'"
+    ).fetchall():
+        connection.execute(f"DROP TRIGGER {trigger[0]}")
+    connection.execute("UPDATE meta SET value = ? WHERE name = 'rules'", (json.dumps(rules),))
+    connection.commit()
+    connection.close()
+    later = lived.terms()
+    lived.terms = lambda: replace(later, rules=replace(later.rules, latency_bars=1))  # type: ignore
+    with pytest.raises(RunError, match=r"rules.latency_bars of .* must be 0"):
+        lived.open()
+    lived.terms = lambda: later  # type: ignore[method-assign]
+    lived.open().recorder.ledger.close()
 
 
 def test_an_older_ledger_is_migrated(tmp_path):

@@ -55,9 +55,9 @@ def test_a_promoted_model_ramps_up_by_rule(tmp_path):
     assert "20% of the capital" in (answer_to(stage.path, number) or "")
     shares = [(verb, round(capital, 3)) for verb, path, capital in rows(stage)[1:]]
     assert shares == [("promote", 0.2), ("ramp", 0.4), ("ramp", 0.8), ("ramp", 1.0)]
-    assert loop.rollout.current == "second"
-    assert loop.rollout.previous == "first"
-    assert list(loop.seats) == ["second"]
+    assert loop.roster.rollout.current == "second"
+    assert loop.roster.rollout.previous == "first"
+    assert list(loop.roster.seats) == ["second"]
 
 
 def test_a_new_model_has_seen_everything_that_it_would_have(tmp_path):
@@ -65,10 +65,10 @@ def test_a_new_model_has_seen_everything_that_it_would_have(tmp_path):
     stage = Stage.of(tmp_path)
     loop = stage.open()
     loop.run(9)
-    seen = loop.seats["first"].eyes.state()
+    seen = loop.roster.seats["first"].eyes.state()
     request(stage.path, "promote", model="second", capital=1.0)
     loop.look_around()
-    assert loop.seats["second"].eyes.state() == seen
+    assert loop.roster.seats["second"].eyes.state() == seen
     loop.recorder.ledger.close()
 
 
@@ -92,7 +92,7 @@ def test_rollback_returns_to_the_model_before(tmp_path):
         "promote",
         "rollback",
     ]
-    assert loop.rollout.paths == ("first",)
+    assert loop.roster.rollout.paths == ("first",)
 
 
 def test_a_fall_of_equity_rolls_back(tmp_path):
@@ -103,7 +103,7 @@ def test_a_fall_of_equity_rolls_back(tmp_path):
     loop.run(40)
     loop.recorder.ledger.close()
     assert rows(stage)[-1][0] == "rollback"
-    assert loop.rollout.paths == ("first",)
+    assert loop.roster.rollout.paths == ("first",)
 
 
 def test_what_cannot_be_promoted_changes_nothing(tmp_path):
@@ -122,7 +122,7 @@ def test_what_cannot_be_promoted_changes_nothing(tmp_path):
     assert "must lie in (0, 1]" in texts[0]
     assert "still ramping up" in texts[2]
     assert "trades already" in texts[3]
-    assert loop.rollout.candidate == "second"
+    assert loop.roster.rollout.candidate == "second"
     loop.recorder.ledger.close()
 
 
@@ -130,7 +130,7 @@ def test_a_model_whose_features_are_not_known_yet_is_not_promoted(tmp_path):
     stage = Stage.of(tmp_path)
     loop = stage.open()
     loop.run(2)
-    own = loop.models
+    own = loop.roster.models
 
     def slow(path: str):
         model = own(path)
@@ -139,11 +139,11 @@ def test_a_model_whose_features_are_not_known_yet_is_not_promoted(tmp_path):
         model.policy.feature_names = pipeline.panel_names
         return type(model)(path, model.digest, model.policy, pipeline, model.reward)
 
-    loop.models = slow
+    loop.roster.models = slow
     number = request(stage.path, "promote", model="second", capital=0.5)
     loop.look_around()
     assert "not known yet" in (answer_to(stage.path, number) or "")
-    assert tuple(loop.seats) == ("first",)
+    assert tuple(loop.roster.seats) == ("first",)
     loop.recorder.ledger.close()
 
 
@@ -154,7 +154,7 @@ def test_a_rollback_to_what_is_gone_changes_nothing(tmp_path):
     loop.run(2)
     request(stage.path, "promote", model="second", capital=1.0)
     loop.run(2)
-    own = loop.models
+    own = loop.roster.models
 
     def changed(path: str):
         model = own(path)
@@ -164,17 +164,17 @@ def test_a_rollback_to_what_is_gone_changes_nothing(tmp_path):
         raise CheckpointError(path, "must be there", None, "Put it back.")
 
     for models, said in ((gone, "must be there"), (changed, "must be the model that was promoted")):
-        loop.models = models
+        loop.roster.models = models
         number = request(stage.path, "rollback")
         loop.look_around()
         assert f"refused: {said}" in (answer_to(stage.path, number) or "").replace("first ", "")
-        assert loop.rollout.paths == tuple(loop.seats) == ("second",)
-    loop.models = own
+        assert loop.roster.rollout.paths == tuple(loop.roster.seats) == ("second",)
+    loop.roster.models = own
     loop.run(2)
     loop.recorder.ledger.close()
     assert [verb for verb, _, _ in rows(stage)] == ["promote", "promote"]
     again = stage.open()
-    assert again.rollout.paths == ("second",)
+    assert again.roster.rollout.paths == ("second",)
     again.recorder.ledger.close()
 
 
@@ -198,7 +198,7 @@ def _promoting(folder: Path) -> None:
     stage = Stage.of(folder, "paper.ramp_bars=3", rows=220)
     loop = stage.open()
     while True:
-        verb = "rollback" if loop.rollout.candidate else "promote"
+        verb = "rollback" if loop.roster.rollout.candidate else "promote"
         if loop.bar % 6 == 0:
             request(stage.path, verb, model=f"model-{loop.bar}", capital=0.3)
         if not loop.run(1):
@@ -229,7 +229,7 @@ def test_promotions_survive_kill_9(tmp_path):
     ):
         assert not folded.refuses(verb, path, capital) or folded.current is None
         folded.apply(verb, path, digest, capital, bar)
-    assert loop.rollout.paths == folded.paths == tuple(loop.seats)
+    assert loop.roster.rollout.paths == folded.paths == tuple(loop.roster.seats)
     answered = loop.recorder.ledger.ask("SELECT count(*) FROM answers")[0][0]
     asked = loop.recorder.ledger.ask("SELECT count(*) FROM commands")[0][0]
     assert answered == asked

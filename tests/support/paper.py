@@ -25,10 +25,11 @@ from mtquant.market.tape import Tape
 from mtquant.paper.alerts import Alerts
 from mtquant.paper.broker import Broker
 from mtquant.paper.feeds import Delivery, Feed, Replay
-from mtquant.paper.loop import PaperLoop, Terms
+from mtquant.paper.loop import PaperLoop
 from mtquant.paper.opening import open_loop
 from mtquant.paper.seats import Model
 from mtquant.paper.sim_broker import Faults, SimBroker
+from mtquant.paper.terms import Terms
 from mtquant.rewards.compose import Reward
 from tests.support.builders import make_bars
 
