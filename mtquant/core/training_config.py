@@ -149,7 +149,8 @@ class TrainingConfig(PPONumbers):
             meta-controller's (`learning/gradients.py`).
         specialist_reward: What specialists are paid in phase 3: ``"difference"``, the portfolio's
             growth less its growth without them, or ``"portfolio"``, all of it.
-        checkpoint_every_updates: PPO iterations (rollout and update) between checkpoints.
+        checkpoint_every_updates: PPO iterations (rollout and update) between checkpoints; in
+            phase 2 as many bars.
         engine: ``"stacked"`` trains all specialists at once; ``"sb3"`` one after the other through
             stable-baselines3 and sb3-contrib.
         algorithm: Of engine ``"sb3"``; the stacked engine is PPO.
