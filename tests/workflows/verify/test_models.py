@@ -4,16 +4,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mtquant.agents.specialist import MANIFEST_NAME, load_specialist, save_specialist
+from mtquant.agents.training import world
 from mtquant.agents.training.replay import BLOCK_ROWS, FILE_NAME, UPDATES, read_record
 from mtquant.core.errors import CheckpointError
 from mtquant.data.files import read_parquet, write_parquet
+from mtquant.data.folds import FoldPlan, make_folds
+from mtquant.data.panel import Panel
+from mtquant.data.sources import load_bars
+from mtquant.data.splits import Split
 from mtquant.workflows.verify import Effort, Record, Subject, verify
+from mtquant.workflows.verify.kept_weights import check_kept_weights
+from mtquant.workflows.verify.later_rows import check_later_rows
+from mtquant.workflows.verify.repeating import Repeats
 from mtquant.workflows.verify.scaler import check_scaler
 from mtquant.workflows.verify.seeds import check_seeds
 from mtquant.workflows.verify.seen_bars import check_seen_bars
@@ -24,7 +34,7 @@ from tests.support.leaks.models import (
     with_another_unit,
     with_revised_bars,
 )
-from tests.support.markets import SYMBOLS, TINY_STEPS, tiny_config
+from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config
 
 LITTLE = Effort(cuts=2, decisions=2)
 
@@ -35,7 +45,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 def seeds(subject: Subject, full: bool = False) -> Record:
-    return check_seeds(subject, full, lambda text: None)
+    return check_seeds(Repeats(subject, lambda text: None), full)
+
+
+def later(subject: Subject) -> Record:
+    return check_later_rows(Repeats(subject, lambda text: None), LITTLE)
 
 
 @pytest.mark.parametrize("phase", [1, 2, 3])
@@ -105,6 +119,73 @@ def test_the_whole_run_is_repeated(trained: Trained, tmp_path: Path) -> None:
     (folder / "card.json").write_text(json.dumps(card))
     found = seeds(trained.subject(folder), full=True)
     assert found.findings[0].what == "weights_sha256 of phase1/GBPUSD"
+
+
+def test_exchanged_weights_are_found(trained: Trained, tmp_path: Path) -> None:
+    """Weights and manifest of another network fit each other; the card knows better."""
+    folder = trained.copy(1, tmp_path)
+    own = folder / SYMBOLS[0]
+    specialist = load_specialist(own)
+    weights = {name: tensor.clone() for name, tensor in specialist.weights.items()}
+    weights["log_std"] += 0.5
+    stored = json.loads((own / MANIFEST_NAME).read_text())
+    stored.pop("weights_sha256")
+    save_specialist(own, weights, stored)
+    found = check_kept_weights(trained.subject(folder))
+    assert [finding.what for finding in found.findings] == [f"weights of phase1/{SYMBOLS[0]}"]
+    # A hierarchy of another phase is a whole one, and not the one that this run kept.
+    folder = trained.copy(2, tmp_path)
+    for name in ("hierarchy.json", "hierarchy.safetensors"):
+        shutil.copy(trained.folder(3) / name, folder / name)
+    assert check_kept_weights(trained.subject(folder)).verdict == "failed"
+
+
+def test_a_run_without_results_vouches_for_no_weights(trained: Trained, tmp_path: Path) -> None:
+    folder = trained.copy(1, tmp_path)
+    card = json.loads((folder / "card.json").read_text())
+    card["stages"] = {}
+    (folder / "card.json").write_text(json.dumps(card))
+    assert check_kept_weights(trained.subject(folder)).verdict == "not checked"
+    (folder / "card.json").unlink()
+    assert check_kept_weights(trained.subject(folder)).verdict == "not checked"
+
+
+def test_a_trainer_that_reads_test_rows_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Episodes are drawn from all rows: the replay repeats that, and later bars show it."""
+
+    def greedy(rows: slice, panel: Panel, split: Split) -> tuple[slice, ...]:
+        return (slice(rows.start, panel.rows(split.test).stop),)
+
+    monkeypatch.setattr(world, "without_holes", greedy)
+    found = trained_in(tmp_path, (1,))
+    subject = found.subject(found.folder(1))
+    assert seeds(subject).verdict == "passed"
+    record = later(subject)
+    assert record.verdict == "failed"
+    assert {finding.what for finding in record.findings} == {
+        f"update 1 of {symbol}" for symbol in SYMBOLS
+    }
+
+
+def test_a_test_between_training_rows_is_honest(trained: Trained, tmp_path: Path) -> None:
+    """A combinatorial fold: training lies on both sides of its test, and chooses before it."""
+    plan = FoldPlan("combinatorial", 5, 1, 0.5, 0.25, 5)
+    stamps = {s: own.stamps for s, own in load_bars(trained.config.data, INSTRUMENTS).items()}
+    fold = make_folds(stamps, plan, trained.config.data.bar_seconds)[2]
+    periods = f"data.periods={fold.periods().model_dump_json()}"
+    held = trained_in(tmp_path, (1, 2), periods, "environment.episode_length=20")
+    for phase in (1, 2):
+        report = verify(held.subject(held.folder(phase)), LITTLE)
+        assert report.passed, [record for record in report.records if record.verdict == "failed"]
+        (record,) = (one for one in report.records if one.name == "training: later bars")
+        assert record.verdict == "not checked" and "behind the test" in record.finding
+    # Tested on what it was trained on, it is found all the same.
+    whole = trained.subject(trained.folder(1))
+    split = replace(held.subject(held.folder(1)).split, test=whole.split.train)
+    found = check_seen_bars(replace(held.subject(held.folder(1)), split=split))
+    assert {finding.what for finding in found.findings} == {"test part"}
 
 
 def test_the_library_engine_is_replayed(tmp_path: Path) -> None:
