@@ -172,6 +172,22 @@ def test_scenarios_know_nothing_of_a_test_between_training_rows(run: Run) -> Non
     assert found.measured == again.measured
 
 
+def test_ruins_in_scenarios_count(run: Run) -> None:
+    """Under a floor at 99.8 % of the deposit few accounts live on."""
+    market = market_of(derived_config(run.config, ["environment.bankruptcy_equity_frac=0.998"]))
+    found = robustness(random_hierarchy(market, size=30.0), market, SeedTree(0), 2, most=120)
+    assert found is not None
+    lost = {name: sum(own["ruined"]) for name, own in found.measured.items()}
+    assert max(lost.values()) > 0.0
+    for own in found.measured.values():
+        assert [value == -np.inf for value in own["sharpe"]] == [v == 1.0 for v in own["ruined"]]
+    section = robustness_section(found)
+    column, ratio = section.headings.index("ruined"), section.headings.index("Sharpe ratio")
+    for row in section.rows:
+        assert row[column] == f"{lost[row[0]]:.0f} of 2"
+        assert ("ruined" in row[ratio]) == (lost[row[0]] > 0.0)
+
+
 # --- targets ---
 
 

@@ -51,7 +51,8 @@ def check_later_rows(repeats: Repeats, effort: Effort) -> Record:
                 break
     looked = (
         f"weights of {', '.join(repeat.record.together)} after the first updates are the same "
-        f"bytes whatever the bars from {since} on are"
+        f"bytes whatever the bars from {since} on are; a trainer that reads them for the first "
+        "time later, or chooses by them, is not seen"
     )
     return Record.of(NAME, findings, looked, REMEDY)
 

@@ -27,6 +27,7 @@ from mtquant.workflows.backtesting import Market
 from mtquant.workflows.verify.behaviour import Witness, live
 from mtquant.workflows.verify.changes import without_first
 from mtquant.workflows.verify.compare import Differences, Numbers, deviations
+from mtquant.workflows.verify.draws import Effort
 from mtquant.workflows.verify.record import Finding, Record
 from mtquant.workflows.verify.subject import Subject
 
@@ -35,7 +36,7 @@ REMEDY = (
     "The policy would not trade on paper as it did in the backtest. Look for features that stream "
     "otherwise, and for state outside of what the policy hands over from bar to bar."
 )
-MOST_LIVED, MOST_BEFORE = 300, 3_000  # rows: every bar of them goes through the streaming features
+MOST_BEFORE = 3_000  # rows of history: every bar goes through the streaming features
 # What watches over a real account and may step in is not what is compared.
 UNGUARDED = GuardConfig(
     reduce_drawdown_frac=None,
@@ -55,13 +56,13 @@ UNWATCHED = PaperConfig(
 )
 
 
-def check_paper(subject: Subject) -> Record:
+def check_paper(subject: Subject, effort: Effort) -> Record:
     """Replays the newest test bars behind a history of some thousand rows."""
     if subject.config.environment.fill_at != "open":
         why = "orders that fill at the close they were decided on do so in a backtest only"
         return Record.not_checked(NAME, why, "Leave environment.fill_at at open.")
     rows = subject.test_rows
-    rows = slice(max(rows.start, rows.stop - MOST_LIVED), rows.stop)
+    rows = slice(max(rows.start, rows.stop - effort.replayed - 1), rows.stop)
     before = subject.warmup + subject.policy.window_bars + MOST_BEFORE
     begin = max(0, rows.start - before)
     stamps = subject.market.panel.stamps

@@ -112,7 +112,7 @@ def _checks(
     yield WARMUP, partial(check_warmup, subject)
     yield OWN, partial(check_own_features, subject)
     yield STREAM, partial(check_stream, subject)
-    yield PAPER, partial(check_paper, subject)
+    yield PAPER, partial(check_paper, subject, effort)
     yield ACCOUNTING, lambda: check_accounting(subject, ledger())
     yield AUDIT, lambda: check_audit(subject, ledger())
     yield NOISE, partial(check_noise, noise)

@@ -26,7 +26,7 @@ from tests.support.leaks.market import PLAIN, Follower, config_of, market, subje
 from tests.support.leaks.plants import PLANTS, Plant
 from tests.support.markets import INSTRUMENTS
 
-LITTLE = Effort(cuts=4, decisions=2)
+LITTLE = Effort(cuts=4, decisions=2, replayed=40)
 
 
 def record(report: VerifyReport, name: str) -> Record:

@@ -44,7 +44,7 @@ from tests.support.leaks.models import (
 from tests.support.leaks.plants import EagerEnv, PeekingEnv
 from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config
 
-LITTLE = Effort(cuts=2, decisions=2)
+LITTLE = Effort(cuts=2, decisions=2, replayed=80)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_every_phase_passes_on_an_instrument_with_holes(holed: Trained, phase: i
     for check in (check_behaviour, check_environment):
         record = check(subject, LITTLE)
         assert record.verdict == "passed", record.finding
-    record = check_paper(subject)
+    record = check_paper(subject, LITTLE)
     assert record.verdict == "passed", record.finding
     assert " 0 fills" not in record.finding
 
@@ -111,10 +111,10 @@ def test_a_hierarchy_that_forgets_is_found_on_paper(
     def counting(self: HierarchyPolicy, seen: Observation, state: Memory) -> tuple[Any, Memory]:
         targets, state = act(self, seen, state)
         calls[0] += 1
-        return targets * (0.5 if calls[0] > 150 else 1.0), state
+        return targets * (0.5 if calls[0] > 100 else 1.0), state
 
     monkeypatch.setattr(HierarchyPolicy, "act", counting)
-    record = check_paper(subject)
+    record = check_paper(subject, LITTLE)
     assert record.verdict == "failed"
     found = {finding.what for finding in record.findings}
     assert any(what.startswith("target of") for what in found)
