@@ -242,9 +242,13 @@ class Dealer:
             return
         name = own.order.client_id
         answered, answer = self.asked(lambda: self.broker.cancel(name), name)
-        if answered and answer is None:  # it took the order once, and knows nothing of it now
-            self.orders.move(name, UNKNOWN, "the broker does not know it")
-            self.remark("order-unknown", name, "the broker does not know it any more", "warning")
+        if answered and answer is None and own.status == UNKNOWN:
+            return  # it may never have arrived: `resolve` finds out before the next bar
+        if answered and answer is None:
+            # It took the order once and has lost it; sending it again could do it twice. What was
+            # done of it shows up as executions, or when positions are compared.
+            self.orders.move(name, EXPIRED, "the broker lost it")
+            self.remark("order-lost", name, "the broker does not know it any more", "critical")
         elif answered:
             self.remark("order-cancelled", name, f"{left:g} were not done", "warning")
 

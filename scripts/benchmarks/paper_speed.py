@@ -104,6 +104,22 @@ class Watched:
         return self._inner.now_ns()
 
 
+class Watch:
+    """Notes after every bar's last order how long that took, and now and then the memory."""
+
+    def __init__(self, loop, feed: Watched, every: int) -> None:
+        self._send, self._feed, self._every = loop.send, feed, every
+        self.latencies: list[float] = []
+        self.grown = [resident_mb()]
+        loop.send = self
+
+    def __call__(self) -> None:
+        self._send()
+        self.latencies.append(time.perf_counter() - self._feed.arrived)
+        if len(self.latencies) % self._every == 0:
+            self.grown.append(resident_mb())
+
+
 def main() -> None:
     asked = common.options(__doc__ or "")
     bars = 1_000 if asked.quick else WEEK
@@ -121,15 +137,12 @@ def main() -> None:
         loop = paper_loop(config, instruments, plan)
         loop.feed = watched = Watched(loop.feed)
         check_equal(loop, config, instruments, models, root / "paper.sqlite")
-        latencies, grown = [], [resident_mb()]
-        began, cpu, lived = time.perf_counter(), time.process_time(), 0
+        watch = Watch(loop, watched, max(1, bars // 10))
         orders = len(loop.recorder.ledger.ask("SELECT 1 FROM orders"))
-        while lived < bars and loop.run(1):
-            lived += 1
-            latencies.append(time.perf_counter() - watched.arrived)
-            if lived % max(1, bars // 10) == 0:
-                grown.append(resident_mb())
+        began, cpu = time.perf_counter(), time.process_time()
+        lived = loop.run(bars)
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        latencies, grown = watch.latencies, watch.grown
         sent = len(loop.recorder.ledger.ask("SELECT 1 FROM orders")) - orders
         size = (root / "paper.sqlite").stat().st_size / 2**20
         loop.recorder.ledger.close()

@@ -534,14 +534,18 @@ def test_an_order_that_is_too_old_is_taken_back(tmp_path):
             assert "order-cancelled" in set(table(connection, "notes")["kind"])
 
 
-def test_a_working_order_that_the_broker_forgets_is_unknown(tmp_path):
+def test_a_working_order_that_the_broker_loses_is_not_sent_again(tmp_path):
     with working(tmp_path) as (loop, broker):
         loop.run(1)
-        name = next(iter(loop.dealer.orders.pending))
-        broker.cancel = lambda client_id: None  # type: ignore[method-assign]
+        lost = set(loop.dealer.orders.pending)
+        broker.cancel = lambda client_id: broker.orders.pop(client_id) and None  # type: ignore
         loop.run(2)
-        assert loop.dealer.orders.pending[name].status == "unknown"
-        assert loop.guardian.mode == GUARD_REDUCING
+        assert lost and not lost & set(loop.dealer.orders.pending)
+        assert not lost & set(broker.orders)
+        with reader(loop.recorder.ledger.path) as connection:
+            events = table(connection, "events")
+        ended = events[events["client_id"].isin(lost)].groupby("client_id")["status"].last()
+        assert set(ended) == {"expired"}
 
 
 def test_a_command_that_breaks_is_answered_and_does_not_come_back(tmp_path):
