@@ -83,10 +83,10 @@ def _seeds(found: WalkForward, statistics: Findings) -> Section:
     rows = tuple(
         (
             str(own.phase),
-            _ratio(own.interquartile_mean),
-            _between(own.interval),
-            _ratio(own.lowest),
-            _ratio(own.highest),
+            ratio_text(own.interquartile_mean),
+            interval_text(own.interval),
+            ratio_text(own.lowest),
+            ratio_text(own.highest),
             f"{own.ruined} of {own.tracks}",
             ", ".join(f"{count} x {grade}" for grade, count in own.grades.items()),
         )
@@ -106,14 +106,15 @@ def _seeds(found: WalkForward, statistics: Findings) -> Section:
     return Section("Seeds together", headings, rows, tuple(notes))
 
 
-def _ratio(value: float) -> str:
+def ratio_text(value: float) -> str:
     """A Sharpe ratio, or that an account was ruined."""
     return "ruined" if value == RUINED else number(value)
 
 
-def _between(interval: tuple[float, float]) -> str:
+def interval_text(interval: tuple[float, float]) -> str:
+    """An interval of Sharpe ratios, an end of which may be a ruin."""
     if RUINED in interval:
-        return " to ".join(map(_ratio, interval))
+        return " to ".join(map(ratio_text, interval))
     return between(interval, number)
 
 
@@ -133,7 +134,7 @@ def _scores(found: WalkForward, fold: Fold, phase: int) -> str:
     own = [s.sharpe for s in found.scores if (s.fold, s.phase) == (fold.number, phase)]
     if not own:
         return UNDEFINED
-    return f"{_ratio(float(np.median(own)))} ({_ratio(min(own))} to {_ratio(max(own))})"
+    return f"{ratio_text(float(np.median(own)))} ({ratio_text(min(own))} to {ratio_text(max(own))})"
 
 
 def _dates(part: Part) -> str:

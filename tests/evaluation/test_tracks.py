@@ -143,6 +143,9 @@ def test_the_pages_say_how_many_were_ruined() -> None:
     assert chapter is not None
     texts = [block.text for block in chapter.blocks if isinstance(block, Text)]
     assert texts[0].startswith("2 of 5 seeds of phase 1 were ruined.")
+    together = next(b for b in chapter.blocks if isinstance(b, Table) and "together" in b.title)
+    high = f"{statistics.seeds[0].interval[1]:.2f}"
+    assert together.rows[0][1:3] == (f"ruined (ruined to {high})", "2 of 5")
     folds = next(b for b in chapter.blocks if isinstance(b, Table) and "Folds" in b.title)
     living = [own.total_return for own in found.scores if own.fold == 2 and not own.ruined]
     mean = folds.rows[1][3]

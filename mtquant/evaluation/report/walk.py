@@ -27,6 +27,7 @@ from mtquant.evaluation.report.document import (
 from mtquant.evaluation.report.findings import Findings
 from mtquant.evaluation.track_statistics import Findings as Statistics
 from mtquant.evaluation.tracks import RUIN_COUNTS, FoldScore, WalkForward
+from mtquant.evaluation.walk_forward_page import interval_text, ratio_text
 
 
 def walk_forward(found: Findings) -> Chapter | None:
@@ -88,7 +89,8 @@ def _seeds(statistics: Statistics) -> Table:
         grades = ", ".join(f"{grade.value}: {count}" for grade, count in each.grades.items())
         shown: Cell = middle if np.isfinite(each.interval).all() else UNDEFINED_ESTIMATE
         if each.ruined and not np.isfinite([each.interquartile_mean, *each.interval]).all():
-            shown = "none: too many were ruined"
+            # An end of the interval is a ruin, which is no number.
+            shown = f"{ratio_text(each.interquartile_mean)} ({interval_text(each.interval)})"
         rows.append((f"phase {each.phase}", shown, f"{each.ruined} of {each.tracks}", grades))
     headings = ("", "Sharpe over seeds (95 % interval)", "ruined", "verdicts")
     return table_of(headings, rows, "All seeds together")
