@@ -12,6 +12,27 @@ from mtquant.core.checked import Section
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
+class OandaConfig(Section):
+    """OANDA as the broker (docs/oanda.md). Token and account come from the environment alone.
+
+    Attributes:
+        environment: ``"practice"``, or ``"live"`` for real money.
+        time_in_force: ``"FOK"``: an order is filled whole or not at all; ``"IOC"``: also in part.
+        timeout_seconds: How long one request may take.
+        most_seconds: How long one question may take, repetitions and pauses included.
+        requests_per_second: We ask no faster; OANDA allows 120 to all who share an address.
+        doubt_seconds: After a request without an answer, and after a start, an order that OANDA
+            does not know yet may still turn up for so long.
+    """
+
+    environment: Literal["practice", "live"] = "practice"
+    time_in_force: Literal["FOK", "IOC"] = "FOK"
+    timeout_seconds: PositiveFloat = 5.0
+    most_seconds: PositiveFloat = 10.0
+    requests_per_second: Annotated[float, Field(gt=0.0, le=120.0)] = 20.0
+    doubt_seconds: NonNegativeFloat = 2.0
+
+
 class PaperConfig(Section):
     """Paper trading.
 
@@ -47,6 +68,7 @@ class PaperConfig(Section):
         rollback_drawdown_frac: Fall of equity since a promotion that rolls it back while it ramps.
         snapshot_bars: Bars between two snapshots of the streaming features.
         least_free_mb: Free disk below which the guard halts.
+        oanda: Of the broker OANDA.
     """
 
     poll_seconds: PositiveFloat = 30.0
@@ -71,3 +93,4 @@ class PaperConfig(Section):
     rollback_drawdown_frac: Fraction = 0.05
     snapshot_bars: PositiveInt = 100
     least_free_mb: PositiveInt = 100
+    oanda: OandaConfig = OandaConfig()

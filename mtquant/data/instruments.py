@@ -54,6 +54,7 @@ class Instrument(Section):
         sector: Domain of its specialist, and the group of the sector limit.
         quote: ISO 4217 code of the currency its price is in.
         yahoo: Ticker at Yahoo Finance.
+        oanda: Name at OANDA; None where it is not traded there.
         tick: Smallest price step, quote currency.
         lot: Smallest quantity, units of the instrument.
         multiplier: Quote currency per unit and point of price.
@@ -72,6 +73,7 @@ class Instrument(Section):
     sector: Literal["forex", "commodities", "equity"]
     quote: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     yahoo: Text
+    oanda: Annotated[str, Field(pattern=r"^[A-Z0-9]+_[A-Z0-9]+$")] | None = None
     tick: PositiveFloat
     lot: PositiveFloat
     multiplier: PositiveFloat

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
-from mtquant.market.account import A_CASH, A_EQUITY, B_POSITION
+from mtquant.market.account import A_CASH, A_EQUITY, B_AVERAGE, B_POSITION, B_RATE
 from mtquant.market.live_desk import LiveDesk
 from mtquant.market.live_tape import LiveTape
 from mtquant.paper.broker import Broker, BrokerError, BrokerTimeout
 from mtquant.paper.control import halt_reason
-from mtquant.paper.desk_book import OrderBook, Pending, adoptions
+from mtquant.paper.desk_book import OrderBook, Pending, adoptions, missing_cash
 from mtquant.paper.feeds import Feed
 from mtquant.paper.guardian import Guardian
 from mtquant.paper.orders import (
@@ -347,10 +347,16 @@ class Dealer:
 
     def compare_cash(self) -> None:
         """Adopts the broker's cash; the difference shows up in the next bar's outcome."""
-        cash = self._holdings.cash
-        if not math.isfinite(cash) or self.orders.pending:
+        missing = missing_cash(
+            self._holdings,
+            float(self.desk.block[A_CASH]),
+            self._positions,
+            self.desk.column(B_AVERAGE),
+            self.desk.column(B_RATE),
+            self.terms.rules,
+        )
+        if not math.isfinite(missing) or self.orders.pending:
             return
-        missing = cash - float(self.desk.block[A_CASH])
         if abs(missing) <= self.terms.paper.cash_tolerance_frac * abs(
             float(self.desk.block[A_EQUITY])
         ):

@@ -20,6 +20,7 @@ from mtquant.paper.orders import (
     PARTIAL,
     REJECTED,
     Execution,
+    Holdings,
     Order,
     fill_row,
 )
@@ -158,3 +159,30 @@ def adoptions(
             )
         )
     return found
+
+
+def missing_cash(
+    holdings: Holdings, cash: float, positions: Float, averages: Float, rates: Float, rules: Rules
+) -> float:
+    """What the book lacks of the broker's money, account currency; NaN where that cannot be known.
+
+    Realised money alone cannot be compared while positions are open: a broker that closes the
+    oldest trades first realises another gain than a book that closes at the average, and its open
+    positions have another average in return. Cash c, quantity q and average a of both are worth the
+    same at every price p if c + sum q m (p - a) r is the same, from which p falls out.
+
+    Args:
+        holdings: The broker's, with the same positions as the book.
+        cash: Of the book.
+        positions, averages: Of the book, float64 [N].
+        rates: Account currency per unit of quote currency, float64 [N].
+        rules: Of the instruments.
+    """
+    missing = holdings.cash - cash
+    for n, symbol in enumerate(rules.symbols):
+        if positions[n] == 0.0:
+            continue
+        theirs = holdings.averages.get(symbol, np.nan)
+        worth = positions[n] * rules.instruments[n].multiplier * rates[n]
+        missing -= worth * (theirs - averages[n])
+    return float(missing)
