@@ -212,7 +212,7 @@ class HierarchicalTrainer(PhaseTrainer):
 
     def replay_record(self, name: str, source: Path) -> ReplayRecord:
         """What is written down at the beginning, but for the updates of what is called `name`."""
-        until_ns = self.split.validation.end_ns
+        until_ns = self.split.known_until_ns
         own = (self.phase, self.timesteps, self.device, (name,), self.bars, until_ns)
         return replay_record(*own, source.resolve())
 
