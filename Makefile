@@ -60,7 +60,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/.python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(PIP) install $(PINS) --editable ".[dev,llm]"
+	$(PIP) install $(PINS) --editable ".[dev,llm,dashboard]"
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.core

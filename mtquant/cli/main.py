@@ -20,7 +20,7 @@ from mtquant.cli.options import (
     SetOption,
     TimestepsOption,
 )
-from mtquant.cli.paper_commands import paper_app
+from mtquant.cli.paper_commands import LEDGER, paper_app
 from mtquant.cli.train_commands import train_app
 from mtquant.core.errors import MtquantError
 
@@ -190,6 +190,27 @@ def demo(
     from mtquant.cli.demo import run
 
     run(output, timesteps, overrides or [])
+
+
+@app.command()
+def dashboard(
+    ledger: Annotated[
+        list[Path] | None,
+        typer.Option("--ledger", help=f"Of a paper account; left out, {LEDGER}. Repeatable."),
+    ] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--runs", help="Run folders and backtests, or above them. Repeatable."),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Who may read: by default this machine alone.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65_535)] = 8501,
+) -> None:
+    """A web page over paper ledgers and run folders, which it cannot change."""
+    from mtquant.cli.dashboard import run
+
+    run(ledger or [LEDGER], runs or [Path("models")], host, port)
 
 
 @app.command()

@@ -32,7 +32,7 @@ from mtquant.core.checked import Section, apply_override, read_yaml, validated
 from mtquant.core.data_config import DataConfig, FeaturesConfig
 from mtquant.core.errors import CheckpointError, ConfigError
 from mtquant.core.paper_config import PaperConfig
-from mtquant.core.training_config import RecommendedConfig, TrainingConfig
+from mtquant.core.training_config import PPONumbers, RecommendedConfig, TrainingConfig
 
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 SpreadByHour = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=24, max_length=24)]
@@ -311,12 +311,12 @@ def _refuse_idle_numbers(training: TrainingConfig, overrides: Sequence[Sequence[
         for name, *inner in written:
             if name == "recommended":
                 field = ".".join(["training", name, *inner])
-                instead = ".".join(["training", *(inner or ["<key>"])])
+                instead = ".".join(["training", *(inner[-1:] or ["<key>"])])
                 remedy = f"Set {instead}, or training.preset=recommended."
                 raise ConfigError(field, rule, "training.preset=spec", remedy)
         return
     default, named = TrainingConfig(), {name for name, *_ in written}
-    for name in RecommendedConfig.model_fields:
+    for name in sorted(set(RecommendedConfig.model_fields) & set(PPONumbers.model_fields)):
         value = getattr(training, name)
         # The shipped file spells the defaults out: in a file, only another value is deliberate.
         if name in named or value != getattr(default, name):

@@ -104,11 +104,22 @@ class PPOSettings(PPONumbers):
         return self
 
 
+class Phase2Config(Section):
+    """What phase 2 does otherwise than phase 1; `docs/learning.md` has the measurements.
+
+    Attributes:
+        n_steps: Rollout length per portfolio in phase 2, bars. Short, so that it learns often: the
+            policy of an update may not leave that of its rollout far behind.
+    """
+
+    n_steps: PositiveInt = 32
+
+
 class RecommendedConfig(Section):
     """Settings that learn where the spec's overfit noise.
 
     Large batches, few epochs, a decaying rate and a shorter discount. They replace the values of
-    the same name when ``training.preset`` is ``"recommended"``.
+    the same name when ``training.preset`` is ``"recommended"``; those of `phase_2` in phase 2.
     """
 
     learning_rate: PositiveFloat = 1e-3
@@ -118,6 +129,7 @@ class RecommendedConfig(Section):
     gamma: Discount = 0.95
     n_envs: PositiveInt = 64
     n_steps: PositiveInt = 256
+    phase_2: Phase2Config = Phase2Config()
 
 
 class TrainingConfig(PPONumbers):
@@ -137,7 +149,8 @@ class TrainingConfig(PPONumbers):
             meta-controller's (`learning/gradients.py`).
         specialist_reward: What specialists are paid in phase 3: ``"difference"``, the portfolio's
             growth less its growth without them, or ``"portfolio"``, all of it.
-        checkpoint_every_updates: PPO iterations (rollout and update) between checkpoints.
+        checkpoint_every_updates: PPO iterations (rollout and update) between checkpoints; in
+            phase 2 as many bars.
         engine: ``"stacked"`` trains all specialists at once; ``"sb3"`` one after the other through
             stable-baselines3 and sb3-contrib.
         algorithm: Of engine ``"sb3"``; the stacked engine is PPO.
@@ -173,23 +186,29 @@ class TrainingConfig(PPONumbers):
     workers: PositiveInt = 1
     seed: NonNegativeInt = 7
 
-    def effective(self) -> PPOSettings:
-        """The PPO numbers of the chosen preset."""
-        return self._resolved(self.preset)
+    def effective(self, phase: int = 1) -> PPOSettings:
+        """The PPO numbers of the chosen preset in a phase; those of phase 2 take batches that fill
+        its shorter rollouts.
+        """
+        return self._resolved(self.preset, phase)
 
-    def hyper_parameters(self) -> dict[str, float | str | bool]:
-        """Every number and choice that training goes by, as it is in force, for TensorBoard."""
-        chosen = {**self.model_dump(mode="json"), **self.effective().model_dump(mode="json")}
+    def hyper_parameters(self, phase: int = 1) -> dict[str, float | str | bool]:
+        """Every number and choice that a phase goes by, as it is in force, for TensorBoard."""
+        chosen = {**self.model_dump(mode="json"), **self.effective(phase).model_dump(mode="json")}
         shown = {
             name: str(value) if isinstance(value, list) else value for name, value in chosen.items()
         }
         kinds = (bool, int, float, str)
         return {name: value for name, value in shown.items() if isinstance(value, kinds)}
 
-    def _resolved(self, preset: Preset) -> PPOSettings:
+    def _resolved(self, preset: Preset, phase: int = 1) -> PPOSettings:
         values = {name: getattr(self, name) for name in PPONumbers.model_fields}
         if preset == "recommended":
-            values.update(self.recommended.model_dump())
+            values.update(self.recommended.model_dump(exclude={"phase_2"}))
+            if phase == 2:
+                values.update(self.recommended.phase_2.model_dump())
+                rollout = values["n_envs"] * values["n_steps"]
+                values["batch_size"] = _largest_divisor(rollout, values["batch_size"])
         return PPOSettings(preset=preset, **values)
 
     @model_validator(mode="after")

@@ -67,8 +67,8 @@ class Bars:
     def __len__(self) -> int:
         return len(self.stamps)
 
-    def rows(self, rows: slice) -> Bars:
-        """The bars of a slice of rows."""
+    def rows(self, rows: slice | NDArray[np.int64]) -> Bars:
+        """The bars of a slice of rows, or of rows by their ascending numbers."""
         columns = {name: getattr(self, name)[rows] for name in ("stamps", *PRICE_COLUMNS, "volume")}
         return Bars(
             symbol=self.symbol,

@@ -12,15 +12,15 @@ costs what it costs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core.seeding import SeedTree
-from mtquant.data.bars import PRICE_COLUMNS, YEAR_SECONDS, Bars, bars_per_year, check_bars
-from mtquant.data.moves import FIRST_PRICE, moves_from_bars, shared_stamps
+from mtquant.data.bars import NANOSECONDS, PRICE_COLUMNS, YEAR_SECONDS, Bars, check_bars
+from mtquant.data.moves import FIRST_PRICE, moves_from_bars, neighbours, shared_stamps
 from mtquant.data.synthetic import Dials, generate
 
 Float = NDArray[np.float64]
@@ -43,21 +43,23 @@ def calibrated(
         dials: How hard. Volatility counts multiples of each instrument's own; correlation is
             replaced by the one measured.
         seeds: Node of the seed tree.
-        bars: At most; as many as the given bars share stamps, less one, where those are fewer, or
-            when None.
+        bars: At most; as many as the given bars share stamps without missing bars between them,
+            less one, where those are fewer, or when None.
         mean_block_bars: Mean length of the blocks that real bars come in.
 
     Returns:
-        Bars of the same instruments on their last shared stamps.
+        Bars of the same instruments on their last shared stamps; where bars are missing, on those
+        of the longest stretch without a gap.
 
     Raises:
         DataError: They share too few stamps, the scenario is unknown, or a price left what float64
             can hold.
     """
-    stamps = shared_stamps(list(real.values()))
-    yearly = bars_per_year(stamps, "the given rows")
+    stretches = _stretches(list(real.values()))
+    stamps = max(reversed(stretches), key=len)
+    yearly = _yearly(stretches)
     returns = moves_from_bars(real).returns
-    count = len(returns) if bars is None else min(bars, len(returns))
+    count = len(stamps) - 1 if bars is None else min(bars, len(stamps) - 1)
     made = generate(
         scenario,
         list(real),
@@ -72,6 +74,20 @@ def calibrated(
     )
     stamps = stamps[-count - 1 :]
     return {symbol: _on_calendar(made[symbol], own, stamps) for symbol, own in real.items()}
+
+
+def _stretches(series: Sequence[Bars]) -> list[NDArray[np.int64]]:
+    """Shared close stamps, cut where bars are missing; two or more each."""
+    shared = shared_stamps(series)
+    cuts = np.flatnonzero(~neighbours(shared, series[0].bar_seconds)) + 1
+    return [own for own in np.split(shared, cuts) if len(own) > 1]
+
+
+def _yearly(stretches: Sequence[NDArray[np.int64]]) -> float:
+    """Bars in a year, gaps apart: steps over the time they took."""
+    steps = sum(len(own) - 1 for own in stretches)
+    elapsed = float(sum(own[-1] - own[0] for own in stretches))
+    return steps / (elapsed / NANOSECONDS / YEAR_SECONDS)
 
 
 def mean_correlation(returns: Float) -> float:

@@ -23,6 +23,9 @@ Rows = NDArray[np.int64]
 FIRST_NS = 946_684_800 * NANOSECONDS  # 2000-01-01
 FIRST_PRICE = 100.0
 LEAST_SHARED_ROWS = 30
+# Tokyo's ten days of 2019 are the longest that a big market was closed of late: over a longer time,
+# bars are missing, and closes on both sides are no neighbours.
+LONGEST_CLOSING_NS = 14 * 86_400 * NANOSECONDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,11 +120,20 @@ def shared_stamps(series: Sequence[Bars]) -> NDArray[np.int64]:
     return shared
 
 
+def neighbours(stamps: Rows, bar_seconds: int) -> NDArray[np.bool_]:
+    """Whether each stamp but the first follows the one before without missing bars, bool [T - 1]:
+    in no more than a bar and the longest time that a market is closed.
+    """
+    near: NDArray[np.bool_] = np.diff(stamps) <= LONGEST_CLOSING_NS + bar_seconds * NANOSECONDS
+    return near
+
+
 def moves_from_bars(bars: Mapping[str, Bars]) -> Moves:
     """The moves of real bars in the rows whose stamps all instruments share.
 
     Returns:
-        One row per shared stamp but the first, close to close between shared stamps.
+        One row per shared stamp but the first, close to close between shared stamps. Those across
+        missing bars (`neighbours`) are left out: months would count as one bar.
 
     Raises:
         DataError: They share too few stamps.
@@ -136,13 +148,14 @@ def moves_from_bars(bars: Mapping[str, Bars]) -> Moves:
         for name in ("open", "high", "low", "close", "volume")
     }
     log = {name: np.log(prices[name]) for name in ("open", "high", "low", "close")}
-    return Moves(
+    every = Moves(
         gap=log["open"][1:] - log["close"][:-1],
         body=(log["close"] - log["open"])[1:],
         up=(log["high"] - np.maximum(log["open"], log["close"]))[1:],
         down=(np.minimum(log["open"], log["close"]) - log["low"])[1:],
         volume=prices["volume"][1:],
     )
+    return every.take(np.flatnonzero(neighbours(shared, series[0].bar_seconds)))
 
 
 def diffuse(body: Float, deviation: Float, generator: np.random.Generator) -> tuple[Float, Float]:

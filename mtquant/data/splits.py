@@ -50,6 +50,13 @@ class Split:
         """End of what training and choosing have seen."""
         return max(self.train.end_ns, self.validation.end_ns)
 
+    @property
+    def stretches(self) -> tuple[Part, ...]:
+        """The training part without its holes, in order of time."""
+        starts = (self.train.start_ns, *(hole.end_ns for hole in self.holes))
+        ends = (*(hole.start_ns for hole in self.holes), self.train.end_ns)
+        return tuple(Part(start, end) for start, end in zip(starts, ends, strict=True))
+
 
 def split_by_time(
     stamps_by_symbol: Mapping[str, NDArray[np.int64]],

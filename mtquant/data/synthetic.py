@@ -33,7 +33,7 @@ from mtquant.core.errors import DataError
 from mtquant.core.seeding import SeedTree
 from mtquant.core.synthetic_config import ScenarioName
 from mtquant.data.bars import YEAR_SECONDS, Bars
-from mtquant.data.moves import Moves, block_rows, diffuse, moves_from_bars
+from mtquant.data.moves import Moves, block_rows, diffuse, moves_from_bars, neighbours
 
 Float = NDArray[np.float64]
 
@@ -189,13 +189,14 @@ class Garch:
 
 
 def fit_garch(bars: Bars) -> Garch:
-    """Fits a GARCH(1,1) with t shocks to the closes by maximum likelihood (`arch`).
+    """Fits a GARCH(1,1) with t shocks to the closes by maximum likelihood (`arch`); steps across
+    missing bars (`moves.neighbours`) are left out.
 
     A fit without a finite variance in the long run (alpha + beta >= 1) gets the beta 0.999 - alpha.
     """
     from arch import arch_model
 
-    returns = np.diff(np.log(bars.close))
+    returns = np.diff(np.log(bars.close))[neighbours(bars.stamps, bars.bar_seconds)]
     scale = 10.0 / float(returns.std())  # the optimiser asks for a variance between 1 and 1,000
     found = arch_model(scale * returns, mean="Constant", vol="GARCH", p=1, q=1, dist="t").fit(
         disp="off", show_warning=False

@@ -46,6 +46,8 @@ class SeedsFound:
             combined), per year.
         interval: Its 95 % interval; NaN for one seed.
         lowest, highest: Sharpe ratio of the worst and the best track.
+        ruined, tracks: How many went bankrupt, and of how many; their Sharpe ratios, alone and in
+            the mean, are minus infinity.
         grades: How many tracks the verdict calls what.
     """
 
@@ -54,6 +56,8 @@ class SeedsFound:
     interval: Interval
     lowest: float
     highest: float
+    ruined: int
+    tracks: int
     grades: Mapping[Grade, int]
 
 
@@ -155,7 +159,9 @@ def _seeds(
     grades = [verdicts[track.name].assessment.grade for track in tracks]
     counts = {grade: grades.count(grade) for grade in Grade if grade in grades}
     mean = interquartile_mean(scores)
-    return SeedsFound(phase, mean, interval, min(ratios), max(ratios), counts)
+    ruined = sum(track.ruined_ns is not None for track in tracks)
+    ends = min(ratios), max(ratios)
+    return SeedsFound(phase, mean, interval, *ends, ruined, len(tracks), counts)
 
 
 def _scores(found: WalkForward, phase: int) -> Float:

@@ -12,7 +12,7 @@ from mtquant.data.folds import Fold
 from mtquant.data.splits import Part
 from mtquant.evaluation.sections import UNDEFINED, Section, between, document, number, percent
 from mtquant.evaluation.track_statistics import Findings
-from mtquant.evaluation.tracks import WalkForward
+from mtquant.evaluation.tracks import RUIN_COUNTS, RUINED, WalkForward
 
 MEASURES = ("annual return", "Sharpe", "95 % interval", "max drawdown", "turnover", "gross")
 
@@ -23,6 +23,8 @@ def opening(found: WalkForward, statistics: Findings) -> list[str]:
     tracks = len(found.of_phase(headline.phase))
     first, *others = statistics.verdicts[headline.name].lines
     about = f"Judged is {headline.name}: in the middle of the {tracks} tracks of its phase."
+    if found.ruined:
+        others.insert(0, f"{found.ruined} {RUIN_COUNTS}")
     return [first, about if tracks > 1 else f"Judged is {headline.name}, the only one.", *others]
 
 
@@ -50,11 +52,13 @@ def _title(found: WalkForward) -> str:
     return f"Walk-forward ({found.scheme}), {', '.join(ledger.symbols)}, {first} to {last}"
 
 
-def _measures(own: Mapping[str, float]) -> tuple[str, ...]:
+def _measures(own: Mapping[str, float], ruined: bool = False) -> tuple[str, ...]:
+    ratio = number(own["sharpe"]) if np.isfinite(own["sharpe_low"]) else UNDEFINED
+    interval = between((own["sharpe_low"], own["sharpe_high"]), number)
     return (
         percent(own["annual_return"]),
-        number(own["sharpe"]) if np.isfinite(own["sharpe_low"]) else UNDEFINED,
-        between((own["sharpe_low"], own["sharpe_high"]), number),
+        "ruined" if ruined else ratio,
+        UNDEFINED if ruined else interval,
         percent(own["max_drawdown"]),
         f"{own['turnover_per_year']:,.1f}",
         number(own["mean_gross"]),
@@ -65,7 +69,7 @@ def _tracks(found: WalkForward, statistics: Findings) -> Section:
     rows = tuple(
         (
             track.name,
-            *_measures(statistics.measures[track.name]),
+            *_measures(statistics.measures[track.name], track.ruined_ns is not None),
             statistics.verdicts[track.name].assessment.grade,
         )
         for track in found.tracks
@@ -75,14 +79,15 @@ def _tracks(found: WalkForward, statistics: Findings) -> Section:
 
 
 def _seeds(found: WalkForward, statistics: Findings) -> Section:
-    headings = ("phase", "IQM of Sharpe", "95 % interval", "lowest", "highest", "verdicts")
+    names = ("phase", "IQM of Sharpe", "95 % interval", "lowest", "highest")
     rows = tuple(
         (
             str(own.phase),
-            number(own.interquartile_mean),
-            between(own.interval, number),
-            number(own.lowest),
-            number(own.highest),
+            ratio_text(own.interquartile_mean),
+            interval_text(own.interval),
+            ratio_text(own.lowest),
+            ratio_text(own.highest),
+            f"{own.ruined} of {own.tracks}",
             ", ".join(f"{count} x {grade}" for grade, count in own.grades.items()),
         )
         for own in statistics.seeds
@@ -93,10 +98,24 @@ def _seeds(found: WalkForward, statistics: Findings) -> Section:
     if over is not None:
         notes.append(
             f"Probability of backtest overfitting over {len(found.phases) * len(found.seeds)}"
-            f" candidates (phase and seed): {percent(over.probability, 0)}; the best of one half"
+            f" candidates (phase and seed): {percent(over.probability, 0)}, and luck alone"
+            f" gives {percent(over.by_luck, 0)}; the best of one half"
             f" lost in the other in {percent(over.loss_probability, 0)} of the halvings."
         )
+    headings = (*names, "ruined", "verdicts")
     return Section("Seeds together", headings, rows, tuple(notes))
+
+
+def ratio_text(value: float) -> str:
+    """A Sharpe ratio, or that an account was ruined."""
+    return "ruined" if value == RUINED else number(value)
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    """An interval of Sharpe ratios, an end of which may be a ruin."""
+    if RUINED in interval:
+        return " to ".join(map(ratio_text, interval))
+    return between(interval, number)
 
 
 def _folds(found: WalkForward) -> Section:
@@ -115,7 +134,7 @@ def _scores(found: WalkForward, fold: Fold, phase: int) -> str:
     own = [s.sharpe for s in found.scores if (s.fold, s.phase) == (fold.number, phase)]
     if not own:
         return UNDEFINED
-    return f"{number(float(np.median(own)))} ({number(min(own))} to {number(max(own))})"
+    return f"{ratio_text(float(np.median(own)))} ({ratio_text(min(own))} to {ratio_text(max(own))})"
 
 
 def _dates(part: Part) -> str:

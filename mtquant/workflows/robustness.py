@@ -2,7 +2,12 @@
 """A trained policy in made-up markets: every scenario of `data/synthetic.py`, several seeds.
 
 Scenarios are measured on the training rows (`data/calibrated.py`): calm bars are as volatile and as
-correlated as those, on the same calendar. The policy trades under the same rules and costs as ever.
+correlated as those, on the same calendar. Rows of a test that lies
+between training rows are left out. Where bars are missing for more than a fortnight, as they are
+then, closes on both sides are no neighbours: no move, volatility or financing is counted across,
+and scenarios lie on the longest stretch without such a gap. The policy trades under the same rules
+and costs as ever.
+
 Most scenarios have no drift that could be foreseen, so a Sharpe ratio above 0 is luck there;
 what they show is how far an account falls, and whether limits hold, when markets misbehave.
 """
@@ -15,12 +20,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtquant.backtest.runner import run_backtest
+from mtquant.core.outcome import STATUS_BANKRUPT
 from mtquant.core.seeding import SeedTree
 from mtquant.data.bars import Bars
 from mtquant.data.calibrated import calibrated
 from mtquant.data.sources import split_bars
+from mtquant.data.splits import Split
 from mtquant.data.synthetic import SCENARIOS, Dials
 from mtquant.evaluation.sections import Section, number, percent
+from mtquant.evaluation.tracks import RUINED
 from mtquant.features.timeframes import warmup_rows
 from mtquant.workflows.backtesting import Market, Progress, trained_reward
 from mtquant.workflows.models import Trained
@@ -39,7 +47,8 @@ class Robustness:
         phase: Whose targets are asked for.
         bars: Traded per scenario and seed.
         seeds: Of each scenario.
-        measured: Scenario -> metric -> its value under each seed.
+        measured: Scenario -> metric -> its value under each seed; ``"ruined"`` is 1 where the
+            account went bankrupt, and its Sharpe and Sortino ratios are then minus infinity.
     """
 
     phase: int
@@ -81,8 +90,8 @@ def robustness(
         the features.
     """
     real = {bars.symbol: bars for bars in market.bars}
-    train = split_bars(real, market.config.data).train
-    real = {symbol: bars.between(train.start_ns, train.end_ns) for symbol, bars in real.items()}
+    split = split_bars(real, market.config.data)
+    real = {symbol: training_bars(bars, split) for symbol, bars in real.items()}
     warm = _warm_up(trained, Market.of(market.config, market.instruments, tuple(real.values())))
     measured: dict[str, dict[str, list[float]]] = {}
     traded = done = 0
@@ -101,6 +110,14 @@ def robustness(
                 progress("scenarios", done, count * len(SCENARIOS))
         measured[scenario] = own
     return Robustness(trained.phase, traded, count, measured)
+
+
+def training_bars(bars: Bars, split: Split) -> Bars:
+    """The bars of the training part, without its holes: a test may lie in them."""
+    known = np.zeros(len(bars), dtype=bool)
+    for part in split.stretches:
+        known |= (bars.stamps >= part.start_ns) & (bars.stamps < part.end_ns)
+    return bars.rows(np.flatnonzero(known))
 
 
 def _warm_up(trained: Trained, market: Market) -> int:
@@ -124,7 +141,11 @@ def _traded(
         return {}, bars
     reward = trained_reward(trained, market.config, market.tape)
     ledger = run_backtest(trained.policy, market.tape, market.rules, features, rows, reward)
-    return figures(ledger, market.rules, market.tape), bars
+    found = figures(ledger, market.rules, market.tape)
+    ruined = STATUS_BANKRUPT in ledger.column("status")
+    if ruined:
+        found |= {"sharpe": RUINED, "sortino": RUINED}
+    return {**found, "ruined": float(ruined)}, bars
 
 
 def robustness_section(found: Robustness | None) -> Section:
@@ -140,17 +161,24 @@ def robustness_section(found: Robustness | None) -> Section:
         met, asked = found.met(scenario)
         cells = []
         for key, _, least, share in shown:
-            text = percent if share else number
             values = np.array(metrics[key])
-            known = values[np.isfinite(values)]
+            known = values[~np.isnan(values)]
             worst = (known.min() if least else known.max()) if len(known) else np.nan
             mean = known.mean() if len(known) else np.nan
-            cells.append(f"{text(float(mean))} ({text(float(worst))})")
-        rows.append((scenario, *cells, f"{met} of {asked}"))
-    headings = ("scenario", *(name for _, name, _, _ in shown), "targets met")
+            cells.append(f"{_text(mean, share)} ({_text(worst, share)})")
+        ruined = f"{sum(metrics['ruined']):.0f} of {len(metrics['ruined'])}"
+        rows.append((scenario, *cells, ruined, f"{met} of {asked}"))
+    headings = ("scenario", *(name for _, name, _, _ in shown), "ruined", "targets met")
     note = (
         f"{found.seeds} seeds of {found.bars} bars each, as volatile and correlated as the "
         "training rows: the mean, in brackets the worst. Sharpe ratios above 0 are luck where "
-        "nothing can be foreseen; look at falls and limits."
+        "nothing can be foreseen; look at falls and limits. A ruined account has the lowest Sharpe "
+        "ratio there is, and so has the mean with it."
     )
     return Section(title, headings, tuple(rows), (note,))
+
+
+def _text(value: float, share: bool) -> str:
+    if value == RUINED:
+        return "ruined"
+    return percent(float(value)) if share else number(float(value))

@@ -88,6 +88,7 @@ def _overfitting(statistics: Findings) -> dict[str, Any] | None:
         return None
     return {
         "probability": found.probability,
+        "by_luck": found.by_luck,
         "loss_probability": found.loss_probability,
         "halvings": len(found.logits),
         "median_logit": float(np.median(found.logits)),

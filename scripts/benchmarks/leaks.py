@@ -28,6 +28,7 @@ from mtquant.core.protocols import Observation
 from mtquant.data.instruments import load_instruments
 from mtquant.features.catalog import CATALOG, default_name
 from mtquant.workflows.verify import Effort, Record, Subject, verify
+from mtquant.workflows.verify.kept_weights import NAME as WEIGHTS
 from mtquant.workflows.verify.scaler import NAME as SCALER
 from mtquant.workflows.verify.seen_bars import NAME as BARS
 from tests.support.leaks.market import Follower, config_of, market, subject_of
@@ -36,6 +37,7 @@ from tests.support.leaks.models import (
     trained_in,
     with_another_scaler,
     with_another_unit,
+    with_other_weights,
     with_revised_bars,
 )
 from tests.support.leaks.plants import PLANTS, Plant
@@ -75,6 +77,12 @@ def _in_models(trained: Trained) -> Iterator[Plant]:
         "scaler",
         lambda: with_another_unit(trained, trained.copy(1, root / "unit")),
         SCALER,
+    )
+    yield Plant(
+        "weights that were exchanged since the training",
+        "policy",
+        lambda: with_other_weights(trained, trained.copy(1, root / "weights")),
+        WEIGHTS,
     )
     yield Plant(
         "bars that were revised since the training",

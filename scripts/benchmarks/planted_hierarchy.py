@@ -117,7 +117,7 @@ def train_meta(
     task: Task, hired: Sequence[Hired], bars: int, steps: int, seeds: Sequence[SeedTree]
 ) -> list[Act]:
     """Phase 2 of several seeds at once; the policies of the meta-controllers, deterministic."""
-    settings = task.config().training.effective()
+    settings = task.config().training.effective(2)
     batches, pairs = [], []
     for own, node in zip(hired, seeds, strict=True):
         market = task.draw(min(bars, task.most_bars), node.child("training"), False)

@@ -21,6 +21,29 @@ def test_presets():
     assert settings.clip_range == 0.2
 
 
+def test_the_meta_controller_has_numbers_of_its_own():
+    training = TrainingConfig(preset="recommended")
+    first, second = training.effective(1), training.effective(2)
+    assert (second.n_steps, second.batch_size) == (32, 2048)
+    # Eight times the updates on as many bars.
+    assert 8 * second.rollout_steps == first.rollout_steps
+    assert second.model_dump(exclude={"n_steps"}) == first.model_dump(exclude={"n_steps"})
+    assert training.effective(3) == first
+    # The spec's numbers stay what they are in every phase.
+    assert TrainingConfig().effective(2) == TrainingConfig().effective(1)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 2000))
+def test_batches_of_phase_2_fill_its_rollout(n_envs, n_steps, batch_size):
+    own = {"n_envs": n_envs, "n_steps": batch_size, "batch_size": batch_size}
+    training = TrainingConfig(
+        preset="recommended", recommended={**own, "phase_2": {"n_steps": n_steps}}
+    )
+    settings = training.effective(2)
+    assert settings.rollout_steps == n_envs * n_steps
+    assert settings.batch_size <= batch_size and settings.rollout_steps % settings.batch_size == 0
+
+
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 2000), st.booleans())
 def test_batches_fill_the_rollout(n_envs, n_steps, batch_size, recommended):
     keys = {"n_envs": n_envs, "n_steps": n_steps, "batch_size": batch_size}

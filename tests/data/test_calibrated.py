@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mtquant.core.seeding import SeedTree
+from mtquant.data.bars import Bars
 from mtquant.data.calibrated import calibrated, mean_correlation
 from mtquant.data.moves import moves_from_bars
 from mtquant.data.synthetic import SCENARIOS, Dials
@@ -46,6 +49,32 @@ def test_they_begin_at_the_price_before() -> None:
 
 def test_never_more_bars_than_there_are() -> None:
     assert len(calibrated("gbm", REAL, CALM, SeedTree(3), bars=5_000)["A"]) == 899
+
+
+def hollow() -> dict[str, Bars]:
+    """900 days of which 200 are missing in the middle, over which prices rose tenfold."""
+    rows = np.delete(np.arange(900), np.arange(400, 600))
+    factor = np.where(rows < 400, 1.0, 10.0)
+    found = {}
+    for name, own in REAL.items():
+        kept = own.rows(rows)
+        prices = {p: getattr(kept, p) * factor for p in ("open", "high", "low", "close")}
+        found[name] = replace(kept, **prices)
+    return found
+
+
+@pytest.mark.parametrize("scenario", ["gbm", "garch", "bootstrap", "mixed"])
+def test_a_hole_is_no_bar(scenario: str) -> None:
+    """Neither its move nor its time: volatility is that of the bars, and the calendar is the
+    longest stretch without it.
+    """
+    made = calibrated(scenario, hollow(), CALM, SeedTree(3))
+    for name, bars in made.items():
+        assert bars.stamps.tolist() == REAL[name].stamps[1:400].tolist()
+        assert np.abs(np.diff(np.log(bars.close))).max() < np.log(2.0)
+    if scenario in ("gbm", "bootstrap"):
+        wanted = moves_from_bars(REAL).returns.std(axis=0)
+        assert moves_from_bars(made).returns.std(axis=0) == pytest.approx(wanted, rel=0.15)
 
 
 def test_the_mean_correlation() -> None:

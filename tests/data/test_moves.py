@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtquant.core.errors import DataError
+from mtquant.data.bars import Bars
 from mtquant.data.moves import block_rows, diffuse, moves_from_bars
 from tests.support.builders import make_bars
 
@@ -31,6 +34,29 @@ def test_bars_that_share_no_days_are_refused() -> None:
     late = make_bars("B", 100, 2, DAY).rows(slice(90, None))
     with pytest.raises(DataError, match="must share more than 30 close stamps; found 10"):
         moves_from_bars({"A": early, "B": late})
+
+
+def with_a_hole(bars: Bars, rows: int, level: float) -> Bars:
+    """The first 300 bars, then `rows` that are missing, over which the price went to `level`."""
+    kept = bars.rows(np.delete(np.arange(len(bars)), np.arange(300, 300 + rows)))
+    factor = np.where(np.arange(len(kept)) < 300, 1.0, level)
+    prices = {name: getattr(kept, name) * factor for name in ("open", "high", "low", "close")}
+    return replace(kept, **prices)
+
+
+def test_no_move_leads_across_missing_bars() -> None:
+    """Ten days without a bar are a long holiday, and seventy are missing."""
+    whole = {name: make_bars(name, 600, seed, DAY) for seed, name in enumerate(("A", "B"))}
+    closed = {name: with_a_hole(own, 10, 1.1) for name, own in whole.items()}
+    assert moves_from_bars(closed).returns.max() == pytest.approx(np.log(1.1), abs=0.02)
+    missing = {name: with_a_hole(own, 70, 3.0) for name, own in whole.items()}
+    found = moves_from_bars(missing)
+    assert len(found) == 600 - 70 - 2
+    np.testing.assert_allclose(
+        found.returns, np.delete(moves_from_bars(whole).returns, np.arange(299, 370), axis=0)
+    )
+    # One instrument's gap is everybody's: the others' bars there are shared by nobody.
+    assert len(moves_from_bars({**whole, "A": missing["A"]})) == 600 - 70 - 2
 
 
 @given(

@@ -140,3 +140,11 @@ def test_instruments_that_share_no_time_are_refused() -> None:
         split_by_time({"X": hours(0, 1), "empty": hours()}, 0.5, 0.2, 0, 0, 3600)
     with pytest.raises(DataError, match="must hold bars of every instrument"):
         split_by_time({}, 0.5, 0.2, 0, 0, 3600)
+
+
+def test_stretches_are_the_training_part_without_its_holes() -> None:
+    train = Part(0, 100)
+    assert Split(train, Part(110, 120), Part(130, 140)).stretches == (train,)
+    holes = (Part(20, 40), Part(60, 70))
+    found = Split(train, Part(110, 120), Part(25, 35), holes).stretches
+    assert found == (Part(0, 20), Part(40, 60), Part(70, 100))

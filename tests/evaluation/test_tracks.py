@@ -8,13 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mtquant.core import outcome as oc
 from mtquant.data.folds import Fold, Scheme
 from mtquant.data.splits import Part
 from mtquant.evaluation.metrics import periods_per_year, sharpe
+from mtquant.evaluation.report import Material
+from mtquant.evaluation.report.document import Number, Table, Text
+from mtquant.evaluation.report.findings import Findings as ReportFindings
+from mtquant.evaluation.report.walk import walk_forward
 from mtquant.evaluation.significance.seeds import interquartile_mean
 from mtquant.evaluation.significance.tried import Tried
 from mtquant.evaluation.track_statistics import Findings, findings, own_exceedances
-from mtquant.evaluation.tracks import FoldScore, Track, WalkForward, returns_of
+from mtquant.evaluation.tracks import RUINED, FoldScore, Track, WalkForward, returns_of
 from mtquant.evaluation.verdict import Grade
 from mtquant.evaluation.walk_forward_page import page, sections_of
 from mtquant.market.ledger import Ledger
@@ -76,11 +81,80 @@ def test_a_fold_score_is_what_happened_in_the_test() -> None:
     assert first.sharpe == sharpe(half, periods_per_year(track.ledger.stamps))
 
 
-def test_a_ruined_account_has_no_bars_in_the_folds_behind() -> None:
-    short = named("ruined", noise(3)[: BARS // 4])
-    score = FoldScore.of(2, HALVES[1], Track(1, 7, 0, short, {}))
-    assert score.bars == 0 and np.isnan(score.total_return) and score.sharpe == 0.0
+def ruined(name: str, seed: int, bars: int, drift: float = 0.003) -> Ledger:
+    """Gains on all bars but the last one, which takes everything."""
+    ledger = named(name, np.append(noise(seed, drift)[: bars - 1], -0.995))
+    ledger.outcomes[-1, oc.STATUS] = oc.STATUS_BANKRUPT
+    return ledger
+
+
+def test_a_ruined_account_is_a_total_loss() -> None:
+    """In the test of its ruin it is what it lost, behind it nobody has anything left."""
+    short = ruined("ruined", 3, BARS // 4)
+    track = Track(1, 7, 0, short, {})
+    assert track.ruined_ns == short.stamps[-1] and track.sharpe == RUINED
+    first, second = (FoldScore.of(k, half, track) for k, half in enumerate(HALVES, start=1))
+    assert first.bars == BARS // 4 and first.ruined and first.sharpe == RUINED
+    assert first.total_return == short.equity[-1] / short.initial_equity - 1.0
+    assert second.bars == 0 and second.ruined and second.sharpe == RUINED
+    assert second.total_return == -1.0 and second.max_drawdown == 1.0
+    late = Track(1, 8, 0, ruined("late", 4, 3 * BARS // 4), {})
+    alive = FoldScore.of(1, HALVES[0], late)
+    assert not alive.ruined and alive.sharpe > 0.0
     assert returns_of([named("whole", noise(4)), short])[BARS // 4 :, 1].tolist() == [0.0] * 450
+
+
+def with_ruins(count: int) -> WalkForward:
+    """Five seeds of a fine strategy of which some were ruined in the first test."""
+    whole = walk({(1, seed): 0.002 for seed in range(5)})
+    tracks = tuple(
+        Track(1, own.seed, 0, ruined(own.name, own.seed, BARS // 4), {}) if k < count else own
+        for k, own in enumerate(whole.tracks)
+    )
+    scores = [FoldScore.of(own.number, own.tests[0], t) for t in tracks for own in whole.folds]
+    return replace(whole, tracks=tracks, scores=tuple(scores))
+
+
+def test_ruined_seeds_count_in_every_mean() -> None:
+    one = judged(with_ruins(1)).seeds[0]
+    assert (one.ruined, one.tracks, one.lowest) == (1, 5, RUINED)
+    # Of ten scores two are left out at either end: one seed's two leave the middle, three do not.
+    healthy, most = (
+        interquartile_mean(np.array([own.sharpe for own in with_ruins(count).scores]))
+        for count in (0, 3)
+    )
+    assert np.isfinite(one.interquartile_mean) and one.interquartile_mean < healthy
+    assert one.interval[0] == RUINED  # drawn twice it does not leave it
+    assert most == RUINED
+    assert with_ruins(3).headline.ruined_ns is not None
+    assert with_ruins(1).headline.ruined_ns is None
+
+
+def test_the_pages_say_how_many_were_ruined() -> None:
+    found = with_ruins(2)
+    statistics = judged(found)
+    text = page(found, statistics, sections_of(found, statistics))
+    assert "2 of 5 seeds of phase 1 were ruined." in text.split("\n\n")[1]
+    assert "| ruined |" in text and "| 2 of 5 |" in text
+    material = Material(
+        title="ruins",
+        runs=[found.headline.ledger, *found.baselines],
+        walk_forward=found,
+        statistics=statistics,
+    )
+    chapter = walk_forward(ReportFindings.of(material))
+    assert chapter is not None
+    texts = [block.text for block in chapter.blocks if isinstance(block, Text)]
+    assert texts[0].startswith("2 of 5 seeds of phase 1 were ruined.")
+    together = next(b for b in chapter.blocks if isinstance(b, Table) and "together" in b.title)
+    high = f"{statistics.seeds[0].interval[1]:.2f}"
+    assert together.rows[0][1:3] == (f"ruined (ruined to {high})", "2 of 5")
+    folds = next(b for b in chapter.blocks if isinstance(b, Table) and "Folds" in b.title)
+    living = [own.total_return for own in found.scores if own.fold == 2 and not own.ruined]
+    mean = folds.rows[1][3]
+    assert isinstance(mean, Number)
+    assert mean.value == pytest.approx((sum(living) - 2.0) / 5.0)
+    assert with_ruins(0).ruined == ""
 
 
 def test_a_real_edge_is_found_and_noise_is_not() -> None:

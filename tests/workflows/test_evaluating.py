@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,15 @@ import pytest
 
 from mtquant.agents.training.phase1_trainer import Phase1Trainer
 from mtquant.agents.training.phase2_trainer import Phase2Trainer
-from mtquant.core.config import Config
+from mtquant.core.config import Config, derived_config
 from mtquant.core.errors import CheckpointError
 from mtquant.core.seeding import SeedTree
+from mtquant.data.bars import PRICE_COLUMNS, Bars
+from mtquant.data.folds import FoldPlan, make_folds
+from mtquant.data.sources import split_bars
 from mtquant.data.synthetic import SCENARIOS
 from mtquant.market.ledger import Ledger
-from mtquant.workflows.backtesting import trade
+from mtquant.workflows.backtesting import Market, trade
 from mtquant.workflows.evaluating import (
     JSON_NAME,
     TEXT_NAME,
@@ -145,6 +148,44 @@ def test_a_scenario_with_too_few_training_rows_is_not_measured(run: Run) -> None
     assert found is None
     (note,) = robustness_section(found).notes
     assert note.startswith("Not measured")
+
+
+def test_scenarios_know_nothing_of_a_test_between_training_rows(run: Run) -> None:
+    """Prices of the hole may be anything; what a policy shows in scenarios stays the same."""
+    stamps = {own.symbol: own.stamps for own in market_of(run.config).bars}
+    plan = FoldPlan("combinatorial", 5, 1, 0.5, 0.25, 5)
+    fold = make_folds(stamps, plan, run.config.data.bar_seconds)[1]
+    periods = f"data.periods={fold.periods().model_dump_json()}"
+    market = market_of(derived_config(run.config, [periods]))
+    test = split_bars({own.symbol: own for own in market.bars}, market.config.data).test
+
+    def dear(own: Bars) -> Bars:
+        inside = (own.stamps >= test.start_ns) & (own.stamps < test.end_ns)
+        factor = np.where(inside, np.linspace(1.0, 9.0, len(own)), 1.0)
+        prices = {name: getattr(own, name) * factor for name in PRICE_COLUMNS}
+        return replace(own, **prices)
+
+    other = Market.of(market.config, INSTRUMENTS, tuple(dear(own) for own in market.bars))
+    policy = random_hierarchy(market)
+    found, again = (robustness(policy, own, SeedTree(0), 1, most=120) for own in (market, other))
+    assert found is not None and again is not None and found.bars >= 100
+    assert found.measured == again.measured
+
+
+def test_ruins_in_scenarios_count(run: Run) -> None:
+    """Under a floor at 99.8 % of the deposit few accounts live on."""
+    market = market_of(derived_config(run.config, ["environment.bankruptcy_equity_frac=0.998"]))
+    found = robustness(random_hierarchy(market, size=30.0), market, SeedTree(0), 2, most=120)
+    assert found is not None
+    lost = {name: sum(own["ruined"]) for name, own in found.measured.items()}
+    assert max(lost.values()) > 0.0
+    for own in found.measured.values():
+        assert [value == -np.inf for value in own["sharpe"]] == [v == 1.0 for v in own["ruined"]]
+    section = robustness_section(found)
+    column, ratio = section.headings.index("ruined"), section.headings.index("Sharpe ratio")
+    for row in section.rows:
+        assert row[column] == f"{lost[row[0]]:.0f} of 2"
+        assert ("ruined" in row[ratio]) == (lost[row[0]] > 0.0)
 
 
 # --- targets ---

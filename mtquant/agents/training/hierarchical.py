@@ -114,11 +114,21 @@ class HierarchicalTrainer(PhaseTrainer):
         )
         return self.env
 
+    @property
+    def check_every(self) -> int:
+        """Steps from one validation and checkpoint to the next: as many bars in every phase, also
+        where rollouts are shorter.
+        """
+        training = self.config.training
+        bars = training.checkpoint_every_updates * training.effective().rollout_steps
+        own = self.settings.rollout_steps
+        return own * max(1, round(bars / own))
+
     def open_boards(self, stack: ExitStack, begun: int | None) -> list[Telemetry]:
         """Curves of the hierarchy, and of each specialist in it, closed with the stack."""
         folders = [self.log_dir, *(self.log_dir / symbol for symbol in self.bars)]
         boards = [stack.enter_context(Telemetry(own, self.logger, begun)) for own in folders]
-        boards[0].settings(self.config.training.hyper_parameters())
+        boards[0].settings(self.config.training.hyper_parameters(self.phase))
         return boards
 
     def batch(self, crew: Crew, n_accounts: int, seeds: SeedTree) -> MetaControllerBatch:
@@ -202,7 +212,7 @@ class HierarchicalTrainer(PhaseTrainer):
 
     def replay_record(self, name: str, source: Path) -> ReplayRecord:
         """What is written down at the beginning, but for the updates of what is called `name`."""
-        until_ns = self.split.validation.end_ns
+        until_ns = self.split.known_until_ns
         own = (self.phase, self.timesteps, self.device, (name,), self.bars, until_ns)
         return replay_record(*own, source.resolve())
 

@@ -67,7 +67,7 @@ class Job:
 
     def replay_record(self) -> ReplayRecord:
         """What is written down at the beginning, but for the updates."""
-        until_ns = min(world.split.validation.end_ns for world in self.worlds.values())
+        until_ns = max(world.split.known_until_ns for world in self.worlds.values())
         return replay_record(
             1,
             self.timesteps,

@@ -64,7 +64,7 @@ class PhaseTrainer:
     ) -> None:
         config = with_env_config(config, env_config)
         self.config, self.instruments = config, instruments
-        self.settings = config.training.effective()
+        self.settings = config.training.effective(self.phase)
         self.output_dir, self.log_dir = output_dir, log_dir
         self.timesteps = timesteps or getattr(config.training, f"phase_{self.phase}_timesteps")
         self.device = resolve_device(device or config.training.device)

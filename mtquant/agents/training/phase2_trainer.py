@@ -76,7 +76,6 @@ class Phase2Trainer(HierarchicalTrainer):
         session, best = self.session(self.crew), {NAME: self.best}
         begun = session.begin(loop, best, resume=self.resume)
         recorder = Recorder(self.output_dir, self.replay_record(NAME, self.specialists_dir), begun)
-        every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
         with ExitStack() as stack:
             board, *boards = self.open_boards(stack, begun)
             while not loop.done:
@@ -84,7 +83,7 @@ class Phase2Trainer(HierarchicalTrainer):
                 recorder.add({NAME: weights_digest(loop.stack.parameters)})
                 overall, weights = decisions(loop.collector.rollout)
                 metrics |= overall
-                checked = loop.done or loop.steps % every == 0
+                checked = loop.done or loop.steps % self.check_every == 0
                 found = self.validate(self.crew, meta) if checked else None
                 if found is not None:
                     self.keep_best(found, loop.steps, self.crew, meta)

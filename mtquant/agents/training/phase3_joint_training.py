@@ -73,7 +73,6 @@ class Phase3JointTrainer(HierarchicalTrainer):
         loop = self.build_loop()
         begun = session.begin(loop, best, resume=self.resume)
         recorder = Recorder(self.output_dir, self.replay_record(NAME, self.hierarchy_dir), begun)
-        every = self.config.training.checkpoint_every_updates * self.settings.rollout_steps
         with ExitStack() as stack:
             board, *boards = self.open_boards(stack, begun)
             if not begun:
@@ -83,7 +82,7 @@ class Phase3JointTrainer(HierarchicalTrainer):
                 self.record_updates(recorder)
                 overall, weights = decisions(loop.collector.rollout.meta)
                 metrics |= overall
-                checked = loop.done or loop.steps % every == 0
+                checked = loop.done or loop.steps % self.check_every == 0
                 found = self.validate(self.crew, self.meta) if checked else None
                 if found is not None:
                     self.keep_best(found, loop.steps, self.crew, self.meta)

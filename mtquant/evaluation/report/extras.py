@@ -15,6 +15,7 @@ from mtquant.core.telemetry import METRICS
 from mtquant.evaluation.report import study_charts
 from mtquant.evaluation.report.cells import percent
 from mtquant.evaluation.report.document import (
+    UNDEFINED,
     Block,
     Cell,
     Chapter,
@@ -63,22 +64,27 @@ def stress(found: Findings) -> Chapter | None:
     rows: list[tuple[Cell, ...]] = []
     for scenario, measured in given.measured.items():
         cells = [_mean_and_worst(measured[key], worse) for key, _, _, worse in shown]
-        rows.append((scenario.replace("_", " "), _spread(measured.get("sharpe", ())), *cells))
+        ruins = measured.get("ruined", ())
+        lost = f"{sum(ruins):.0f} of {len(ruins)}" if len(ruins) else UNDEFINED
+        spread = _spread(measured.get("sharpe", ()))
+        rows.append((scenario.replace("_", " "), spread, *cells, lost))
     seeds = max(len(values) for values in some.values())
-    headings = ("scenario", "Sharpe, mean (seeds)", *(name for _, name, _, _ in shown))
+    headings = ("scenario", "Sharpe, mean (seeds)", *(name for _, name, _, _ in shown), "ruined")
     note = (
         f"{seeds} seeds of {given.bars:,} bars each, as volatile and correlated as the training "
         "rows: the mean, in brackets the range of the Sharpe ratio over seeds and elsewhere the "
         "worst seed. Sharpe ratios above 0 are luck where nothing can be foreseen; look at falls "
-        "and limits."
+        "and limits. Where a seed was ruined there is no mean of the ratios."
     )
     return Chapter("Stress scenarios", (table_of(headings, rows), Text(note)))
 
 
 def _spread(values: Sequence[float]) -> Estimate:
-    """Mean and range over seeds; one seed alone has no range and is not shown."""
-    known = np.array([value for value in values if np.isfinite(value)])
-    if len(known) < 2:
+    """Mean and range over seeds; one seed alone has no range and is not shown, and the mean with a
+    ruined one is no number.
+    """
+    known = np.array([value for value in values if not np.isnan(value)])
+    if len(known) < 2 or np.isinf(known).any():
         return Estimate(np.nan, np.nan, np.nan, "per year, range over seeds")
     low, high = float(known.min()), float(known.max())
     return Estimate(float(known.mean()), low, high, "per year, range over seeds")

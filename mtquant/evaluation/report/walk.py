@@ -26,7 +26,8 @@ from mtquant.evaluation.report.document import (
 )
 from mtquant.evaluation.report.findings import Findings
 from mtquant.evaluation.track_statistics import Findings as Statistics
-from mtquant.evaluation.tracks import FoldScore, WalkForward
+from mtquant.evaluation.tracks import RUIN_COUNTS, FoldScore, WalkForward
+from mtquant.evaluation.walk_forward_page import interval_text, ratio_text
 
 
 def walk_forward(found: Findings) -> Chapter | None:
@@ -35,11 +36,12 @@ def walk_forward(found: Findings) -> Chapter | None:
     if given is None:
         return None
     blocks: list[Block] = [
+        *([Text(f"{given.ruined} {RUIN_COUNTS}")] if given.ruined else []),
         Text(
             f"{len(given.folds)} {given.scheme} folds, {len(given.seeds)} training seeds; every "
             "track is one account through the tests of all folds. The page shows the track in the "
             f"middle, {given.headline.name}."
-        )
+        ),
     ]
     if statistics is not None:
         blocks += _tracks(given, statistics, found)
@@ -56,9 +58,14 @@ def _tracks(given: WalkForward, statistics: Statistics, found: Findings) -> list
     for track in given.tracks:
         judged = statistics.verdicts[track.name]
         ratio = judged.sharpe
-        estimates[track.name] = Estimate(ratio.ratio, ratio.low, ratio.high, SHARPE_UNIT)
+        estimate = Estimate(ratio.ratio, ratio.low, ratio.high, SHARPE_UNIT)
+        shown: Cell = estimate
+        if track.ruined_ns is None:
+            estimates[track.name] = estimate
+        else:
+            shown = f"ruined on {_day(track.ruined_ns)}"
         gain = percent(track.ledger.equity[-1] / track.ledger.initial_equity - 1.0, signed=True)
-        rows.append((track.name, gain, estimates[track.name], judged.assessment.grade.value))
+        rows.append((track.name, gain, shown, judged.assessment.grade.value))
     for run, summary in zip(found.material.runs[1:], found.summaries[1:], strict=True):
         estimates[run.name] = sharpe_of(summary)
     says = "Sharpe ratio of every track and baseline with its 95 % interval."
@@ -80,9 +87,12 @@ def _seeds(statistics: Statistics) -> Table:
     for each in statistics.seeds:
         middle = Estimate(each.interquartile_mean, *each.interval, SHARPE_UNIT)
         grades = ", ".join(f"{grade.value}: {count}" for grade, count in each.grades.items())
-        shown = middle if np.isfinite(each.interval).all() else UNDEFINED_ESTIMATE
-        rows.append((f"phase {each.phase}", shown, grades))
-    headings = ("", "Sharpe over seeds (95 % interval)", "verdicts")
+        shown: Cell = middle if np.isfinite(each.interval).all() else UNDEFINED_ESTIMATE
+        if each.ruined and not np.isfinite([each.interquartile_mean, *each.interval]).all():
+            # An end of the interval is a ruin, which is no number.
+            shown = f"{ratio_text(each.interquartile_mean)} ({interval_text(each.interval)})"
+        rows.append((f"phase {each.phase}", shown, f"{each.ruined} of {each.tracks}", grades))
+    headings = ("", "Sharpe over seeds (95 % interval)", "ruined", "verdicts")
     return table_of(headings, rows, "All seeds together")
 
 
@@ -94,7 +104,8 @@ def _folds(given: WalkForward) -> Table:
         cells: list[Cell] = []
         for phase in given.phases:
             cells.append(_over_seeds([each for each in own if each.phase == phase]))
-        drawdown = max((each.max_drawdown for each in own if each.bars), default=float("nan"))
+        known = [each.max_drawdown for each in own if each.bars or each.ruined]
+        drawdown = max(known, default=float("nan"))
         bars = max((each.bars for each in own), default=0)
         test = " + ".join(
             f"{_day(part.start_ns)} to {_day(part.end_ns - 1)}" for part in fold.tests
@@ -106,7 +117,7 @@ def _folds(given: WalkForward) -> Table:
 
 
 def _over_seeds(scores: list[FoldScore]) -> Number:
-    values = np.array([score.total_return for score in scores if score.bars])
+    values = np.array([score.total_return for score in scores if score.bars or score.ruined])
     if not len(values):
         return percent(float("nan"))
     mean = float(values.mean())
@@ -119,12 +130,12 @@ def _tests(statistics: Statistics) -> list[Block]:
     """Overfitting, superiority and the confidence set."""
     blocks: list[Block] = []
     if statistics.overfitting is not None:
-        pbo = statistics.overfitting.probability
+        pbo, luck = statistics.overfitting.probability, statistics.overfitting.by_luck
         blocks.append(
             Text(
                 f"Probability of backtest overfitting: {pbo:.0%}. So often was the candidate that "
                 "was best in one half of the time at or below the median in the other half; luck "
-                "alone gives 50 % (PBO by CSCV, Bailey et al. 2015)."
+                f"alone gives {luck:.0%} (PBO by CSCV, Bailey et al. 2015)."
             )
         )
     rows: list[tuple[Cell, ...]] = [

@@ -13,12 +13,15 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from mtquant.core.errors import DataError
 
 Float = NDArray[np.float64]
 
 PARTS = 16  # the paper's S: 12,870 ways to halve the time
+DIGITS = 12  # of ratios per bar: what lies behind is rounding
+NO_VARIANCE = 1e-12  # of the mean square: a constant return leaves as much by rounding
 CHUNK = 1024  # halvings at a time, which bounds memory
 
 
@@ -28,12 +31,16 @@ class Overfitting:
 
     Attributes:
         probability: Share of halvings in which the best of one half was at or below the median of
-            the other half. Near 0.5 for pure luck, near 0 for a real edge.
+            the other half. Near `by_luck` for pure luck, near 0 for a real edge.
+        by_luck: What it is where all ranks are equally likely: 1/2, and (N + 1) / 2 N for an odd
+            number of strategies, one of which is the median itself.
         loss_probability: Share of halvings in which it lost in the other half.
         logits: float64 [C], the paper's lambda of every halving; below 0 is below the median.
+            Where several were the best of the past alike, their mean.
     """
 
     probability: float
+    by_luck: float
     loss_probability: float
     logits: Float
 
@@ -43,14 +50,17 @@ def backtest_overfitting(returns: Float, parts: int = PARTS) -> Overfitting:
 
     The time is cut into `parts` stretches of equal length (bars left over at the start are not
     used). Each half of the stretches in turn is the past, the others are what came after; the
-    strategy of the largest Sharpe ratio in the past is ranked by its ratio afterwards.
+    strategy of the largest Sharpe ratio in the past is ranked by its ratio afterwards. Where some
+    share the largest ratio, each of them is chosen with the same weight, so that the order in which
+    strategies are given says nothing.
 
     Args:
         returns: float64 [T, N], simple returns of N strategies on the same bars, finite.
         parts: Stretches, even.
 
     Returns:
-        The result. A ratio without variance counts as 0; ties share their mean rank.
+        The result. A ratio without variance counts as 0; ratios per bar within 1e-12 of each other
+        are ties, and ties share their mean rank.
 
     Raises:
         DataError: Fewer than 2 strategies or 2 bars a stretch, an odd number of stretches, or a
@@ -66,18 +76,22 @@ def backtest_overfitting(returns: Float, parts: int = PARTS) -> Overfitting:
     half = length * parts // 2
     used = returns[bars - length * parts :].reshape(parts, length, count)
     sums, squares = used.sum(axis=1), (used**2).sum(axis=1)
-    logits, losses = [], []
+    below, losses, logits = list[Float](), list[Float](), list[Float]()
     for past in _halvings(parts):
-        chosen = np.argmax(_ratios(past @ sums, past @ squares, half), axis=1)
+        before = _ratios(past @ sums, past @ squares, half)
+        best = before == before.max(axis=1, keepdims=True)
+        weights = best / best.sum(axis=1, keepdims=True)
         after = 1.0 - past
         ratios = _ratios(after @ sums, after @ squares, half)
-        own = ratios[np.arange(len(past)), chosen][:, None]
-        rank = (ratios < own).sum(axis=1) + ((ratios == own).sum(axis=1) + 1) / 2.0
-        share = rank / (count + 1)
-        logits.append(np.log(share / (1.0 - share)))
-        losses.append(own[:, 0] < 0.0)
-    every = np.concatenate(logits)
-    return Overfitting(float(np.mean(every <= 0.0)), float(np.mean(np.concatenate(losses))), every)
+        share = rankdata(ratios, axis=1) / (count + 1)
+        lambdas = np.log(share / (1.0 - share))
+        # The middle of ranks is 1/2 to the bit, and its logit 0.
+        below.append((weights * (lambdas <= 0.0)).sum(axis=1))
+        losses.append((weights * (ratios < 0.0)).sum(axis=1))
+        logits.append((weights * lambdas).sum(axis=1))
+    probability, lost = (float(np.concatenate(own).mean()) for own in (below, losses))
+    by_luck = (count + 1) // 2 / count
+    return Overfitting(probability, by_luck, lost, np.concatenate(logits))
 
 
 def _halvings(parts: int) -> Iterator[Float]:
@@ -91,8 +105,11 @@ def _halvings(parts: int) -> Iterator[Float]:
 
 
 def _ratios(sums: Float, squares: Float, bars: int) -> Float:
-    """Sharpe ratio per bar from sums of returns and of their squares; 0 without variance."""
+    """Sharpe ratio per bar from sums of returns and of their squares; 0 without variance. Rounded,
+    so that strategies which differ in their size alone are ties.
+    """
     variance = (squares - sums**2 / bars) / (bars - 1)
-    known = variance > 1e-18 * squares
-    ratios: Float = np.where(known, sums / bars, 0.0) / np.sqrt(np.where(known, variance, 1.0))
-    return ratios
+    known = variance > NO_VARIANCE * squares / bars
+    ratios = np.where(known, sums / bars, 0.0) / np.sqrt(np.where(known, variance, 1.0))
+    rounded: Float = ratios.round(DIGITS)
+    return rounded

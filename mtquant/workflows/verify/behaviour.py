@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Observations and actions on data whose future is another: up to the cut they have to be the same
-bytes.
+"""Observations and actions on data whose future is another, and on data that ends there: up to the
+cut they have to be the same bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from mtquant.core.protocols import Observation, Policy
 from mtquant.data.bars import Bars
 from mtquant.market.ledger import Ledger
 from mtquant.workflows.backtesting import Market
-from mtquant.workflows.verify.changes import redrawn
+from mtquant.workflows.verify.changes import cut, redrawn
 from mtquant.workflows.verify.compare import Differences, deviations
 from mtquant.workflows.verify.draws import Effort, cut_rows
 from mtquant.workflows.verify.record import Record
@@ -72,14 +73,20 @@ def live(subject: Subject, market: Market, features: Rows32, rows: slice) -> tup
     return witness, ledger
 
 
-def another_future(subject: Subject, effort: Effort, row: int) -> Market:
-    """The same bars up to a row, others behind it."""
-    stamp = int(subject.market.panel.stamps[row])
+def other_futures(subject: Subject, effort: Effort, row: int) -> Iterator[tuple[str, Market]]:
+    """The same bars up to a row, and behind it others, or one more row of others and then nothing:
+    a decision at a row is made with the bar that follows it.
+    """
+    stamps = subject.market.panel.stamps
+    now, following = (int(stamps[k]) for k in (row, row + 1))
 
     def changed(own: Bars) -> Bars:
-        return redrawn(own, stamp, effort.node("future", row, own.symbol).generator())
+        return redrawn(own, now, effort.node("future", row, own.symbol).generator())
 
-    return subject.market_of([changed(own) for own in subject.bars])
+    bars = [changed(own) for own in subject.bars]
+    yield f"when bars behind row {row} were drawn anew", subject.market_of(bars)
+    ended = [cut(own, following) for own in bars]
+    yield f"when data ended behind row {row}, with one more", subject.market_of(ended)
 
 
 def check_behaviour(subject: Subject, effort: Effort) -> Record:
@@ -92,19 +99,19 @@ def check_behaviour(subject: Subject, effort: Effort) -> Record:
         # The bar behind the cut is lived through, so that the decision at the cut is made.
         lived = slice(max(subject.first_row, row - STEPS), row + 2)
         witness, _ = live(subject, subject.market, subject.features, lived)
-        market = another_future(subject, effort, row)
-        other, _ = live(subject, market, market.features_of(subject.policy), lived)
-        expected, found = witness.rows(), other.rows()
+        expected = witness.rows()
         if differences is None:
             differences = _differences(subject, witness.seen[0], expected)
-        same = min(len(expected), len(found))
-        how = f"when bars behind row {row} were drawn anew"
-        differences.add(expected[:same], found[:same], lived.start, row, how)
-        decisions += same
+        for how, market in other_futures(subject, effort, row):
+            other, _ = live(subject, market, market.features_of(subject.policy), lived)
+            found = other.rows()
+            same = min(len(expected), len(found))
+            differences.add(expected[:same], found[:same], lived.start, row, how)
+        decisions += len(expected)
     findings = [] if differences is None else differences.findings()
     looked = (
         f"observations and targets of {decisions:,} decisions before {len(rows)} rows are the same "
-        "bytes whatever comes behind them"
+        "bytes whatever comes behind them, or nothing"
     )
     return Record.of(NAME, findings, looked, REMEDY)
 

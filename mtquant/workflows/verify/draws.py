@@ -17,11 +17,13 @@ class Effort:
         cuts: Cut points for features, besides the edges; each computes all features twice.
         decisions: Cut points for observations, actions and environment.
         seed: Of all draws.
+        replayed: Bars that go through the paper loop.
     """
 
     cuts: int = 12
     decisions: int = 6
     seed: int = 0
+    replayed: int = 300
 
     def node(self, *names: str | int) -> SeedTree:
         """Where a check takes its random numbers from."""

@@ -18,6 +18,10 @@ from mtquant.workflows.verify.behaviour import check_behaviour, live
 from mtquant.workflows.verify.draws import Effort
 from mtquant.workflows.verify.environment import NAME as ENVIRONMENT
 from mtquant.workflows.verify.environment import check_environment
+from mtquant.workflows.verify.kept_weights import NAME as WEIGHTS
+from mtquant.workflows.verify.kept_weights import check_kept_weights
+from mtquant.workflows.verify.later_rows import NAME as LATER
+from mtquant.workflows.verify.later_rows import check_later_rows
 from mtquant.workflows.verify.leads import NAME as LEADS
 from mtquant.workflows.verify.leads import check_leads
 from mtquant.workflows.verify.levels import NAME as LEVELS
@@ -31,6 +35,7 @@ from mtquant.workflows.verify.own_features import check_own_features
 from mtquant.workflows.verify.paper import NAME as PAPER
 from mtquant.workflows.verify.paper import check_paper
 from mtquant.workflows.verify.record import Finding, Record, VerifyReport
+from mtquant.workflows.verify.repeating import Repeats
 from mtquant.workflows.verify.scaler import NAME as SCALER
 from mtquant.workflows.verify.scaler import check_scaler
 from mtquant.workflows.verify.seeds import NAME as SEEDS
@@ -85,7 +90,8 @@ def _checks(
     subject: Subject, effort: Effort, full: bool, tell: Callable[[str], None]
 ) -> Iterator[tuple[str, Check]]:
     """Every check by its name, in the order in which they are made."""
-    noise, ledgers = Noise(subject, effort), list[Ledger]()
+    noise, repeats = Noise(subject, effort), Repeats(subject, tell)
+    ledgers = list[Ledger]()
 
     def ledger() -> Ledger:
         if not ledgers:
@@ -95,6 +101,7 @@ def _checks(
         return ledgers[0]
 
     yield BARS, partial(check_seen_bars, subject)
+    yield WEIGHTS, partial(check_kept_weights, subject)
     yield LEADS, partial(check_leads, subject)
     yield SURVIVORS, partial(check_survivors, subject)
     yield FEATURES, partial(check_features, subject, effort)
@@ -105,12 +112,13 @@ def _checks(
     yield WARMUP, partial(check_warmup, subject)
     yield OWN, partial(check_own_features, subject)
     yield STREAM, partial(check_stream, subject)
-    yield PAPER, check_paper
+    yield PAPER, partial(check_paper, subject, effort)
     yield ACCOUNTING, lambda: check_accounting(subject, ledger())
     yield AUDIT, lambda: check_audit(subject, ledger())
     yield NOISE, partial(check_noise, noise)
     yield POLICY_NAME, partial(check_policy_on_noise, noise)
-    yield SEEDS, partial(check_seeds, subject, full, tell)
+    yield SEEDS, partial(check_seeds, repeats, full)
+    yield LATER, partial(check_later_rows, repeats, effort)
 
 
 def _guarded(name: str, check: Check) -> Record:

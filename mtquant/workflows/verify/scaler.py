@@ -15,6 +15,7 @@ from mtquant.agents.hierarchy import HierarchyPolicy
 from mtquant.agents.scaling import observation_scaling
 from mtquant.agents.specialist import Specialist
 from mtquant.agents.stack import Weights
+from mtquant.agents.training.world import without_holes
 from mtquant.data.bars import Bars
 from mtquant.data.panel import Panel
 from mtquant.envs.market_env import reward_scale
@@ -107,19 +108,19 @@ def fitted_scaling(subject: Subject, bars: Bars) -> tuple[Rows32, Rows32]:
     pipeline = TimeframePipeline.from_config(config, instruments, [own.symbol], names)
     features = pipeline.on_panel(panel, [own])
     columns = [pipeline.panel_names.index(name) for name in subject.policy.feature_names]
-    rows = _training_rows(subject, panel, features)
-    scaler = Scaler.fit(features[rows, 0][:, columns])
+    stretches = _training_rows(subject, panel, features)
+    scaler = Scaler.fit(np.concatenate([features[rows, 0] for rows in stretches])[:, columns])
     return observation_scaling(
         _layout(subject, own.symbol), scaler, config.environment.max_position_size
     )
 
 
-def _training_rows(subject: Subject, panel: Panel, features: Rows32) -> slice:
-    """As `SpecialistWorld` counts them: behind the warm-up and a window."""
+def _training_rows(subject: Subject, panel: Panel, features: Rows32) -> tuple[slice, ...]:
+    """As `SpecialistWorld` counts them: behind the warm-up and a window, without holes."""
     environment = subject.config.environment
     warm = max(warmup_rows(features), environment.warmup_steps) + environment.window_bars - 1
     rows = panel.rows(subject.split.train)
-    return slice(max(rows.start, warm), rows.stop)
+    return without_holes(slice(max(rows.start, warm), rows.stop), panel, subject.split)
 
 
 def _layout(subject: Subject, symbol: str) -> ObservationLayout:
@@ -162,7 +163,8 @@ def _portfolio_unit(subject: Subject) -> list[Finding]:
     first = max(first, warmup_rows(features)) + environment.window_bars - 1
     rows = panel.rows(subject.split.train)
     rows = slice(max(rows.start, first), rows.stop)
-    again = reward_scale(market.tape, rows, market.rules.max_gross_exposure)
+    stretches = without_holes(rows, panel, subject.split)
+    again = reward_scale(market.tape, stretches, market.rules.max_gross_exposure)
     return _unit_finding("", subject.policy.manifest.reward_scale, again)
 
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bars themselves: those of the training, unrevised, and a test part that lies behind them."""
+"""The bars themselves: those of the training, unrevised, and a test part that is none of them."""
 
 from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mtquant.agents.specialist import bars_digest
 from mtquant.agents.training.replay import BLOCK_ROWS, ReplayRecord, block_digests, read_record
@@ -24,22 +27,40 @@ def check_seen_bars(subject: Subject) -> Record:
         return Record.not_checked(NAME, "a policy without a folder has no digests of its bars")
     record = _record(subject)
     findings = []
-    begin = int(subject.market.panel.stamps[subject.test_rows.start])
+    rows = subject.market.panel.rows(subject.split.test)
+    tested = subject.market.panel.stamps[rows]
     for own in subject.bars:
         until_ns = trained.known_until_ns[own.symbol]
         if bars_digest(own, until_ns) != trained.bars_sha256[own.symbol] or (
             record is not None and _revised(own, until_ns, record) is not None
         ):
             findings.append(_finding(own, until_ns, record))
-        if begin < until_ns:
-            text = f"the test part begins before {stamp_text(until_ns)}, up to which it was chosen"
-            at = subject.test_rows.start
+        met = np.flatnonzero(_met(subject, tested, until_ns))
+        if len(met):
+            at = rows.start + int(met[0])
+            text = (
+                f"{len(met)} rows of the test part are among those that it was trained or chosen "
+                f"on, up to {stamp_text(until_ns)}"
+            )
             findings.append(Finding("test part", text, own.symbol, at, subject.stamp(at)))
     looked = (
         f"stamps and prices of {len(subject.bars)} instruments are those that the training wrote "
-        "down, and the test part lies behind them"
+        "down, and no row of the test part is among those that it was trained or chosen on"
     )
     return Record.of(NAME, findings, looked, REMEDY)
+
+
+def _met(subject: Subject, stamps: NDArray[np.int64], until_ns: int) -> NDArray[np.bool_]:
+    """Which stamps the training has met: all up to its end, but for combinatorial folds, whose
+    test lies in a hole of it.
+    """
+    split = subject.split
+    if split.test.start_ns >= split.known_until_ns or until_ns != split.known_until_ns:
+        return stamps < until_ns
+    met = np.zeros(len(stamps), dtype=bool)
+    for part in (*split.stretches, split.validation):
+        met |= (stamps >= part.start_ns) & (stamps < part.end_ns)
+    return met
 
 
 def _record(subject: Subject) -> ReplayRecord | None:

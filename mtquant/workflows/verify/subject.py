@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.agents.training.world import without_holes
 from mtquant.core.config import Config
 from mtquant.core.errors import DataError
 from mtquant.core.protocols import Policy
@@ -125,10 +126,12 @@ class Subject:
 
     @cached_property
     def test_rows(self) -> slice:
-        """Rows of the test part behind the warm-up; the last part of all rows if it is short."""
+        """Rows of the test part behind the warm-up; where those are few, the rows up to its end,
+        or the first known ones.
+        """
         rows = self.market.panel.rows(self.split.test)
-        first = max(rows.start, self.first_row)
-        return slice(min(first, rows.stop - LEAST_ROWS // 2), rows.stop)
+        last = max(rows.stop, self.first_row + LEAST_ROWS // 2)
+        return slice(min(max(rows.start, self.first_row), last - LEAST_ROWS // 2), last)
 
     @property
     def built_in_features(self) -> set[str]:
@@ -156,7 +159,7 @@ class Subject:
     @cached_property
     def _scale(self) -> float:
         market = self.market
-        rows = market.panel.rows(self.split.train)
+        rows = without_holes(market.panel.rows(self.split.train), market.panel, self.split)
         return reward_scale(market.tape, rows, market.rules.max_gross_exposure) or 1.0
 
     def env(self, market: Market, features: Rows32, rows: slice, n_accounts: int) -> MarketEnv:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,19 @@ def test_phase_2_leaves_the_specialists_as_they_are(trained: Trained) -> None:
     for k, symbol in enumerate(SYMBOLS):
         for name, tensor in trainer.crew.stack.weights(k).items():
             assert torch.equal(tensor, before[symbol][name])
+
+
+def test_recommended_phase_2_learns_oftener_and_is_checked_as_often(trained: Trained) -> None:
+    training = trained.config.training.model_copy(update={"preset": "recommended"})
+    own = replace(trained, config=trained.config.model_copy(update={"training": training}))
+    second = own.trainer(Phase2Trainer, "oftener", **source(trained, 2))
+    loop = second.build_loop()
+    loop.iterate()
+    assert loop.steps == 64 * 32
+    third = own.trainer(Phase3JointTrainer, "as_ever", **source(trained, 3))
+    assert third.settings.rollout_steps == 64 * 256
+    # Two updates of phase 3 (`TINY`), sixteen of phase 2.
+    assert second.check_every == third.check_every == 2 * 64 * 256
 
 
 def test_phase_3_moves_everybody(trained: Trained) -> None:

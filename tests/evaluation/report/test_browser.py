@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page in a real browser: wide and narrow, light and dark, with nothing to fetch.
-
-Needs playwright (extra dev) and a Chromium: the one that `playwright install chromium` gets, or one
-that the system has.
-"""
+"""The page in a real browser: wide and narrow, light and dark, with nothing to fetch."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +10,10 @@ from typing import Any
 import pytest
 
 from mtquant.evaluation.report import write_report
+from tests.support.browsers import chromium
 from tests.support.reports import full_material
 
 pytestmark = pytest.mark.slow
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 OVERFLOW = """() => [...document.querySelectorAll("main *")].filter(each =>
   !each.closest(".wide, pre, .chart, nav, details:not([open])") &&
   each.getBoundingClientRect().right > innerWidth + 1).map(each => each.outerHTML.slice(0, 80))"""
@@ -26,15 +21,8 @@ OVERFLOW = """() => [...document.querySelectorAll("main *")].filter(each =>
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    with api.sync_playwright() as playwright:
-        try:
-            opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except api.Error as error:
-            pytest.skip(f"no chromium to start: {str(error).splitlines()[0]}")
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

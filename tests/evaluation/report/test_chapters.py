@@ -140,11 +140,19 @@ def test_specialists_earn_what_their_instruments_do_and_phases_add_up() -> None:
 
 
 def test_one_seed_of_a_made_up_market_shows_no_sharpe_ratio() -> None:
-    stress = Stress(100, {"gap": {"sharpe": [1.0], "drawdown": [0.1]}})
+    stress = Stress(100, {"gap": {"sharpe": [1.0], "drawdown": [0.1], "ruined": [0.0]}})
     chapter = extras.stress(found_of(trading_ledger(bars=60), stress=stress))
     assert chapter is not None
     (row,) = next(block for block in chapter.blocks if isinstance(block, Table)).rows
-    assert [str(cell) for cell in row] == ["gap", UNDEFINED, "10.0 % (10.0 %)"]
+    assert [str(cell) for cell in row] == ["gap", UNDEFINED, "10.0 % (10.0 %)", "0 of 1"]
+
+
+def test_a_ruined_seed_leaves_no_mean_sharpe_ratio() -> None:
+    ratios = {"sharpe": [1.0, -np.inf, 2.0], "drawdown": [0.1, 1.0, 0.1], "ruined": [0.0, 1.0, 0.0]}
+    chapter = extras.stress(found_of(trading_ledger(bars=60), stress=Stress(100, {"gap": ratios})))
+    assert chapter is not None
+    (row,) = next(block for block in chapter.blocks if isinstance(block, Table)).rows
+    assert [str(cell) for cell in row] == ["gap", UNDEFINED, "40.0 % (100.0 %)", "1 of 3"]
 
 
 def test_a_validation_ratio_needs_the_length_of_its_rows() -> None:

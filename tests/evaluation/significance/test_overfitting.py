@@ -27,6 +27,33 @@ def by_the_book(returns: np.ndarray, parts: int) -> np.ndarray:
     return np.array(logits)
 
 
+def with_ties(returns: np.ndarray, parts: int) -> float:
+    """PBO by counting: whom anybody could have chosen, and how many were better afterwards."""
+    stretches = np.array_split(returns[len(returns) % parts :], parts)
+    found = []
+    for chosen in combinations(range(parts), parts // 2):
+        past, after = (
+            [
+                ratio(np.concatenate([stretches[k] for k in own])[:, n])
+                for n in range(len(returns.T))
+            ]
+            for own in (chosen, [k for k in range(parts) if k not in chosen])
+        )
+        winners = [n for n, own in enumerate(past) if own == max(past)]
+        at_or_below = []
+        for n in winners:
+            above = sum(other > after[n] for other in after)
+            below = sum(other < after[n] for other in after)
+            at_or_below.append(below <= above)  # a rank (N + 1) / 2 or less
+        found.append(np.mean(at_or_below))
+    return float(np.mean(found))
+
+
+def ratio(returns: np.ndarray) -> float:
+    """Sharpe ratio per bar; 0 for what never moves."""
+    return 0.0 if np.ptp(returns) == 0.0 else round(returns.mean() / returns.std(ddof=1), 12)
+
+
 def test_result_is_that_of_the_recipe() -> None:
     returns = np.random.default_rng(4).normal(1e-4, 0.01, (203, 7))
     found = backtest_overfitting(returns, parts=8)
@@ -34,6 +61,39 @@ def test_result_is_that_of_the_recipe() -> None:
     np.testing.assert_allclose(found.logits, expected, rtol=1e-9)
     assert found.probability == np.mean(expected <= 0.0)
     assert len(found.logits) == 70  # 8 over 4
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 6, 9])
+def test_ties_and_odd_numbers_are_counted_as_by_hand(count: int) -> None:
+    """Strategies that stand still for half of the time, that never trade, and twins."""
+    generator = np.random.default_rng(count)
+    returns = generator.normal(-5e-4, 0.01, (96, count))
+    returns[:48, : count // 2] = 0.0  # the best of a falling past, together
+    returns[:, -1] = 0.0 if count % 2 else returns[:, -2] * 3.0
+    found = backtest_overfitting(returns, 6)
+    assert found.probability == pytest.approx(with_ties(returns, 6), abs=1e-12)
+    order = generator.permutation(count)
+    mixed = backtest_overfitting(returns[:, order], 6)
+    assert mixed.probability == pytest.approx(found.probability, abs=1e-12)
+    np.testing.assert_allclose(mixed.logits, found.logits, atol=1e-9)
+
+
+def test_what_luck_gives_is_told_for_odd_numbers() -> None:
+    """Of three, one is the median itself: at or below it are two."""
+    generator = np.random.default_rng(12)
+    found = [backtest_overfitting(generator.normal(0.0, 0.01, (128, 3)), 8) for _ in range(60)]
+    assert {one.by_luck for one in found} == {2.0 / 3.0}
+    assert np.mean([one.probability for one in found]) == pytest.approx(2.0 / 3.0, abs=0.08)
+    assert backtest_overfitting(generator.normal(0.0, 0.01, (128, 4)), 8).by_luck == 0.5
+
+
+def test_a_return_that_never_moves_has_no_ratio() -> None:
+    """Rounding leaves 1e-16 of a constant return as its variance."""
+    returns = np.random.default_rng(13).normal(2e-3, 0.01, (320, 3))
+    returns[:, 1] = 0.1
+    still = np.where(np.arange(3) == 1, 0.0, returns)
+    found, expected = (backtest_overfitting(own, 8).logits for own in (returns, still))
+    np.testing.assert_allclose(found, expected)
 
 
 def test_noise_is_overfitted_half_of_the_time() -> None:

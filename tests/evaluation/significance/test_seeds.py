@@ -45,7 +45,21 @@ def test_tasks_are_strata() -> None:
     assert low == high == interquartile_mean(scores) == 3.0
 
 
-@pytest.mark.parametrize("scores", [np.zeros((1, 3)), np.zeros(5), np.full((3, 2), np.nan)])
+def test_a_ruin_is_the_lowest_score_there_is() -> None:
+    """One of eight is left out at the end; of half of them some stay in the middle."""
+    scores = np.arange(8.0)
+    few, many = scores.copy(), scores.copy()
+    few[7], many[4:] = -np.inf, -np.inf
+    assert interquartile_mean(few) == np.mean([1.0, 2.0, 3.0, 4.0])
+    assert interquartile_mean(many) == -np.inf
+    low, high = seeds_interval(few[:, None], np.random.default_rng(4), 500)
+    assert low == -np.inf and 3.0 < high < 6.0
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [np.zeros((1, 3)), np.zeros(5), np.full((3, 2), np.nan), np.full((3, 2), np.inf)],
+)
 def test_what_has_no_interval_is_refused(scores: np.ndarray) -> None:
     with pytest.raises(DataError, match="2 seeds"):
         seeds_interval(scores, np.random.default_rng(0), 10)

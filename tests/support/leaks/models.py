@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mtquant.agents.specialist import MANIFEST_NAME, load_specialist, save_specialist
@@ -50,8 +51,16 @@ class Trained:
         return Subject.load(folder, self.config, INSTRUMENTS)
 
 
-def trained_in(root: Path, phases: tuple[int, ...], *overrides: str) -> Trained:
+def trained_in(
+    root: Path, phases: tuple[int, ...], *overrides: str, missing: float = 0.0
+) -> Trained:
+    """Trains; `missing` is the share of bars that the second instrument does not have."""
     market = write_market(root / "bars")
+    if missing:
+        path = market / f"{SYMBOLS[1]}.parquet"
+        own = read_parquet(path)
+        kept = np.random.default_rng(0).random(len(own)) >= missing
+        write_parquet(own.rows(np.flatnonzero(kept)), path)
     config = tiny_config(market, *overrides)
     found = Trained(root, market, config)
     for phase in phases:
@@ -76,6 +85,18 @@ def with_another_scaler(trained: Trained, folder: Path) -> Subject:
     width = len(fitted.mean)
     weights[MEAN][:width] = torch.from_numpy(fitted.mean)
     weights[SCALE][:width] = torch.from_numpy(fitted.scale)
+    stored = json.loads((own / MANIFEST_NAME).read_text())
+    stored.pop("weights_sha256")
+    save_specialist(own, weights, stored)
+    return trained.subject(folder)
+
+
+def with_other_weights(trained: Trained, folder: Path) -> Subject:
+    """The first specialist's weights and manifest are exchanged for others that fit each other."""
+    own = folder / SYMBOLS[0]
+    specialist = load_specialist(own)
+    weights = {name: tensor.clone() for name, tensor in specialist.weights.items()}
+    weights["log_std"] += 0.5
     stored = json.loads((own / MANIFEST_NAME).read_text())
     stored.pop("weights_sha256")
     save_specialist(own, weights, stored)

@@ -19,13 +19,14 @@ from mtquant.workflows.verify.noise import NAME as NOISE
 from mtquant.workflows.verify.noise import Noise, check_noise
 from mtquant.workflows.verify.own_features import NAME as OWN
 from mtquant.workflows.verify.own_features import check_own_features
+from mtquant.workflows.verify.paper import NAME as PAPER
 from mtquant.workflows.verify.streaming import NAME as STREAM
 from mtquant.workflows.verify.warmup import NAME as WARMUP
 from tests.support.leaks.market import PLAIN, Follower, config_of, market, subject_of
 from tests.support.leaks.plants import PLANTS, Plant
 from tests.support.markets import INSTRUMENTS
 
-LITTLE = Effort(cuts=4, decisions=2)
+LITTLE = Effort(cuts=4, decisions=2, replayed=40)
 
 
 def record(report: VerifyReport, name: str) -> Record:
@@ -48,8 +49,9 @@ def test_a_policy_without_a_folder_says_what_was_not_checked(honest: VerifyRepor
     assert unchecked == {
         "data: the bars of the training",
         "look-ahead: scaler",
-        "paper sees what the backtest saw",
         "seed replay",
+        "training: later bars",
+        "weights: those of the run",
     }
 
 
@@ -102,8 +104,11 @@ def test_a_feature_that_remembers_more_than_it_says_fails_the_warm_up() -> None:
 
 
 def test_a_feature_that_streams_otherwise_is_found() -> None:
-    found = record(verify(subject_of("log_return_1", "streamed_otherwise"), LITTLE), STREAM)
+    report = verify(subject_of("log_return_1", "streamed_otherwise"), LITTLE)
+    found = record(report, STREAM)
     assert found.verdict == "failed" and found.findings[0].what == "streamed_otherwise"
+    on_paper = {one.what for one in record(report, PAPER).findings}
+    assert "EURUSD.streamed_otherwise" in on_paper and "EURUSD.log_return_1" not in on_paper
 
 
 def test_the_same_seed_draws_the_same_cuts(honest: VerifyReport) -> None:

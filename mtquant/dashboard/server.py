@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serves the page: to this machine, without telemetry, prompts or anything from the internet."""
+
+from __future__ import annotations
+
+import importlib
+import ipaddress
+import socket
+from pathlib import Path
+
+import numpy as np
+from streamlit.web import bootstrap
+
+from mtquant.core.errors import ConfigError
+from mtquant.dashboard.asked import Asked
+from mtquant.risk.limits import correlation_exposure, portfolio_deviation
+
+SCRIPT = Path(__file__).parent / "entry" / "app.py"
+LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]", "::1"]
+LIGHT = {
+    "backgroundColor": "#ffffff",
+    "secondaryBackgroundColor": "#f5f7f9",
+    "textColor": "#1b2026",
+    "primaryColor": "#1f62b4",
+    "borderColor": "#e1e4e8",
+}
+DARK = {
+    "backgroundColor": "#14171b",
+    "secondaryBackgroundColor": "#1c2026",
+    "textColor": "#e6e9ec",
+    "primaryColor": "#79b0f3",
+    "borderColor": "#2c3138",
+}
+
+
+def options(host: str, port: int) -> dict[str, object]:
+    """Streamlit's settings, whatever the user's own file of settings says."""
+    return {
+        "server.address": host,
+        "server.port": port,
+        "server.headless": True,  # opens no browser and asks for no e-mail address
+        "server.showEmailPrompt": False,
+        "server.fileWatcherType": "none",
+        "server.runOnSave": False,
+        "server.enableStaticServing": False,
+        "server.enableAgentApi": False,
+        "server.enableCORS": True,
+        "server.enableXsrfProtection": True,
+        # On loopback a page of the internet that calls itself this machine is turned away.
+        "server.allowedHosts": LOOPBACK_NAMES if is_loopback(host) else [],
+        "browser.gatherUsageStats": False,
+        "browser.serverAddress": host,
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,
+        "global.developmentMode": False,
+        "logger.level": "error",
+        "logger.hideWelcomeMessage": True,  # the command has said where the page is
+        "theme.font": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
+        "theme.baseFontSize": 15,
+        "theme.baseRadius": "6px",
+        **{f"theme.light.{name}": tone for name, tone in LIGHT.items()},
+        **{f"theme.dark.{name}": tone for name, tone in DARK.items()},
+    }
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host's address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def serve(asked: Asked, host: str, port: int) -> None:
+    """Serves the page until it is interrupted."""
+    chosen = options(host, port)
+    bootstrap.load_config_options(chosen)
+    _warm()
+    bootstrap.run(str(SCRIPT), False, [asked.to_text()], chosen)
+
+
+def check_free(host: str, port: int) -> None:
+    """Refuses an address that is taken: Streamlit would say so much later, and in other words.
+
+    Raises:
+        ConfigError: It cannot be listened on.
+    """
+    try:
+        kind = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(*kind[:2]) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(kind[4])
+    except OSError as error:
+        remedy = "Choose another one with --port, or end what listens there."
+        raise ConfigError(
+            "--host, --port", "must be an address to listen on", f"{host}:{port}: {error}", remedy
+        ) from error
+
+
+def _warm() -> None:
+    """Does before the port opens what the first reader would wait for: imports, and the kernels
+    that limits are measured by.
+    """
+    importlib.import_module("mtquant.dashboard.page")
+    for measure in (portfolio_deviation, correlation_exposure):
+        measure(np.zeros((4, 1)), np.zeros(1))
