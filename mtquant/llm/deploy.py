@@ -216,7 +216,8 @@ def served(folder: Path) -> Serving:
     try:
         serving = json.loads((folder / SERVING).read_text(encoding="utf-8"))
         values = {"task": serving["task"], "model": serving["model"]}
-        template, evaluated = serving["template"], dict(serving["evaluated"])
+        template, found = serving["template"], serving["evaluated"]
+        evaluated = {name: found[name] for name in ("device", "threads", "examples", "answers")}
         drawn = {
             name: serving["generation"][name]
             for name in ("temperature", "seed", "batch", "max_new_tokens")
