@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from mtquant.core import outcome as oc
 from mtquant.core.paper_config import PaperConfig
 from mtquant.market.account import A_EQUITY, B_MARK, B_POSITION, B_RATE
-from mtquant.market.desk import TAIL_SIGMAS
 from mtquant.market.live_desk import LiveDesk
 from mtquant.market.live_tape import LiveTape
 from mtquant.market.rules import Rules
 from mtquant.risk.limits import RISK_CORRELATION, RISK_DEVIATION
-from mtquant.risk.measures import bars_per_day
+from mtquant.risk.measures import NORMAL_QUANTILE_95, bars_per_day
 
 Float = NDArray[np.float64]
 
@@ -66,7 +65,7 @@ class Exposure:
         x = held[own] * deviation
         n = len(held)
         correlation = risk[RISK_CORRELATION : RISK_CORRELATION + n][np.ix_(own, own)]
-        return TAIL_SIGMAS * math.sqrt(max(0.0, float(x @ correlation @ x)))
+        return NORMAL_QUANTILE_95 * math.sqrt(max(0.0, float(x @ correlation @ x)))
 
     def expect(self, desk: LiveDesk) -> None:
         """Measures what is held into the next bar, as long as that is not part of any risk."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,16 @@ from mtquant.paper.control import heartbeat_path, request_halt
 from mtquant.paper.ledger import PaperLedger
 
 testing = pytest.importorskip("streamlit.testing.v1", reason="streamlit is not installed")
+
+
+@pytest.fixture(autouse=True)
+def main_module() -> Iterator[None]:
+    """Streamlit makes the script the main module and leaves it there; a process that a later test
+    spawns would run it.
+    """
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
 
 
 def _script(ledgers: list[str], runs: list[str]) -> None:
