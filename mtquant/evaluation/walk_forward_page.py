@@ -79,7 +79,7 @@ def _tracks(found: WalkForward, statistics: Findings) -> Section:
 
 
 def _seeds(found: WalkForward, statistics: Findings) -> Section:
-    names = ("phase", "IQM of Sharpe", "95 % interval", "lowest", "highest")
+    names = ("phase", "IQM of Sharpe", "95 % interval", "worst track", "best track")
     rows = tuple(
         (
             str(own.phase),
