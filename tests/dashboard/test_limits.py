@@ -12,11 +12,9 @@ import pytest
 
 from mtquant.dashboard.accounts import account, opened
 from mtquant.dashboard.limits import limits_used, positions
-from mtquant.market.desk import TAIL_SIGMAS
 from mtquant.paper import reading
 from mtquant.paper.ledger import PaperLedger
 from mtquant.paper.memory import pack_arrays
-from mtquant.risk.measures import NORMAL_QUANTILE_95
 from tests.support.long_ledger import SYMBOLS, N
 
 
@@ -32,8 +30,7 @@ def test_value_at_risk_is_the_one_that_the_guard_judged(replayed):
     with opened(replayed.path) as ledger:
         used = limits_used(ledger).set_index("limit")
     assert replayed.loop.exposure.var > 0.0
-    # The guard counts 1.645 deviations, the limit and this page the quantile to all digits.
-    expected = replayed.loop.exposure.var * NORMAL_QUANTILE_95 / TAIL_SIGMAS
+    expected = replayed.loop.exposure.var
     assert used.loc["value at risk, 1 day", "used"] == pytest.approx(expected, rel=1e-12)
     assert used.loc["gross exposure", "used"] == pytest.approx(replayed.loop.exposure.gross)
     assert used.loc["value at risk, 1 day", "bound"] == 0.02
