@@ -16,7 +16,7 @@ from mtquant.core import outcome as oc
 from mtquant.core.errors import RunError
 from mtquant.core.records import write_atomically
 from mtquant.evaluation.sections import Section, between, document, number, percent
-from mtquant.llm.evaluation.evaluate import MODEL, Evaluation, Forecast
+from mtquant.llm.evaluation.evaluate import FEWEST_BET_DAYS, MODEL, Evaluation, Forecast
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -33,6 +33,10 @@ BETS = (
     "bankroll_sharpe",
     "max_drawdown",
     "closing_line_value",
+)
+BETS_NOTE = (
+    "In brackets 95 %, from resampled days; – where bets fell on fewer than"
+    f" {FEWEST_BET_DAYS} days. A return whose interval holds 0 is no evidence of a gain."
 )
 WORTH = ("fill_accuracy", "daily_bps", "fill_sharpe", "fill_sharpe_low", "fill_sharpe_high")
 PERCENT = {
@@ -140,7 +144,7 @@ def _sections(evaluation: Evaluation, card: Mapping[str, Any] | None) -> list[Se
         _table(evaluation, "Reasoning", REASONS, ("Shares of what could be earned.",)),
     ]
     if any(forecast.betting for forecast in evaluation.forecasts):
-        sections.append(_table(evaluation, "Betting backtest", BETS))
+        sections.append(_table(evaluation, "Betting backtest", BETS, (BETS_NOTE,)))
     if "fill_sharpe" in evaluation.model.scores:
         sections.append(_table(evaluation, "Worth on fills", WORTH))
     words = tuple((name, text) for name, text in TEXTS.items())
@@ -193,9 +197,14 @@ def _verdict(evaluation: Evaluation) -> str:
     if "base rate" not in evaluation.gains:
         return "No answer parses: there is nothing to judge."
     beaten = [name for name, (_, ends) in evaluation.gains.items() if ends[0] > 0.0]
+    better = [name for name, (_, ends) in evaluation.gains.items() if ends[1] < 0.0]
+    worse = f" It is above that of {', '.join(better)}, with the same confidence." if better else ""
     if "base rate" not in beaten:
-        return "No evidence of skill: the log loss is not clearly below the base rate's."
-    return f"The log loss is below that of {', '.join(beaten)}, with 95 % confidence each."
+        return (
+            "No evidence of skill: the log loss is not below the base rate's with 95 % confidence."
+            + worse
+        )
+    return f"The log loss is below that of {', '.join(beaten)}, with 95 % confidence each." + worse
 
 
 def _page(evaluation: Evaluation, card: Mapping[str, Any] | None) -> str:

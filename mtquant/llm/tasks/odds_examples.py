@@ -80,6 +80,17 @@ def offer_of(config: TaskConfig, games: Games) -> Offer:
     return Offer(line, prices, np.full_like(prices, np.nan), labels, results)
 
 
+def price_notes(config: TaskConfig) -> tuple[str, ...]:
+    """What a report has to say of prices that no table names."""
+    if config.name not in ("odds_spread", "odds_total"):
+        return ()
+    price = config.odds.price_spread_total
+    return (
+        f"Both sides are bet at {price:g}, since the table has no prices of its own: the line's"
+        " chances are one half each, and returns hold for that price only.",
+    )
+
+
 def game_prompts(config: TaskConfig, template: Template, games: Games, form: Form) -> list[str]:
     """A prompt for each game, from what was known at its decision."""
     return [
