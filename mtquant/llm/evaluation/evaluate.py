@@ -33,7 +33,7 @@ from mtquant.llm.evaluation.scores import (
 )
 from mtquant.llm.evaluation.worth import fill_worth
 from mtquant.llm.tasks.catalog import CatalogTask
-from mtquant.llm.tasks.task import Examples, Scores, Stage, Task
+from mtquant.llm.tasks.task import FEATURE_PREFIX, Examples, Scores, Stage, Task
 from mtquant.rewards.calibration import Reliability
 
 Float = NDArray[np.float64]
@@ -334,6 +334,9 @@ def _notes(task: CatalogTask, examples: Examples, parsed: NDArray[np.bool_]) -> 
             f"{without} of {len(examples)} games have no closing price: there the closing line is"
             " the market line, and bets count in no closing-line value."
         )
+    if f"{FEATURE_PREFIX}texts" in examples.columns:
+        shown = float((examples.columns[f"{FEATURE_PREFIX}texts"] > 0.0).mean())
+        notes.append(f"{shown:.0%} of the prompts show a text; the others have prices alone.")
     if task.config.source == "synthetic":
         notes.append("The data are made up, and the best rule is known.")
     elif task.name == "stock_direction":

@@ -7,6 +7,7 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mtquant.core.errors import DataError
@@ -168,6 +169,27 @@ def test_prices_that_no_table_names_are_said(tmp_path, name):
     judged = evaluate(task, examples, task.write(examples, np.full(2, 0.5)), draws=DRAWS)
     assumed = any("Both sides are bet at 1.909" in note for note in judged.notes)
     assert assumed == (name == "odds_spread")
+
+
+def test_how_many_prompts_show_a_text_is_said(tmp_path):
+    days = pd.bdate_range("2014-01-02", periods=260)
+    close = 100.0 * np.exp(np.cumsum(0.01 * np.random.default_rng(0).standard_normal(260)))
+    prices = pd.DataFrame({"symbol": "AAA", "date": days, "volume": 1e5})
+    for name, factor in (("open", 1.0), ("high", 1.001), ("low", 0.999), ("close", 1.0)):
+        prices[name] = factor * close
+    prices.to_parquet(tmp_path / "prices.parquet")
+    said = days.tz_localize("UTC") + pd.Timedelta(hours=12)
+    table = pd.DataFrame({"symbol": "AAA", "created_at": said, "text": "shares rose a bit"})
+    table.iloc[::2].to_parquet(tmp_path / "texts.parquet")
+    stocks = {name: str(tmp_path / f"{name}.parquet") for name in ("prices", "texts")}
+    values = {"source": "tables", "stocks": {**stocks, "text_hours": 12}}
+    task = make_task(TaskConfig.model_validate(values))
+    examples = task.examples("test", balanced=False)
+    judged = evaluate(task, examples, task.write(examples, np.full(2, 0.5)), draws=DRAWS)
+    share = np.mean(["News: " in prompt for prompt in examples.prompts])
+    assert 0.4 < share < 0.6
+    assert f"{share:.0%} of the prompts show a text" in " ".join(judged.notes)
+    assert "adjusted for splits" in " ".join(judged.notes)
 
 
 def test_the_first_sentence_says_of_whom_the_model_is_worse(task, test_set, tmp_path):
