@@ -302,6 +302,7 @@ class PaperLoop:
             self.plan(np.zeros(len(self.symbols)), "", {})
             return
         asked, seen, shares = [], [], []
+        said: dict[str, Words] = {}
         for path, share in self.roster.shares():
             seat = self.roster.seats[path]
             try:
@@ -314,6 +315,8 @@ class PaperLoop:
             asked.append(targets)
             seen.append(values)
             shares.append(share)
+            if seat.said:
+                said[path] = seat.said
         health = [seat.health for seat in self.roster.seats.values()]
         outside = any(own.outside_range for own in health)
         self.guardian.doubt("features outside the training range", outside)
@@ -321,7 +324,6 @@ class PaperLoop:
         held = self.exposure.held(self.desk)
         wanted = mixture(asked, shares, held) if asked else np.zeros(len(self.symbols))
         digest = hashlib.sha256(b"".join(seen)).hexdigest()
-        said = {path: seat.said for path, seat in self.roster.seats.items() if seat.said}
         self.plan(wanted, digest, said)
 
     def plan(self, wanted: Float, digest: str, said: Mapping[str, Words]) -> None:
