@@ -34,6 +34,7 @@ BETS = (
     "max_drawdown",
     "closing_line_value",
 )
+READABLE = 0.97  # share of answers that can be read; as the gate's default
 BETS_NOTE = (
     "In brackets 95 %, from resampled days; – where bets fell on fewer than"
     f" {FEWEST_BET_DAYS} days. A return whose interval holds 0 is no evidence of a gain."
@@ -188,7 +189,10 @@ def _gains(evaluation: Evaluation) -> Section:
         (name, number(gain, 4), between(ends, lambda end: number(end, 4)))
         for name, (gain, ends) in evaluation.gains.items()
     )
-    note = "Nats per answer; an interval above 0 is evidence of skill beyond that rival."
+    note = (
+        "Nats per answer that can be read; rivals on the same ones. An interval above 0 is evidence"
+        " of skill beyond that rival."
+    )
     return Section("Log loss below the rivals'", ("Rival", "gain", "95 %"), rows, (note,))
 
 
@@ -199,12 +203,18 @@ def _verdict(evaluation: Evaluation) -> str:
     beaten = [name for name, (_, ends) in evaluation.gains.items() if ends[0] > 0.0]
     better = [name for name, (_, ends) in evaluation.gains.items() if ends[1] < 0.0]
     worse = f" It is above that of {', '.join(better)}, with the same confidence." if better else ""
+    found = f"The log loss is below that of {', '.join(beaten)}, with 95 % confidence each."
     if "base rate" not in beaten:
-        return (
+        found = (
             "No evidence of skill: the log loss is not below the base rate's with 95 % confidence."
-            + worse
         )
-    return f"The log loss is below that of {', '.join(beaten)}, with 95 % confidence each." + worse
+    rate = evaluation.model.scores["parse_rate"]
+    if rate >= READABLE:
+        return found + worse
+    return (
+        f"Only {percent(rate)} of the answers can be read: a forecaster that leaves the others out"
+        f" is of no use, whatever is found of those that it gives. Of these alone: {found}{worse}"
+    )
 
 
 def _page(evaluation: Evaluation, card: Mapping[str, Any] | None) -> str:

@@ -171,6 +171,18 @@ def test_prices_that_no_table_names_are_said(tmp_path, name):
     assert assumed == (name == "odds_spread")
 
 
+def test_skill_of_few_answers_is_not_called_skill(task, test_set, tmp_path):
+    texts = list(best_answers(task, test_set))
+    texts[::2] = ["I do not know"] * len(texts[::2])
+    judged = evaluate(task, test_set, texts, draws=DRAWS)
+    assert judged.gains["base rate"][1][0] > 0.0
+    write_evaluation(judged, tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    assert "Only 50.0 % of the answers can be read" in page
+    write_evaluation(evaluate(task, test_set, best_answers(task, test_set), draws=10), tmp_path)
+    assert "Only" not in (tmp_path / "report.md").read_text()
+
+
 def test_how_many_prompts_show_a_text_is_said(tmp_path):
     days = pd.bdate_range("2014-01-02", periods=260)
     close = 100.0 * np.exp(np.cumsum(0.01 * np.random.default_rng(0).standard_normal(260)))
