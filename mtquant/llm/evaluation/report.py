@@ -28,12 +28,13 @@ BETS = (
     "bets",
     "roi",
     "flat_roi",
+    "closing_line_value",
     "bet_hit_rate",
     "bankroll_return",
     "bankroll_sharpe",
     "max_drawdown",
-    "closing_line_value",
 )
+FORECASTER = "Forecaster"  # heads the tables with a row for each
 READABLE = 0.97  # share of answers that can be read; as the gate's default
 BETS_NOTE = (
     "In brackets 95 %, from resampled days; – where bets fell on fewer than"
@@ -105,7 +106,8 @@ def write_evaluation(
 
 def evaluation_markdown(evaluation: Evaluation, card: Mapping[str, Any] | None = None) -> str:
     """The tables as Markdown."""
-    return document(_title(evaluation), _sections(evaluation, card))
+    title = f"{_title(evaluation)}\n\n{_verdict(evaluation)}"
+    return document(title, _sections(evaluation, card))
 
 
 def evaluation_record(
@@ -137,9 +139,8 @@ def evaluation_record(
 
 
 def _sections(evaluation: Evaluation, card: Mapping[str, Any] | None) -> list[Section]:
-    verdict = _verdict(evaluation)
     sections = [
-        _table(evaluation, "Scores", SCORES, (verdict, *evaluation.notes)),
+        _table(evaluation, "Scores", SCORES, evaluation.notes),
         _gains(evaluation),
         _table(evaluation, "Calibration and resolution", MORE),
         _table(evaluation, "Reasoning", REASONS, ("Shares of what could be earned.",)),
@@ -167,7 +168,7 @@ def _table(
     # Rewards of two stages are different sums, and reports of both lie in one run.
     reward = f"{evaluation.stage}_reward"
     headings = (reward if name == "reward" else name for name in names)
-    return Section(title, ("Forecaster", *headings), rows, notes)
+    return Section(title, (FORECASTER, *headings), rows, notes)
 
 
 def _cell(forecast: Forecast, name: str) -> str:
@@ -230,7 +231,8 @@ def _page(evaluation: Evaluation, card: Mapping[str, Any] | None) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(_title(evaluation))}</title><style>{STYLE}</style></head><body>"
-        f"<h1>{html.escape(_title(evaluation))}</h1>{plots}{tables}"
+        f"<h1>{html.escape(_title(evaluation))}</h1>"
+        f"<p><strong>{html.escape(_verdict(evaluation))}</strong></p>{plots}{tables}"
         f"<h2>Some answers</h2>{shown}</body></html>\n"
     )
 
@@ -247,7 +249,7 @@ STYLE = (
 def _html_section(section: Section) -> str:
     heads = "".join(f"<th>{html.escape(name)}</th>" for name in section.headings)
     rows = "".join(
-        f"<tr{' class=own' if row[0] == MODEL else ''}>"
+        f"<tr{' class=own' if row[0] == MODEL and section.headings[0] == FORECASTER else ''}>"
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
         + "</tr>"
         for row in section.rows

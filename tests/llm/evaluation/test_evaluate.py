@@ -87,6 +87,10 @@ def test_when_nothing_parses_the_report_says_so(task, test_set, tmp_path):
 def test_the_report_holds_everything_in_one_file(judged, tmp_path):
     page = write_evaluation(judged, tmp_path / "new", {"model": "<tiny>"}).read_text()
     assert "Reliability" in page and "best rule" in page and "&lt;tiny&gt;" in page
+    # What a reader in a hurry reads stands above everything else.
+    lines = (tmp_path / "new" / "report.md").read_text().splitlines()
+    assert lines[2].startswith("The log loss is below that of always")
+    assert page.index("The log loss is below") < page.index("plotly")
     assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="http', page)
     record = json.loads((tmp_path / "new" / "evaluation.json").read_text())
     assert record["count"] == 600 and record["template_hash"] == judged.template_hash
