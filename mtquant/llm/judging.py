@@ -53,7 +53,7 @@ def write_report(run: LlmRun, name: str, stage: Stage, texts: Sequence[str], fol
         "configuration": config_hash(run.config),
         "temperature": run.config.generation.temperature,
         "test examples": _asked(len(examples), len(run.task.examples("test", balanced=False))),
-        "decisions": " to ".join(
+        "decisions (UTC)": " to ".join(
             str(day) for day in examples.stamps[[0, -1]].astype("datetime64[ns]").astype("M8[D]")
         ),
     }
