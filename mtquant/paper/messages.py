@@ -113,7 +113,12 @@ def messages_frame(said: Sequence[Spoken], symbols: Sequence[str]) -> pd.DataFra
         each, n = len(own.bars), len(symbols)
         columns = own.figures.transpose(0, 2, 1).reshape(each * n, len(own.names))
         frame = pd.DataFrame(columns, columns=list(own.names))
-        rows = np.repeat(own.bars, n), np.repeat(own.stamps, n), own.path, list(symbols) * each
+        rows: tuple[Any, ...] = (
+            np.repeat(own.bars, n),
+            np.repeat(own.stamps, n),
+            own.path,
+            list(symbols) * each,
+        )
         for place, (name, values) in enumerate(zip(COLUMNS, rows, strict=True)):
             frame.insert(place, name, values)
         frames.append(frame)
