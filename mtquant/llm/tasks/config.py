@@ -238,8 +238,9 @@ class TaskConfig(Section):
         if self.source == "tables" and (odds.sport, odds.line) == ("nba", "open"):
             raise ValueError("odds.line must be close for nba: its table has no opening prices")
         games = self.source == "tables" and self.name != "stock_direction"
-        if games and (self.name == "odds_1x2") != (self.odds.sport == "football"):
-            raise ValueError("sport must be football for odds_1x2, and nba for other odds")
+        sport = "football" if self.name == "odds_1x2" else "nba"
+        if games and self.odds.sport != sport:
+            raise ValueError(f"odds.sport must be {sport} for {self.name}")
         return self
 
     def _table(self) -> str | None:
