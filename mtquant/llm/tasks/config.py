@@ -32,9 +32,9 @@ class AnswerConfig(Section):
             so that everything about confidence is left to reinforcement learning.
         prediction: ``"outcome"`` says what happened, so a model that imitates samples each answer
             as often as it is right; ``"likely"`` says the side that the best forecast favours.
-        step_percent: Stated confidences, and the three chances of home, draw and away, are
-            multiples of it. Coarse steps are fewer tokens to choose from, so what each is worth is
-            learned faster.
+        step_percent: Stated confidences are multiples of it. Coarse steps are fewer tokens to
+            choose from, so what each is worth is learned faster. The three chances of `odds_1x2`
+            are whole percents.
         noise_percent: Standard deviation of the noise on an informative confidence.
     """
 

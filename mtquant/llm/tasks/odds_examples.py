@@ -32,7 +32,7 @@ from mtquant.llm.tasks.odds_settling import (
 )
 from mtquant.llm.tasks.odds_text import game_prompt, line_text, odds_text, team_text, write_odds
 from mtquant.llm.tasks.parts import split_examples
-from mtquant.llm.tasks.reference import reference_percents, reference_says, stepped_chances
+from mtquant.llm.tasks.reference import reference_percents, reference_says
 from mtquant.llm.tasks.task import FEATURE_PREFIX, Examples, SplitName
 from mtquant.llm.tasks.templates import Template
 from mtquant.market.odds import fair_chances
@@ -253,8 +253,7 @@ def stated_references(
         name: Of the part, for its noise.
     """
     if chances.shape[1] > 2:  # all chances are stated: saying a rarer outcome would contradict them
-        stated = stepped_chances(chances, config.answer.step_percent)
-        return write_odds(template, part, chances.argmax(axis=1), stated)
+        return write_odds(template, part, chances.argmax(axis=1), chances)
     generator = SeedTree(config.seed).child("llm", "references", name).generator()
     says = reference_says(config.answer, chances, part.columns["label"])
     stated = reference_percents(config.answer, chances, generator) / 100.0
