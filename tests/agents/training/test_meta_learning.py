@@ -89,8 +89,7 @@ def learnt(settings: PPOSettings, seed: int) -> float:
 def share_of_the_best(meta: Crew, batch: MetaControllerBatch) -> float:
     """Expected growth of what it asks for, over that of the best, the regimes being as likely."""
     actions = meta.act(batch.observations[None])[0]
-    weights, budgets = allocation.weights_and_budget(actions)
-    scales = allocation.instrument_scales(weights, budgets, batch.hierarchy.owner, 1.0)
+    scales = batch.hierarchy.scales(actions, batch.messages)
     asked = allocation.exposures(scales, batch.messages[:, :, 0])
     cap = EIGHT.max_position_size
     exposures = np.clip(asked.astype(np.float64), -cap, cap)
