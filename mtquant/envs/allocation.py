@@ -81,8 +81,8 @@ def instrument_scales(
 
 
 def shared_out_within(asked: Float, cash: Float, caps: Float) -> Float:
-    """What each gets when none gets more than its cap: min(cap, m x asked), with the multiple m >= 1
-    that leaves the sum, together with m x cash, what it was.
+    """What each gets when none gets more than its cap: min(cap, m x asked), with the m >= 1 that
+    leaves the sum, together with m x cash, what it was.
 
     Cash has no cap, so there is such an m; it is 1 where no cap binds.
 
