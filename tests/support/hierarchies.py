@@ -48,7 +48,8 @@ def random_hierarchy(market: Market, seed: int = 0, size: float = 1.0) -> Traine
     inputs, entries = sizes(market)
     crew = ActorCriticStack.fresh(PolicyShape(inputs, (8,), 1, 1), [seed, seed + 1])
     meta = ActorCriticStack.fresh(PolicyShape(entries, (8,), 4), [seed + 2])
-    weights = {symbol: scaled(crew.weights(k), inputs, size) for k, symbol in enumerate(SYMBOLS)}
+    symbols = market.panel.symbols
+    weights = {symbol: scaled(crew.weights(k), inputs, size) for k, symbol in enumerate(symbols)}
     return hierarchy_of(market, {**weights, META: scaled(meta.weights(0), entries, size)})
 
 
