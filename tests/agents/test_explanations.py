@@ -38,7 +38,7 @@ def moments(policy: HierarchyPolicy, count: int = 6) -> tuple[np.ndarray, np.nda
     return seen, np.where(own, said, messages), scales
 
 
-@pytest.mark.parametrize("cap", [None, 0.25])
+@pytest.mark.parametrize("cap", [None, 0.05])
 def test_the_differentiable_decision_is_the_policys(market: Market, cap: float | None) -> None:
     policy = random_hierarchy(market, size=30.0).policy
     assert isinstance(policy, HierarchyPolicy)
