@@ -116,8 +116,9 @@ def test_the_best_weights_are_the_best_here_too() -> None:
 
 
 def test_the_meta_controller_finds_the_allocation() -> None:
-    """Measured, seeds 1, 2, 3: 0.87, 0.73, 0.84; in rollouts as long as phase 1's 0.29, 0.27, 0.30,
-    less than everything shared out evenly.
+    """Measured, seeds 1, 2, 3: 0.89, 0.88, 0.88; before what caps cut was shared out again 0.87,
+    0.73, 0.84, and in rollouts as long as phase 1's 0.29, 0.27, 0.30, less than everything shared
+    out evenly.
     """
     settings = TrainingConfig(preset="recommended").effective(2)
-    assert learnt(settings, seed=1) > 0.65
+    assert learnt(settings, seed=1) > 0.75
