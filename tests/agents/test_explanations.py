@@ -38,11 +38,17 @@ def moments(policy: HierarchyPolicy, count: int = 6) -> tuple[np.ndarray, np.nda
     return seen, np.where(own, said, messages), scales
 
 
-def test_the_differentiable_decision_is_the_policys(market: Market) -> None:
+@pytest.mark.parametrize("cap", [None, 0.05])
+def test_the_differentiable_decision_is_the_policys(market: Market, cap: float | None) -> None:
     policy = random_hierarchy(market, size=30.0).policy
     assert isinstance(policy, HierarchyPolicy)
-    seen, messages, scales = moments(policy, 40)
     hierarchy = policy.hierarchy
+    if cap is not None:
+        hierarchy.name_caps = np.full(len(SYMBOLS), cap)
+    seen, messages, scales = moments(policy, 40)
+    if cap is not None:  # the case is met: some would have got more
+        exposures = np.abs(policy.scales(seen, messages) * messages[:, :, 0])
+        assert 0.1 < (exposures > 0.999 * cap).mean() < 0.9
     views = _scaled(policy.crew, np.stack(hierarchy.views(seen, scales))).transpose(0, 1)
     observed = _scaled(policy.meta, hierarchy.observe(seen, messages)[None])[0]
     decide = _Decision(policy, torch.from_numpy(hierarchy.tradable(seen)))
