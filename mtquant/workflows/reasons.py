@@ -62,7 +62,9 @@ def reasons_of_specialists(found: Sequence[Individual]) -> Reasons | None:
     if not own:
         return None
     crew = Crew.from_weights([each.specialist.weights for each in own])
-    views = np.stack([each.seen[_evenly(len(each.seen))] for each in own])
+    rows = [_evenly(len(each.seen)) for each in own]
+    count = min(map(len, rows))  # specialists of other hours have seen more bars or fewer
+    views = [each.seen[picked[-count:]] for each, picked in zip(own, rows, strict=True)]
     return _reasons("actions", explain_actions(crew, views, [each.names for each in own]))
 
 
@@ -75,7 +77,7 @@ def reasons_of_hierarchy(policy: HierarchyPolicy, passage: Passage) -> list[Reas
     """
     rows = _evenly(len(passage))
     seen, before = passage.seen[rows], passage.before[rows]
-    views = np.stack(policy.hierarchy.views(seen, before))
+    views = policy.hierarchy.views(seen, before)
     actions = explain_actions(policy.crew, views, policy.view_names())
     scales = explain_scales(policy, seen, passage.messages[rows], before)
     return [_reasons("actions", actions), _reasons("weights", [scales])]

@@ -30,12 +30,12 @@ FREE = (
 RETURN_UNIT = 0.01  # of the markets below: deviation of a bar's return, roughly
 
 
-def momentum_market(folder: Path, *overrides: str) -> Market:
-    """Two instruments whose returns go on: what rose will rise. Both gain on the test rows."""
-    for n, symbol in enumerate(SYMBOLS):
+def momentum_market(folder: Path, *overrides: str, symbols: tuple[str, ...] = SYMBOLS) -> Market:
+    """Instruments whose returns go on: what rose will rise. The first two gain on the test rows."""
+    for n, symbol in enumerate(symbols):
         bars = momentum_bars(600, 9 + n, persistence=0.8, noise=0.006, symbol=symbol)
         write_parquet(bars, folder / f"{symbol}.parquet")
-    return market_of(tiny_config(folder, *FREE, *overrides))
+    return market_of(tiny_config(folder, *FREE, *overrides, symbols=symbols))
 
 
 def market_of(config: Config) -> Market:
@@ -44,11 +44,19 @@ def market_of(config: Config) -> Market:
 
 
 def random_hierarchy(market: Market, seed: int = 0, size: float = 1.0) -> Trained:
-    """Networks drawn at random, whose last layers are `size` times larger than fresh ones."""
-    inputs, entries = sizes(market)
-    crew = ActorCriticStack.fresh(PolicyShape(inputs, (8,), 1, 1), [seed, seed + 1])
-    meta = ActorCriticStack.fresh(PolicyShape(entries, (8,), 4), [seed + 2])
-    weights = {symbol: scaled(crew.weights(k), inputs, size) for k, symbol in enumerate(SYMBOLS)}
+    """Networks drawn at random, whose last layers are `size` times larger than fresh ones; a
+    specialist for each of the configured domains.
+    """
+    domains, _, entries = market.config.domains, *sizes(market)
+    views = Hierarchy(layout_of(market), market.rules, domains).view_sizes
+    shapes = [
+        PolicyShape(inputs, (8,), len(own), len(own))
+        for inputs, own in zip(views, domains.values(), strict=True)
+    ]
+    count = len(shapes)
+    crew = ActorCriticStack.fresh(shapes, range(seed, seed + count))
+    meta = ActorCriticStack.fresh(PolicyShape(entries, (8,), count + 2), [seed + count])
+    weights = {name: scaled(crew.weights(k), views[k], size) for k, name in enumerate(domains)}
     return hierarchy_of(market, {**weights, META: scaled(meta.weights(0), entries, size)})
 
 
@@ -128,7 +136,7 @@ def hierarchy_of(market: Market, weights: dict[str, Weights]) -> Trained:
     symbols, layout = market.panel.symbols, layout_of(market)
     manifest = HierarchyManifest(
         phase=3,
-        domains={symbol: (symbol,) for symbol in symbols},
+        domains=market.config.domains,
         feature_names=layout.feature_names,
         window_bars=1,
         meta_names=meta_names(market),
