@@ -78,7 +78,7 @@ class SpecialistEnsemble:
         self.domains = {name: own.manifest.symbols for name, own in specialists.items()}
         traded = [symbol for own in self.domains.values() for symbol in own]
         self.symbols = tuple(traded if symbols is None else symbols)
-        if sorted(traded) != sorted(self.symbols):
+        if sorted(traded) != sorted(set(self.symbols)):
             raise PolicyError(
                 "specialists",
                 f"must share out {self.symbols}, each to one of them",

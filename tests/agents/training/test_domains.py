@@ -38,6 +38,7 @@ from tests.support.markets import (
     INSTRUMENTS,
     SHARED_OUT,
     SYMBOLS,
+    TINY_STEPS,
     drop_bars,
     tiny_config,
     tiny_trainer,
@@ -68,9 +69,9 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(market: Path, folder: Path, *overrides: str) -> Run:
+def train(market: Path, folder: Path, *overrides: str, timesteps: int = TINY_STEPS) -> Run:
     config = tiny_config(market, SHARED_OUT, *overrides, symbols=DOMAIN_SYMBOLS)
-    trainer = tiny_trainer(config, folder)
+    trainer = tiny_trainer(config, folder, timesteps)
     return Run(trainer, trainer.train())
 
 
@@ -137,7 +138,7 @@ def test_the_zip_acts_as_the_specialist(run: Run, name: str) -> None:
     found = answers(run.models / name, list(views))
     assert found.shape == expected.shape == (25, len(DOMAINS[name]))
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-6)
-    assert len(np.unique(found.round(6))) > 25
+    assert len(np.unique(found.round(6))) > 20
 
 
 def test_the_kept_specialist_trades_as_it_was_validated(run: Run) -> None:
@@ -201,7 +202,7 @@ def test_a_manifest_of_one_instrument_from_before_is_understood(run: Run, tmp_pa
 @pytest.mark.parametrize("algorithm", ZIPS)
 def test_the_library_engine_trains_them_too(algorithm: str, market: Path, tmp_path: Path) -> None:
     engine = ("training.engine=sb3", f"training.algorithm={algorithm}")
-    run = train(market, tmp_path, *engine)
+    run = train(market, tmp_path, *engine, timesteps=256)
     views = walk(run.trainer.worlds["forex"])
     model = ZIPS[algorithm].load(run.models / "forex" / ZIP_NAME, device="cpu")
     found, theirs = answers(run.models / "forex", list(views)), None

@@ -179,7 +179,7 @@ def test_the_gradient_through_messages_is_autograds(either: Trained) -> None:
         wanted = updater._meta_gradients.clone()
         for k in range(len(crew)):
             direction = wanted[k] / wanted[k].norm()
-            step = 1e-2
+            step = 1e-3
             crew.parameters[k] += step * direction
             above = loss()
             crew.parameters[k] -= 2.0 * step * direction
