@@ -172,6 +172,8 @@ def test_the_gradient_through_messages_is_autograds(either: Trained) -> None:
         assert own.figures is not None
         return float(own.figures[0, 0] + 0.5 * own.figures[0, 1])
 
+    # Before any update, what is said again is what was heard.
+    torch.testing.assert_close(observed(), flat.meta_seen[:, rows], rtol=0.0, atol=1e-4)
     with torch.no_grad():
         spoken = updater._speak(flat, rows)
         back = updater._meta_loss(flat, rows, observed(), report, final=False)
