@@ -27,7 +27,7 @@ from mtquant.core.errors import CheckpointError, PolicyError
 from mtquant.core.protocols import Observation
 from mtquant.core.records import write_atomically
 from mtquant.envs import allocation
-from mtquant.envs.hierarchy import MESSAGE, Hierarchy, heard
+from mtquant.envs.hierarchy import MESSAGE, MESSAGE_NAMES, SCALE, Hierarchy, heard
 from mtquant.market.observation import ObservationLayout
 from mtquant.market.rules import Rules
 from mtquant.rewards.compose import STATE_NAMES
@@ -172,6 +172,13 @@ class HierarchyPolicy:
         scales = self.scales(seen, messages)
         targets = allocation.exposures(scales, messages[:, :, 0])
         return targets[0].astype(np.float64), Memory(messages, scales)
+
+    def told(self, state: Memory) -> dict[str, NDArray[np.floating[Any]]]:
+        """The messages in the memory of one portfolio, and the exposure (units of equity) that the
+        meta-controller gave a signal of 1: name -> [N].
+        """
+        messages = dict(zip(MESSAGE_NAMES, state.messages[0].T, strict=True))
+        return {**messages, SCALE: state.scales[0]}
 
     def listen(self, seen: Float32, state: Memory) -> Float32:
         """The latest message about every instrument of E portfolios, float32 [E, N, MESSAGE].

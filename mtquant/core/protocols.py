@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -60,5 +61,16 @@ class Policy(Protocol):
         """Target exposures float64 [N] in units of equity, and the next state.
 
         NaN for an instrument means "leave its position alone".
+        """
+        ...
+
+
+@runtime_checkable
+class Speaker(Protocol):
+    """A policy of several parts that can repeat what they told each other, for the record."""
+
+    def told(self, state: Any) -> Mapping[str, NDArray[np.floating[Any]]]:
+        """What stands in a state that `act` returned: name of a figure -> that of every
+        instrument, [N].
         """
         ...

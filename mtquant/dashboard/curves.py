@@ -92,19 +92,25 @@ def allocation(
 ) -> pd.DataFrame:
     """What was held, in units of equity: a column per instrument, evenly picked bars."""
     symbols = meta(connection)["symbols"]
-    found = span(connection, last)
-    if found is None:
-        return _frame([], symbols)
-    bars = np.unique(np.linspace(*found, columns).round().astype(np.int64))
+    bars = picked_bars(connection, last, columns)
     places = ", ".join("?" * len(bars))
     rows = connection.execute(
         "SELECT o.stamp_ns, o.equity, b.positions, b.prices, b.rates FROM outcomes o "
         f"JOIN books b ON b.bar = o.bar WHERE o.bar IN ({places}) ORDER BY o.bar",
-        bars.tolist(),
+        bars,
     ).fetchall()
     multipliers = multipliers_of(connection)
     held = [exposures(row[1:], multipliers) for row in rows]
     return _frame([(row[0], *own) for row, own in zip(rows, held, strict=True)], symbols)
+
+
+def picked_bars(connection: sqlite3.Connection, last: int | None, columns: int) -> list[int]:
+    """About so many bar numbers, evenly spread over the `last` newest or all, ends among them."""
+    found = span(connection, last)
+    if found is None:
+        return []
+    picked: list[int] = np.unique(np.linspace(*found, columns).round().astype(np.int64)).tolist()
+    return picked
 
 
 def exposures(book: Sequence[Any], multipliers: Float) -> Float:

@@ -103,6 +103,41 @@ def lines_chart(frame: pd.DataFrame, title: str) -> tuple[alt.LayerChart, Legend
     return _dressed(_layers(drawn), 280), list(tones.items())
 
 
+def messages_chart(frame: pd.DataFrame, name: str) -> tuple[alt.LayerChart, Legend]:
+    """One figure of all instruments as a map: a row per instrument, from bar to bar. The more
+    colour, the further from 0; the largest has all of it. Where nothing was said there is none.
+    """
+    largest = float(np.nanmax(np.abs(frame.to_numpy()), initial=0.0))
+    known = _timed(frame)
+    step = known["at"].diff().median() if len(known) > 1 else pd.Timedelta(hours=1)
+    known["until"] = known["at"].shift(-1).fillna(known["at"].iloc[-1] + step)
+    long = known.melt(["at", "until", "when"], var_name="symbol", value_name="value").dropna()
+    signs = {"above 0": POLICY_COLOUR, "below 0": colour_of(1)}
+    long["sign"] = np.where(long["value"] < 0.0, "below 0", "above 0")
+    long["size"] = np.abs(long["value"]) / (largest or 1.0)
+    cells = (
+        alt.Chart(long)
+        .mark_rect()
+        .encode(
+            x=_x(),
+            x2="until",
+            y=alt.Y("symbol:N", sort=list(frame.columns), axis=alt.Axis(title=None)),
+            color=_scale("sign", signs),
+            opacity=alt.Opacity(
+                "size:Q", scale=alt.Scale(domain=[0.0, 1.0], range=[0.0, 1.0]), legend=None
+            ),
+            tooltip=[
+                _tip("when"),
+                _tip("symbol"),
+                alt.Tooltip("value:Q", title=name, format=".4g"),
+            ],
+        )
+    )
+    used = [(f"{sign}, up to {largest:.3g}", tone) for sign, tone in signs.items()]
+    below = bool((long["value"] < 0.0).any())
+    return _dressed(_layers(cells), 40 + 24 * len(frame.columns)), used if below else used[:1]
+
+
 def beside_charts(found: Beside) -> tuple[alt.LayerChart, alt.LayerChart, Legend]:
     """Paper and backtest, 100 where they begin together, and to lie below them how far paper is
     ahead. The backtest is drawn broad, so that it shows where paper lies on it.

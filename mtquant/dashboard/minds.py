@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the models at work say and are paid: the specialists' latest messages, and reward terms.
+"""What the models at work say and are paid: the specialists' messages, and reward terms.
 
-A ledger keeps the *latest* memory of each model, in which a hierarchy's messages lie; earlier ones
-are not kept. Rewards are a function of outcomes, so they are worked out here from the ledger's rows
-and the weights that the model was trained under, as its run folder names them.
+The latest messages stand in the memory that a ledger keeps of each model, also in ledgers of
+versions that did not write them into every decision yet; earlier ones stand in the decisions.
+Rewards are a function of outcomes, so they are worked out here from the ledger's rows and the
+weights that the model was trained under, as its run folder names them.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from mtquant.core.errors import RunError
 from mtquant.core.outcome import OUTCOME_COLUMNS
 from mtquant.core.runs import RunFolder
 from mtquant.core.states import part
-from mtquant.dashboard.curves import POINTS, stamps_index
+from mtquant.dashboard.curves import COLUMNS, POINTS, picked_bars, stamps_index
 from mtquant.dashboard.limits import last_state
-from mtquant.envs.hierarchy import MESSAGE, MESSAGE_NAMES
+from mtquant.envs.hierarchy import MESSAGE, MESSAGE_NAMES, SCALE
 from mtquant.paper.memory import unpack_state
+from mtquant.paper.messages import spoken
 from mtquant.paper.reading import meta
 from mtquant.rewards.compose import (
     STATES,
@@ -38,7 +40,7 @@ from mtquant.rewards.compose import (
 )
 
 Messages = dict[str, pd.DataFrame]
-SCALE = "exposure at signal 1"
+History = dict[str, dict[str, pd.DataFrame]]
 
 
 def at_work(connection: sqlite3.Connection) -> dict[str, str]:
@@ -64,6 +66,32 @@ def messages(connection: sqlite3.Connection) -> Messages:
         if np.shape(said) == (1, len(symbols), MESSAGE) and np.shape(scales) == said.shape[:2]:
             frame = pd.DataFrame(said[0], columns=list(MESSAGE_NAMES), index=list(symbols))
             found[path] = frame.assign(**{SCALE: scales[0]})
+    return found
+
+
+def message_history(
+    connection: sqlite3.Connection, last: int | None = None, columns: int = COLUMNS
+) -> History:
+    """What the specialists said: path of a hierarchy -> name of a figure -> frame with a column per
+    instrument, at evenly picked bars of the `last` newest, or of all.
+
+    Frames have all picked bars, by close stamp; NaN where the hierarchy was not asked, and where
+    the decision is of a version that did not write messages down. Hierarchies that said nothing in
+    the picked bars are left out.
+    """
+    symbols, bars = meta(connection)["symbols"], picked_bars(connection, last, columns)
+    places = ", ".join("?" * len(bars))
+    asked = f"SELECT bar, stamp_ns FROM outcomes WHERE bar IN ({places}) ORDER BY bar"
+    rows = connection.execute(asked, bars).fetchall()
+    bars, index = [row[0] for row in rows], stamps_index([row[1] for row in rows])
+    found: History = {}
+    for own in spoken(connection, len(symbols), bars):
+        places_of = np.searchsorted(bars, own.bars)
+        for k, name in enumerate(own.names):
+            frames = found.setdefault(own.path, {})
+            if name not in frames:
+                frames[name] = pd.DataFrame(np.nan, index=index, columns=list(symbols))
+            frames[name].iloc[places_of] = own.figures[:, k]
     return found
 
 

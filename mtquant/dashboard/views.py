@@ -16,9 +16,11 @@ import streamlit as st
 from mtquant.core.errors import MtquantError
 from mtquant.dashboard import backtests, curves, figures, limits, markup, minds, runs, tables
 from mtquant.dashboard.accounts import Account, opened
+from mtquant.envs.hierarchy import SCALE
 from mtquant.paper.reading import meta
 
 LATEST_NOTES = 8
+ALL = "all"
 FIRST_CURVES = (
     *("validation/sharpe", "validation/drawdown", "rollout/ep_rew_mean", "market/growth"),
     *("train/loss", "train/entropy_loss"),
@@ -59,6 +61,12 @@ def _equity(key: tuple[str, int, int], last: int | None) -> tuple[pd.DataFrame, 
 def _allocation(key: tuple[str, int, int], last: int | None) -> pd.DataFrame:
     with opened(Path(key[0])) as ledger:
         return curves.allocation(ledger, last)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _history(key: tuple[str, int, int], last: int | None) -> minds.History:
+    with opened(Path(key[0])) as ledger:
+        return minds.message_history(ledger, last)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -138,11 +146,12 @@ def models(watched: Watched) -> None:
     st.subheader("Specialists' messages")
     for path, frame in said.items():
         st.caption(f"{plain(path)}, after the last bar")
-        named = frame.rename(columns=lambda name: name.replace("_", " "))
-        shown = dict.fromkeys(named.columns, "%.3f") | {minds.SCALE: SHARE}
+        named = frame.rename(columns=_spaced)
+        shown = dict.fromkeys(named.columns, "%.3f") | {_spaced(SCALE): SHARE}
         _table(named.rename_axis("symbol").reset_index(), shown, "")
     if not said:
         st.caption("No hierarchy trades here: other policies exchange no messages.")
+    _said_before(watched)
     for path in paths:
         st.subheader("Reward terms")
         st.caption(f"What each term of the training's reward has paid {plain(path)}, summed up")
@@ -152,6 +161,33 @@ def models(watched: Watched) -> None:
             st.caption(plain(str(error)))
             continue
         _chart(f"reward {path}", *figures.lines_chart(paid, "reward, summed up"))
+
+
+def _said_before(watched: Watched) -> None:
+    """The history of the specialists' messages: one figure of all instruments, or of one."""
+    found = _history(watched.key, watched.last)
+    if not found:
+        return
+    st.subheader("What they said before")
+    columns = st.columns(3, gap="medium")
+    path, *_ = found
+    if len(found) > 1:
+        path = columns[2].selectbox("Model", list(found)[::-1], key="said by")
+    frames = found[path]
+    name = columns[0].selectbox("Figure", list(frames), format_func=_spaced, key="said")
+    frame = frames[name]
+    own = columns[1].selectbox("Instrument", [ALL, *frame.columns], key="said about")
+    if own == ALL:
+        _chart("said", *figures.messages_chart(frame, _spaced(name)))
+    else:
+        _chart("said", *figures.lines_chart(frame[[own]], _spaced(name)))
+    few = len(frame) < curves.COLUMNS
+    thinned = "" if few else "Evenly picked bars: a shorter stretch shows every one. "
+    st.caption(f"{thinned}Blank: not asked. While a market is closed the last message stands.")
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def training(roots: tuple[Path, ...]) -> None:

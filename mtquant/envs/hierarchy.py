@@ -41,6 +41,7 @@ Float32 = NDArray[np.float32]
 
 MESSAGE_NAMES = ("signal", "confidence", "value", "forecast_return", "forecast_volatility")
 MESSAGE = len(MESSAGE_NAMES)
+SCALE = "exposure_at_signal_1"  # what the meta-controller makes of a message, units of equity
 MESSAGE_LOW = np.array([-1.0, 0.0, -10.0, -10.0, 0.0], dtype=np.float32)
 MESSAGE_HIGH = np.array([1.0, 1.0, 10.0, 10.0, 10.0], dtype=np.float32)
 SHARE_BOUND = 2.0  # a position left over from a larger scale is shown as at most this

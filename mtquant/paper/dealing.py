@@ -229,12 +229,12 @@ class Dealer:
             pause = self.pause(pause)
         for own in list(self.orders.pending.values()):
             self.note("order-open", own.order.client_id, f"still {own.status}")
-            self.take_back(own)
+            self.take_back(own, found)
         return found
 
-    def take_back(self, own: Pending) -> None:
+    def take_back(self, own: Pending, found: list[Execution]) -> None:
         """Cancels what is left of an order that is too old, or that the guard would not send now;
-        what was done of it meanwhile comes as executions.
+        what was done of it meanwhile is added to `found`.
         """
         left = own.order.quantity - own.done
         wanted = self.guardian.lets_through(left, float(self._positions[own.instrument]))
@@ -250,7 +250,10 @@ class Dealer:
             self.orders.move(name, EXPIRED, "the broker lost it")
             self.remark("order-lost", name, "the broker does not know it any more", "critical")
         elif answered:
-            self.remark("order-cancelled", name, f"{left:g} were not done", "warning")
+            self.ended(own, found)
+            if own.status == REJECTED:
+                left = own.order.quantity - own.done
+                self.remark("order-cancelled", name, f"{left:g} were not done", "warning")
 
     def collect(self, found: list[Execution], before: Sequence[Execution] = ()) -> bool:
         """Adds executions since the last ones to `found`; each trade id once, those of `before`

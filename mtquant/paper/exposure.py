@@ -30,8 +30,8 @@ class Exposure:
     Attributes:
         gross: Held gross exposure, units of equity.
         var: One-day 95 % value at risk of the held book, units of equity; NaN where unknown.
-        exceeded: 1.0 if the last bar lost more than its share of the value at risk, 0.0 if not, NaN
-            if that is not known.
+        exceeded: 1.0 if the last bar lost more than its share of the value at risk that was known
+            before it, 0.0 if not, NaN if that is not known.
     """
 
     def __init__(self, rules: Rules, tape: LiveTape) -> None:
@@ -39,7 +39,7 @@ class Exposure:
         self._multipliers = np.array([item.multiplier for item in rules.instruments])
         self._bar_share = math.sqrt(1.0 / bars_per_day(tape.tape.bars_per_year))
         self.gross, self.var, self.exceeded = 0.0, 0.0, 0.0
-        self._expected = 0.0
+        self._risk_before, self._var_before = tape.risk.copy(), 0.0
 
     def held(self, desk: LiveDesk) -> Float:
         """Exposures at the last marks, float64 [N]; 0 where flat."""
@@ -49,13 +49,37 @@ class Exposure:
         held: Float = np.where(quantity != 0.0, worth / equity, 0.0)
         return held
 
-    def risk_of(self, desk: LiveDesk) -> float:
+    def expect(self, desk: LiveDesk) -> None:
+        """Measures what is held into the next bar; remembers the risks that are known before it."""
+        self._risk_before = self._tape.risk.copy()
+        self._var_before = self._value_at_risk(desk, self._risk_before)
+
+    def lived(self, outcome: Float, desk: LiveDesk) -> None:
+        """Takes in a bar: its Outcome, and the book that is held out of it.
+
+        A loss is judged by the larger book, that before or that after the orders of the bar, and by
+        risks that have not seen the bar: a shock would excuse itself.
+        """
+        self.gross = float(outcome[oc.GROSS])
+        self.var = self._value_at_risk(desk, self._tape.risk)
+        after = self._value_at_risk(desk, self._risk_before)
+        # Not `max`: it keeps its first argument where the second is NaN.
+        risk = float(np.maximum(self._var_before, after))
+        loss = -float(outcome[oc.SIMPLE_RETURN])
+        if loss <= 0.0 or (risk == 0.0):
+            self.exceeded = 0.0
+        elif math.isnan(risk):
+            self.exceeded = math.nan
+        else:
+            self.exceeded = float(loss > risk * self._bar_share)
+
+    def _value_at_risk(self, desk: LiveDesk, risk: Float) -> float:
         """One-day value at risk of what is held now, units of equity; NaN where an instrument's
         risk is not known. 0 where no limit measures risks: then nobody can tell.
         """
         if not self._rules.measures_risk():
             return 0.0
-        held, risk = self.held(desk), self._tape.risk
+        held = self.held(desk)
         own = held != 0.0
         if not own.any():
             return 0.0
@@ -66,23 +90,6 @@ class Exposure:
         n = len(held)
         correlation = risk[RISK_CORRELATION : RISK_CORRELATION + n][np.ix_(own, own)]
         return NORMAL_QUANTILE_95 * math.sqrt(max(0.0, float(x @ correlation @ x)))
-
-    def expect(self, desk: LiveDesk) -> None:
-        """Measures what is held into the next bar, as long as that is not part of any risk."""
-        self._expected = self.risk_of(desk)
-
-    def lived(self, outcome: Float, desk: LiveDesk) -> None:
-        """Takes in a bar: its Outcome, and the book that is held out of it."""
-        self.gross, self.var = float(outcome[oc.GROSS]), self.risk_of(desk)
-        known = not math.isnan(self._expected + self.var)
-        risk = max(self._expected, self.var) if known else math.nan
-        loss = -float(outcome[oc.SIMPLE_RETURN])
-        if loss <= 0.0 or (risk == 0.0):
-            self.exceeded = 0.0
-        elif math.isnan(risk):
-            self.exceeded = math.nan
-        else:
-            self.exceeded = float(loss > risk * self._bar_share)
 
     def beyond_gross(self, paper: PaperConfig) -> bool:
         """Whether the held gross exposure is too far above its limit, or unknown."""

@@ -36,6 +36,7 @@ from mtquant.paper.feeds import Delivery, Feed, FeedEnd, FeedTimeout, RawBar
 from mtquant.paper.guardian import Guardian
 from mtquant.paper.intake import Intake, Taken
 from mtquant.paper.memory import pack_arrays, unpack_arrays
+from mtquant.paper.messages import MESSAGES, Words
 from mtquant.paper.orders import UNKNOWN, Execution, Order, client_id
 from mtquant.paper.recorder import Recorder
 from mtquant.paper.roster import Roster
@@ -298,9 +299,10 @@ class PaperLoop:
     def decide(self) -> None:
         """Observe, decide, plan; the orders wait for the commit."""
         if self.guardian.flattening:  # also where no model can be asked
-            self.plan(np.zeros(len(self.symbols)), "")
+            self.plan(np.zeros(len(self.symbols)), "", {})
             return
         asked, seen, shares = [], [], []
+        said: dict[str, Words] = {}
         for path, share in self.roster.shares():
             seat = self.roster.seats[path]
             try:
@@ -313,6 +315,8 @@ class PaperLoop:
             asked.append(targets)
             seen.append(values)
             shares.append(share)
+            if seat.said:
+                said[path] = seat.said
         health = [seat.health for seat in self.roster.seats.values()]
         outside = any(own.outside_range for own in health)
         self.guardian.doubt("features outside the training range", outside)
@@ -320,10 +324,16 @@ class PaperLoop:
         held = self.exposure.held(self.desk)
         wanted = mixture(asked, shares, held) if asked else np.zeros(len(self.symbols))
         digest = hashlib.sha256(b"".join(seen)).hexdigest()
-        self.plan(wanted, digest)
+        self.plan(wanted, digest, said)
 
-    def plan(self, wanted: Float, digest: str) -> None:
-        """From what the models want to orders that wait for the commit."""
+    def plan(self, wanted: Float, digest: str, said: Mapping[str, Words]) -> None:
+        """From what the models want to orders that wait for the commit.
+
+        Args:
+            wanted: Target exposures, float64 [N].
+            digest: Of what the models saw.
+            said: Path of a model -> what its parts told each other.
+        """
         held = self.exposure.held(self.desk)
         self.guardian.flattening &= bool(self.positions.any())
         mode = self.guardian.mode
@@ -343,7 +353,8 @@ class PaperLoop:
                 self.remark("order-held-back", self.symbols[n], "another one is under way", "info")
             elif self.guardian.lets_through(float(orders[n]), float(self.positions[n])):
                 self.intend(int(n), float(orders[n]), stamp)
-        details = {"shares": dict(self.roster.shares()), "flattening": self.guardian.flattening}
+        shares = dict(self.roster.shares())
+        details = {"shares": shares, "flattening": self.guardian.flattening, MESSAGES: said}
         self.recorder.decided(self.bar, stamp, wanted, targets, mode, digest, details)
 
     def decide_nothing(self, why: str) -> None:

@@ -25,6 +25,7 @@ from mtquant.core.records import write_atomically
 from mtquant.market.ledger import Ledger
 from mtquant.paper.control import halt_reason, last_beat
 from mtquant.paper.ledger import ledger_error, running
+from mtquant.paper.messages import messages_frame, spoken
 from mtquant.paper.orders import ENDED, INTENDED
 from mtquant.risk.guard import GUARD_ACTIVE, GUARD_TEXTS
 
@@ -242,6 +243,8 @@ def export(path: Path, folder: Path) -> list[Path]:
         market_ledger(connection).save(folder)
         frames = {name: table(connection, name) for name in EXPORTED}
         frames["outcomes"], frames["executions"] = outcomes(connection), fills(connection)
+        symbols = meta(connection)["symbols"]
+        frames["messages"] = messages_frame(spoken(connection, len(symbols)), symbols)
     for name, frame in frames.items():
         target = folder / f"paper_{name}.parquet"
         write_atomically(target, frame.to_parquet)

@@ -9,7 +9,8 @@ it holds nothing that the rows do not say; it spares recovery from beginning at 
     outcomes    the Outcome of a bar lived through (mtquant/core/outcome.py), as columns and as the
                 bytes that were computed (SQLite has no NaN and no -0.0), with a chain of digests
     books       what was held, and at what prices
-    decisions   what the policy saw (a digest), asked for, and what the guard left of it
+    decisions   what the policy saw (a digest), asked for, and what the guard left of it;
+                its details hold the models' shares and what their specialists said
     orders      intentions, written before anybody is told of them
     events      what became of an order, one row per change of its status
     fills       executions and refusals, by the broker's trade id

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from mtquant.core.errors import MtquantError, PolicyError
 from mtquant.core.paper_config import PaperConfig
-from mtquant.core.protocols import Policy
+from mtquant.core.protocols import Policy, Speaker
 from mtquant.core.states import Arrays, below, part
 from mtquant.features.timeframes import TimeframePipeline
 from mtquant.market.live_desk import LiveDesk
 from mtquant.paper.eyes import Bar, Eyes
 from mtquant.paper.guardian import Health
 from mtquant.paper.memory import pack_state, unpack_state
+from mtquant.paper.messages import Words, words_of
 from mtquant.rewards.compose import STATES, TERMS, Reward, start_reward, step_reward
 
 Float = NDArray[np.float64]
@@ -64,6 +65,9 @@ class Seat:
         symbols: N instruments.
         bar_seconds: Length of a bar.
         paper: Limits of its health.
+
+    Attributes:
+        said: What its parts told each other in the last decision; empty where it has none.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Seat:
         self._parameters = model.reward.parameter_vector()
         self._weights = model.reward.weight_vector()
         self._trace = np.zeros(TERMS)
+        self.said: Words = {}
 
     def act(self, desk: LiveDesk) -> tuple[Float, bytes]:
         """What the model asks for, float64 [N], and the bytes that it saw.
@@ -91,6 +96,7 @@ class Seat:
         self.health.see(seen.values)
         try:
             targets, memory = self.model.policy.act(seen, self._memory)
+            said = self._words(memory, len(seen.symbols))
         except MtquantError:
             raise
         except Exception as error:
@@ -109,8 +115,14 @@ class Seat:
                 targets.tolist(),
                 "Look at the model; roll back to the one before it.",
             )
-        self._memory = memory
+        self._memory, self.said = memory, said
         return targets, seen.values.tobytes()
+
+    def _words(self, memory: Any, n_instruments: int) -> Words:
+        policy = self.model.policy
+        if not isinstance(policy, Speaker):
+            return {}
+        return words_of(policy.name, policy.told(memory), n_instruments)
 
     def learn(self, outcome: Float) -> None:
         """Takes in the outcome of a bar: the reward's state is part of what it sees next."""

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,9 @@ from mtquant.paper.yahoo_feed import YahooFeed
 from mtquant.rewards.compose import STATE_NAMES, Reward
 from mtquant.workflows.backtesting import Market, check_unseen
 from mtquant.workflows.models import load_trained
+
+if TYPE_CHECKING:
+    from mtquant.paper.oanda.broker import OandaBroker
 
 FeedKind = Literal["replay", "yahoo", "synthetic"]
 SYNTHETIC_VOLATILITY = 0.001
@@ -269,7 +272,13 @@ def _broker(
 ) -> tuple[str, MakeBroker]:
     """What the ledger calls the broker, and how it is made."""
     if plan.broker == "oanda":
-        return _oanda(config, instruments, rules, plan, traded)
+        if plan.feed != "yahoo":
+            rule = "must be yahoo with --broker oanda: its prices are of now"
+            raise ConfigError("feed", rule, plan.feed, "Add --feed yahoo.")
+        from mtquant.paper.oanda.broker import oanda_broker  # needs the extra oanda
+
+        known = oanda_broker(config.paper, instruments, rules.account_currency)
+        return _checked_identity(known, rules, traded), lambda tape, state: known
     socket = plan.broker
     if socket is not None:
         return f"server at {socket.resolve()}", lambda tape, state: RemoteBroker(socket)
@@ -283,26 +292,14 @@ def _broker(
     return "simulated", make
 
 
-def _oanda(
-    config: Config,
-    instruments: Mapping[str, Instrument],
-    rules: Rules,
-    plan: PaperPlan,
-    traded: bool,
-) -> tuple[str, MakeBroker]:
-    if plan.feed != "yahoo":
-        rule, remedy = (
-            "must be yahoo with --broker oanda",
-            "Its prices are of now: so must bars be.",
-        )
-        raise ConfigError("feed", rule, plan.feed, remedy)
-    from mtquant.paper.oanda.broker import oanda_broker  # needs the extra oanda
-
-    broker = oanda_broker(config.paper, instruments, rules.account_currency)
+def _checked_identity(broker: OandaBroker, rules: Rules, traded: bool) -> str:
+    """What the ledger calls an account at OANDA, which has to fit a ledger that has not traded;
+    one that does not is hung up on.
+    """
     try:
         if not traded:
             broker.check_opening(rules.initial_equity, rules.symbols)
-        return broker.identity(), lambda tape, state: broker
+        return broker.identity()
     except BaseException:
         broker.close()
         raise

@@ -42,6 +42,13 @@ BEYOND_VECTORBT = {
     ("case", "world with negative prices"),
     ("answer", oc.REASON_TEXTS[oc.REASON_PRICE_UNKNOWN]),
 }
+# What only a broker of paper trading does: no simulated market does it.
+BY_BROKERS = {
+    ("fill", oc.ORIGIN_TEXTS[oc.ORIGIN_ADOPTED]),
+    ("answer", oc.REASON_TEXTS[oc.REASON_PARTIAL]),
+    ("answer", oc.REASON_TEXTS[oc.REASON_REJECTED]),
+    ("answer", oc.REASON_TEXTS[oc.REASON_NOT_SENT]),
+}
 CONSOLE = Console()
 
 
@@ -150,6 +157,8 @@ def show_coverage(vectorbt: Coverage, second: Coverage) -> list[str]:
         table.add_column(heading, justify="right" if right else "left")
     missing = []
     for key, seen in second.counts.items():
+        if key in BY_BROKERS:
+            continue
         table.add_row(*key, f"{vectorbt.counts[key]:,}", f"{seen:,}")
         if seen == 0:
             missing.append(f"second desk: {key[1]}")

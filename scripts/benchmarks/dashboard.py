@@ -11,6 +11,7 @@ twice as many events. The server is started anew, and a headless Chromium opens 
     again_paint_s, again_chart_s  medians of three more readers with empty browsers
     reads_cpu_s     processor time of everything that the first tab reads from the ledger: what a
                     busy machine does not change
+    messages_cpu_s  the same of the history of the specialists' messages
 
 python scripts/benchmarks/dashboard.py            # 100,000 bars
 python scripts/benchmarks/dashboard.py --quick    # 10,000
@@ -27,7 +28,7 @@ from typing import Any
 import common
 
 # isort: split
-from mtquant.dashboard import curves, limits, tables
+from mtquant.dashboard import curves, limits, minds, tables
 from mtquant.dashboard.accounts import account, opened
 from tests.support.browsers import chromium, dashboard
 from tests.support.long_ledger import long_ledger
@@ -47,6 +48,14 @@ def read_first_tab(path: Path) -> float:
         limits.positions(ledger)
         limits.limits_used(ledger)
         tables.notes(ledger, rows=8)
+    return time.process_time() - began
+
+
+def read_messages(path: Path) -> float:
+    """Processor seconds of the history of messages."""
+    began = time.process_time()
+    with opened(path) as ledger:
+        minds.message_history(ledger)
     return time.process_time() - began
 
 
@@ -73,6 +82,7 @@ def main() -> None:
         size = path.stat().st_size / 2**20
         read_first_tab(path)  # loads the kernels
         reads = statistics.median(read_first_tab(path) for _ in range(5))
+        messages = statistics.median(read_messages(path) for _ in range(5))
         with dashboard([path], [Path(folder)]) as address:
             equity = f"{made.equity[-1]:,.0f}"
             first = waited(browser, address, equity)
@@ -86,6 +96,7 @@ def main() -> None:
             "again_paint_s": round(statistics.median(own[0] for own in again), 2),
             "again_chart_s": round(statistics.median(own[1] for own in again), 2),
             "reads_cpu_s": round(reads, 3),
+            "messages_cpu_s": round(messages, 3),
         }
     )
 

@@ -46,7 +46,7 @@ SETTINGS = (
 )
 STEPS = {1: 40 * 1024, 2: 60 * 1024, 3: 40 * 1024}
 PROGRAM = "from mtquant.cli.main import main; main()"
-PATIENCE = 600.0  # seconds that one run may take
+PATIENCE = 1800.0  # seconds that one run may take; the first one compiles
 
 
 def start(

@@ -52,7 +52,7 @@ def moments(policy: HierarchyPolicy, count: int = 6) -> tuple[np.ndarray, np.nda
 
 
 def test_the_differentiable_decision_is_the_policys(either: Market) -> None:
-    policy = random_hierarchy(either, size=30.0).policy
+    policy = random_hierarchy(either, size=30.0, domains=either.config.domains).policy
     assert isinstance(policy, HierarchyPolicy)
     seen, messages, scales = moments(policy, 40)
     hierarchy = policy.hierarchy
@@ -69,7 +69,7 @@ def test_the_differentiable_decision_is_the_policys(either: Market) -> None:
 
 
 def test_reasons_of_scales_are_complete(either: Market) -> None:
-    policy = random_hierarchy(either, size=30.0).policy
+    policy = random_hierarchy(either, size=30.0, domains=either.config.domains).policy
     assert isinstance(policy, HierarchyPolicy)
     seen, messages, scales = moments(policy)
     found = explain_scales(policy, seen, messages, scales, steps=256)
@@ -80,7 +80,7 @@ def test_reasons_of_scales_are_complete(either: Market) -> None:
 
 
 def test_reasons_of_actions_are_complete(either: Market) -> None:
-    policy = random_hierarchy(either, size=30.0).policy
+    policy = random_hierarchy(either, size=30.0, domains=either.config.domains).policy
     assert isinstance(policy, HierarchyPolicy)
     seen, _, scales = moments(policy)
     views, names = policy.hierarchy.views(seen, scales), policy.view_names()

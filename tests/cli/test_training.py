@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mtquant.cli.training import Places, run_phase
+from mtquant.cli.training import Places, results_table, run_phase
 from mtquant.core.config import Config
 from mtquant.workflows import training
 from mtquant.workflows.training import PhaseResult
@@ -20,3 +20,14 @@ def test_a_note_is_shown_behind_the_table(tmp_path: Path, monkeypatch: pytest.Mo
     console = Console(record=True, width=200)
     run_phase(3, Places(tmp_path, tmp_path), Config(), {}, None, None, console)
     assert "note          hierarchy: kept the weights of phase 2" in console.export_text()
+
+
+def test_the_table_says_who_earned_nothing(tmp_path: Path) -> None:
+    figures = {"best_step": 1, "validation/drawdown": 0.1, "validation/turnover": 0.0}
+    lost, gained = ({**figures, "validation/sharpe": ratio} for ratio in (-0.5, 0.5))
+    for results, told in (
+        ({"A": lost, "B": gained}, "1 of 2 earned nothing even here, where they were chosen on"),
+        ({"A": gained}, "chosen on these rows, so no evidence"),
+    ):
+        caption = str(results_table(PhaseResult(1, results, "a", "b", tmp_path)).caption)
+        assert caption.startswith(told)

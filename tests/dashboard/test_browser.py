@@ -15,7 +15,8 @@ from mtquant.core.runs import RunFolder
 from mtquant.core.telemetry import Telemetry
 from mtquant.paper.loop import PaperLoop
 from tests.support.browsers import chromium, dashboard
-from tests.support.paper import OPENING, Stage
+from tests.support.councils import Council
+from tests.support.paper import OPENING
 
 pytest.importorskip("streamlit", reason="streamlit is not installed")
 pytestmark = pytest.mark.slow
@@ -24,12 +25,12 @@ TABS = {  # what each one has to show
     "Overview": ("Positions", "Limits used", "Latest notes"),
     "Orders": ("Orders (", "Fills and refusals ("),
     "Risk": ("Guard", "Allocation over time", "History of the guard"),
-    "Models": ("Rollout (1)", "Specialists' messages", "Reward terms"),
+    "Models": ("Rollout (1)", "Specialists' messages", "What they said before", "Reward terms"),
     "Training": ("train/loss", "Metrics of the stages"),
     "Backtest": ("largest gap", "correlation"),
     "Notes": ("Notes",),
 }
-CHARTS = {"Overview": 1, "Risk": 1, "Training": 1, "Backtest": 1}
+CHARTS = {"Overview": 1, "Risk": 1, "Models": 1, "Training": 1, "Backtest": 1}
 # A touch screen cannot scroll a page sideways by accident where nothing is wider than it.
 WIDEST = "document.querySelector('.stMain').scrollWidth"
 
@@ -51,7 +52,7 @@ def browser() -> Iterator[Any]:
 def served(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Skipped before anything is started where there is no browser."""
     folder = tmp_path_factory.mktemp("served")
-    stage = Stage.of(folder)
+    stage = Council.of(folder)
     loop = stage.open()
     loop.run(most_bars=40)
     run = RunFolder.create(folder / "runs" / "phase1", config=load_config(None), seed=1)
@@ -87,7 +88,7 @@ def test_every_tab_shows_what_it_should_and_asks_nobody_else(
             chart = page.locator("[data-testid=stVegaLiteChart] svg.marks").first
             chart.wait_for(timeout=WAIT_MS)
             box = chart.bounding_box()
-            assert box is not None and 200 < box["width"] <= width and box["height"] > 100
+            assert box is not None and 200 < box["width"] <= width and box["height"] > 80
         assert page.evaluate(WIDEST) <= width
         page.screenshot(path=tmp_path / f"{tab}_{width}.png")
     assert page.locator("[data-testid=stException]").count() == 0

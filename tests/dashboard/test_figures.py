@@ -54,6 +54,30 @@ def test_longs_and_shorts_are_stacked_apart():
     chart.to_dict()
 
 
+def test_a_map_of_messages_has_the_more_colour_the_further_from_nothing():
+    index = pd.DatetimeIndex(["2025-01-01 10:00", "2025-01-01 11:00", "2025-01-01 13:00"])
+    frame = pd.DataFrame({"B": [0.5, -0.25, np.nan], "A": [0.0, 0.5, 0.5]}, index=index)
+    chart, legend = figures.messages_chart(frame, "signal")
+    cells = chart.data.set_index(["symbol", "when"])
+    assert len(cells) == 5  # nobody spoke of B at the end
+    assert cells.loc[("B", "2025-01-01 11:00"), ["size", "sign"]].tolist() == [0.5, "below 0"]
+    assert cells.loc[("A", "2025-01-01 10:00"), "size"] == 0.0
+    lasts = (cells["until"] - cells["at"]).loc["A"].dt.total_seconds().tolist()
+    assert lasts == [3_600.0, 7_200.0, 5_400.0]  # the last bar as long as others
+    assert [name for name, _ in legend] == ["above 0, up to 0.5", "below 0, up to 0.5"]
+    drawn = chart.to_dict()["layer"][0]["encoding"]
+    assert drawn["y"]["sort"] == ["B", "A"]  # as in the account
+    _, alone = figures.messages_chart(frame.abs(), "confidence")
+    assert [name for name, _ in alone] == ["above 0, up to 0.5"]
+
+
+@pytest.mark.parametrize("values", [[0.0], [np.nan], [np.nan, np.nan]])
+def test_a_map_of_nothing_said_can_be_drawn(values):
+    index = pd.date_range("2025-01-01", periods=len(values), freq="h")
+    chart, _ = figures.messages_chart(pd.DataFrame({"A": values}, index=index), "signal")
+    chart.to_dict()
+
+
 def test_equal_lines_have_a_difference_of_nothing():
     paper = pd.Series([1.0, 1.1, 1.2], index=pd.date_range("2025-01-01", periods=3, freq="h"))
     _, lower, _ = figures.beside_charts(beside(paper, paper))

@@ -13,9 +13,11 @@ from mtquant.core.errors import RunError
 from mtquant.core.runs import RunFolder
 from mtquant.dashboard import minds
 from mtquant.dashboard.accounts import opened
-from mtquant.envs.hierarchy import MESSAGE_NAMES
+from mtquant.envs.hierarchy import MESSAGE_NAMES, SCALE
+from mtquant.paper.ledger import PaperLedger
 from mtquant.rewards.compose import TERM_NAMES
-from tests.support.long_ledger import MODEL, SYMBOLS
+from tests.support.councils import Council
+from tests.support.long_ledger import MODEL, SYMBOLS, long_ledger
 from tests.support.paper import REWARD
 
 
@@ -24,16 +26,59 @@ def test_messages_come_from_the_hierarchys_memory(long):
         (own,) = minds.messages(ledger).items()
     path, frame = own
     assert path == MODEL
-    assert frame.columns.tolist() == [*MESSAGE_NAMES, minds.SCALE]
+    assert frame.columns.tolist() == [*MESSAGE_NAMES, SCALE]
     assert frame.index.tolist() == list(SYMBOLS)
-    assert frame["signal"].abs().between(1e-6, 1.0).all()
-    assert (frame[minds.SCALE] == 0.1).all()
+    np.testing.assert_array_equal(frame[list(MESSAGE_NAMES)], long.walk.messages[-1])
+    assert (frame[SCALE] == 0.1).all()
 
 
 def test_another_policy_has_no_messages(replayed):
     with opened(replayed.path) as ledger:
         assert minds.at_work(ledger) == {"digest of first": "first"}
-        assert minds.messages(ledger) == {}
+        assert minds.messages(ledger) == minds.message_history(ledger) == {}
+
+
+@pytest.mark.parametrize(("last", "columns"), [(None, 240), (200, 240), (None, 2_000)])
+def test_the_history_of_messages_is_what_was_said_at_evenly_picked_bars(long, last, columns):
+    with opened(long.path) as ledger:
+        (own,) = minds.message_history(ledger, last, columns).items()
+    path, frames = own
+    bars = np.arange(1_500)[-last if last else 0 :]
+    assert (path, list(frames)) == (MODEL, [*MESSAGE_NAMES, SCALE])
+    for k, name in enumerate(MESSAGE_NAMES):
+        rows = np.searchsorted(long.walk.stamps, frames[name].index.as_unit("ns").asi8)
+        assert len(rows) == min(columns, len(bars))
+        assert rows[[0, -1]].tolist() == bars[[0, -1]].tolist()
+        assert set(np.diff(rows)) <= {len(bars) // len(rows), len(bars) // len(rows) + 1}
+        assert frames[name].columns.tolist() == list(SYMBOLS)
+        np.testing.assert_array_equal(frames[name], long.walk.messages[rows, :, k])
+
+
+def test_the_last_of_the_history_is_the_memory(tmp_path):
+    stage = Council.of(tmp_path)
+    loop = stage.open()
+    loop.run(30)
+    loop.recorder.ledger.close()
+    with opened(stage.path) as ledger:
+        latest, history = minds.messages(ledger)["first"], minds.message_history(ledger)["first"]
+    for name, frame in history.items():
+        np.testing.assert_allclose(frame.iloc[-1], latest[name], rtol=1e-6)
+
+
+def test_bars_in_which_nobody_was_asked_are_unknown(tmp_path):
+    path = tmp_path / "paper.sqlite"
+    made = long_ledger(path, 40)
+    with PaperLedger.open(path) as ledger:
+        ledger._connection.execute("DROP TRIGGER decisions_update")
+        ledger._connection.execute("UPDATE decisions SET details = '{}' WHERE bar < 10")
+        ledger._connection.execute("DROP TRIGGER decisions_delete")
+        ledger._connection.execute("DELETE FROM decisions WHERE bar = 20")
+    with opened(path) as ledger:
+        frame = minds.message_history(ledger)[MODEL]["signal"]
+    silent = np.isin(np.arange(40), [*range(10), 20])
+    assert frame.index.as_unit("ns").asi8.tolist() == made.stamps.tolist()
+    assert np.isnan(frame[silent]).all(axis=None)
+    np.testing.assert_array_equal(frame[~silent], made.messages[~silent, :, 0])
 
 
 def test_reward_terms_are_those_that_the_model_was_paid(replayed):

@@ -117,6 +117,25 @@ def test_a_page_of_orders_can_be_turned(long):
     assert test.dataframe[0].value["client id"].iloc[-1] == "made-00000000"
 
 
+def test_one_figure_of_one_instrument_can_be_picked_out_of_what_was_said(long):
+    test = page(long.path, tab="Models")
+    text = words(test)
+    assert "What they said before" in text
+    assert "Evenly picked bars" in text
+    test.selectbox(key="said").set_value("forecast_return").run()
+    test.selectbox(key="said about").set_value("XAUUSD").run()
+    assert not test.exception
+    assert test.selectbox(key="said").value == "forecast_return"
+    test.segmented_control(key="span").set_value("200 bars").run()
+    assert "Evenly picked bars" not in words(test)
+
+
+def test_an_account_without_messages_shows_none(replayed):
+    text = words(page(replayed.path, tab="Models"))
+    assert "other policies exchange no messages" in text
+    assert "What they said before" not in text
+
+
 def test_a_model_that_cannot_be_found_leaves_the_rest_of_its_tab(long):
     text = words(page(long.path, tab="Models"))
     assert "Rollout (2)" in text

@@ -80,7 +80,9 @@ def test_a_second_process_is_refused(lived):
 def test_a_lock_that_is_held_for_a_moment_is_waited_for(lived):
     descriptor = take_lock(lived.path)
     threading.Timer(0.2, os.close, (descriptor,)).start()
-    lived.open().recorder.ledger.close()
+    loop = lived.open()
+    assert running(lived.path) == os.getpid()
+    loop.recorder.ledger.close()
 
 
 def _hold(path, ready) -> None:

@@ -11,6 +11,7 @@ import torch
 from mtquant.agents.hierarchy import META, HierarchyManifest, HierarchyPolicy
 from mtquant.agents.stack import ActorCriticStack, PolicyShape, Weights
 from mtquant.core.config import Config
+from mtquant.core.domains import Domains, domains_of
 from mtquant.data.files import write_parquet
 from mtquant.envs.hierarchy import Hierarchy
 from mtquant.market.observation import ObservationLayout
@@ -43,11 +44,13 @@ def market_of(config: Config) -> Market:
     return Market.build(config, INSTRUMENTS, "test")
 
 
-def random_hierarchy(market: Market, seed: int = 0, size: float = 1.0) -> Trained:
-    """Networks drawn at random, whose last layers are `size` times larger than fresh ones; a
-    specialist for each of the configured domains.
+def random_hierarchy(
+    market: Market, seed: int = 0, size: float = 1.0, domains: Domains | None = None
+) -> Trained:
+    """Networks drawn at random, whose last layers are `size` times larger than fresh ones; one
+    specialist per instrument unless told otherwise.
     """
-    domains, _, entries = market.config.domains, *sizes(market)
+    domains, (_, entries) = domains or one_each(market), sizes(market)
     views = Hierarchy(layout_of(market), market.rules, domains).view_sizes
     shapes = [
         PolicyShape(inputs, (8,), len(own), len(own))
@@ -57,7 +60,8 @@ def random_hierarchy(market: Market, seed: int = 0, size: float = 1.0) -> Traine
     crew = ActorCriticStack.fresh(shapes, range(seed, seed + count))
     meta = ActorCriticStack.fresh(PolicyShape(entries, (8,), count + 2), [seed + count])
     weights = {name: scaled(crew.weights(k), views[k], size) for k, name in enumerate(domains)}
-    return hierarchy_of(market, {**weights, META: scaled(meta.weights(0), entries, size)})
+    weights[META] = scaled(meta.weights(0), entries, size)
+    return hierarchy_of(market, weights, domains)
 
 
 def listening_hierarchy(market: Market, attention: float = 1.0) -> Trained:
@@ -131,12 +135,18 @@ def sizes(market: Market) -> tuple[int, int]:
     return hierarchy.view_sizes[0], len(hierarchy.meta_names())
 
 
-def hierarchy_of(market: Market, weights: dict[str, Weights]) -> Trained:
+def one_each(market: Market) -> Domains:
+    return domains_of({}, market.panel.symbols)
+
+
+def hierarchy_of(
+    market: Market, weights: dict[str, Weights], domains: Domains | None = None
+) -> Trained:
     """As `load_trained` gives one."""
     symbols, layout = market.panel.symbols, layout_of(market)
     manifest = HierarchyManifest(
         phase=3,
-        domains=market.config.domains,
+        domains=domains or one_each(market),
         feature_names=layout.feature_names,
         window_bars=1,
         meta_names=meta_names(market),

@@ -14,11 +14,12 @@ from mtquant.agents.hierarchy import Memory
 from mtquant.core import outcome as oc
 from mtquant.core.config import load_config
 from mtquant.data.instruments import load_instruments
-from mtquant.envs.hierarchy import MESSAGE
+from mtquant.envs.hierarchy import MESSAGE, MESSAGE_HIGH, MESSAGE_LOW, MESSAGE_NAMES, SCALE
 from mtquant.market.rules import Rules
 from mtquant.paper.control import beat
 from mtquant.paper.ledger import PaperLedger, chained
 from mtquant.paper.memory import pack_arrays, pack_state
+from mtquant.paper.messages import MESSAGES, words_of
 
 SYMBOLS = ("SPX500", "NAS100", "US30", "EURUSD", "GBPUSD", "USDJPY", "XAUUSD", "WTIUSD")
 N = len(SYMBOLS)
@@ -67,6 +68,14 @@ class Walk:
         }
         for column, values in columns.items():
             self.outcomes[:, column] = values
+        swings = np.sin(np.arange(bars)[:, None, None] * (25.0 / bars) + np.arange(N)[:, None])
+        noise = generator.normal(0.0, 0.2, (bars, N, MESSAGE))
+        said = swings * np.array([0.7, 0.4, 1.5, 0.6, 0.8]) + noise
+        self.messages = np.clip(said, MESSAGE_LOW, MESSAGE_HIGH, dtype=np.float32)
+
+    def memory(self, bar: int) -> Memory:
+        """What the hierarchy remembered after a bar."""
+        return Memory(self.messages[bar][None], np.full((1, N), 0.1))
 
 
 def long_ledger(path: Path, bars: int, seed: int = 0) -> Walk:
@@ -93,7 +102,7 @@ def long_ledger(path: Path, bars: int, seed: int = 0) -> Walk:
         for verb, capital, reason in (("promote", 0.5, "by hand"), ("ramp", 1.0, "500 quiet bars")):
             own = {"bar": 0, "wall_ns": time.time_ns(), "path": MODEL, "digest": DIGEST}
             ledger.add("models", **own, verb=verb, capital=capital, reason=reason)
-        ledger.keep_state(bars - 1, "loop", _state(generator))
+        ledger.keep_state(bars - 1, "loop", _state(made.memory(bars - 1)))
     beat(path, bars - 1, int(made.stamps[-1]))
     return made
 
@@ -130,6 +139,20 @@ def _add_bar(ledger: PaperLedger, made: Walk, bar: int, chain: bytes) -> bytes:
     ledger.add("outcomes", bar=bar, stamp_ns=stamp, raw=raw, chain=chain, **outcome)
     names = ("positions", "prices", "rates", "financing", "targets")
     ledger.add("books", bar=bar, **dict(zip(names, kept, strict=True)))
+    memory = made.memory(bar)
+    told = dict(zip(MESSAGE_NAMES, memory.messages[0].T, strict=True)) | {SCALE: memory.scales[0]}
+    details = {"shares": {MODEL: 1.0}, MESSAGES: {MODEL: words_of("hierarchy", told, N)}}
+    empty = flat.tobytes()
+    ledger.add(
+        "decisions",
+        bar=bar,
+        stamp_ns=stamp,
+        asked=empty,
+        targets=empty,
+        mode=0,
+        seen="",
+        details=json.dumps(details),
+    )
     order = {"client_id": f"made-{bar:08d}", "bar": bar}
     good_ns = stamp + MINUTE_NS
     ledger.add(
@@ -142,12 +165,9 @@ def _add_bar(ledger: PaperLedger, made: Walk, bar: int, chain: bytes) -> bytes:
     return chain
 
 
-def _state(generator: np.random.Generator) -> bytes:
+def _state(memory: Memory) -> bytes:
     """What a loop keeps, as far as readers look at it: risks, and a hierarchy's memory."""
     risk = np.zeros((2, 2 * N + 2, N))
     risk[1, 0], risk[1, 2 : 2 + N] = 0.01, 0.3 + 0.7 * np.eye(N)
-    said = generator.uniform(-1.0, 1.0, (1, N, MESSAGE)).astype(np.float32)
-    memory = pack_state(Memory(said, np.full((1, N), 0.1)))
-    return pack_arrays(
-        {"tape/risk": risk, f"seat/{DIGEST}/memory": np.frombuffer(memory, dtype=np.uint8)}
-    )
+    packed = np.frombuffer(pack_state(memory), dtype=np.uint8)
+    return pack_arrays({"tape/risk": risk, f"seat/{DIGEST}/memory": packed})

@@ -178,12 +178,9 @@ class SpecialistWorld:
 
 def without_holes(rows: slice, panel: Panel, split: Split) -> tuple[slice, ...]:
     """Training rows without the split's holes, as stretches of 3 rows or more."""
-    found, first = [], rows.start
-    for hole in (panel.rows(part) for part in split.holes):
-        found.append(slice(first, min(hole.start, rows.stop)))
-        first = max(first, hole.stop)
-    found.append(slice(first, rows.stop))
-    return tuple(own for own in found if own.stop - own.start >= LEAST_ROWS)
+    own = [panel.rows(part) for part in split.stretches]
+    found = [slice(max(part.start, rows.start), min(part.stop, rows.stop)) for part in own]
+    return tuple(part for part in found if part.stop - part.start >= LEAST_ROWS)
 
 
 def known_from(panel: Panel, features: NDArray[np.float32], environment: EnvironmentConfig) -> int:

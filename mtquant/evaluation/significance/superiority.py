@@ -140,7 +140,7 @@ def long_run_deviation(series: Float, mean_block: float) -> Float:
 
 def _test(benchmark: Float, strategies: Float, generator: np.random.Generator, draws: int) -> SPA:
     """The test of arch on studentised differences; losses are returns with the sign turned."""
-    from arch.bootstrap import SPA
+    from mtquant.evaluation.significance.spa import LongSPA  # arch takes a second to load
 
     _check(benchmark, strategies)
     differences = strategies - benchmark[:, None]
@@ -148,7 +148,7 @@ def _test(benchmark: Float, strategies: Float, generator: np.random.Generator, d
     deviation = long_run_deviation(differences, block)
     scaled = differences / np.where(deviation > 0.0, deviation, 1.0)
     nothing = np.zeros(len(benchmark))
-    return SPA(nothing, -scaled, block_size=block, reps=draws, studentize=False, seed=generator)
+    return LongSPA(nothing, -scaled, block_size=block, reps=draws, studentize=False, seed=generator)
 
 
 def _block(differences: Float) -> int:

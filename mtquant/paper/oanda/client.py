@@ -105,6 +105,36 @@ class Reply:
         return " ".join(part for part in parts if part)[:SHOWN] or f"status {self.status}"
 
 
+@dataclass(frozen=True)
+class Request:
+    """What OANDA is asked.
+
+    Attributes:
+        method: HTTP's.
+        path: Below the account, with its slash.
+        query: Parameters.
+        body: JSON object, or None.
+        label: Ours, for OANDA's logs; empty for none.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+    label: str = ""
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether it can be asked twice."""
+        return self.method == "GET"
+
+    def unanswered(self, what: str) -> BrokerTimeout:
+        """The error where nobody knows what became of it."""
+        remedy = "Ask what became of it."
+        name = f"OANDA {self.method} {self.path}"
+        return BrokerTimeout(name, "must be answered", what, remedy)
+
+
 class OandaClient:
     """One account at OANDA, over one connection.
 
@@ -161,15 +191,15 @@ class OandaClient:
             BrokerTimeout: No answer, or one that is cut.
             BrokerError: Refused for good.
         """
-        return self._ask("GET", path, query, None, "")
+        return self._ask(Request("GET", path, query))
 
     def post(self, path: str, body: Mapping[str, Any], label: str) -> Reply:
         """Tells; never twice, unless OANDA refused to listen. `label` is ours, for their logs."""
-        return self._ask("POST", path, {}, body, label)
+        return self._ask(Request("POST", path, body=body, label=label))
 
     def put(self, path: str) -> Reply:
         """Tells, without a body."""
-        return self._ask("PUT", path, {}, None, "")
+        return self._ask(Request("PUT", path))
 
     def demand(self, path: str, **query: str) -> dict[str, Any]:
         """`get` where only a good answer makes sense.
@@ -190,44 +220,34 @@ class OandaClient:
         """Hangs up."""
         self._http.close()
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Mapping[str, Any] | None,
-        label: str,
-    ) -> Reply:
+    def _ask(self, request: Request) -> Reply:
         deadline = time.monotonic() + self.config.most_seconds
         pause = FIRST_PAUSE_SECONDS
         while True:
-            status, content, headers = self._once(method, path, query, body, label)
+            status, content, headers = self._once(request)
             # Refused at the door: nothing was done. 503 says so only of what changes nothing.
-            busy = status == TOO_MANY or (status == UNAVAILABLE and method == "GET")
+            busy = status == TOO_MANY or (status == UNAVAILABLE and request.changes_nothing)
             if not busy:
-                return self._reply(method, path, status, content, headers)
+                return self._reply(request, status, content, headers)
             wait = _retry_after(headers, pause) * (1.0 + 0.25 * self._jitter.random())
             if time.monotonic() + wait > deadline:
-                raise self._unknown(method, path, f"status {status}, for too long")
+                raise request.unanswered(f"status {status}, for too long")
             self._sleep(wait)
             pause *= 2.0
 
-    def _once(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Mapping[str, Any] | None,
-        label: str,
-    ) -> tuple[int, bytes, httpx.Headers]:
+    def _once(self, request: Request) -> tuple[int, bytes, httpx.Headers]:
         """One request."""
         self._keep_pace()
         sent, limit = time.time(), time.monotonic() + self.config.timeout_seconds
-        headers = {"ClientRequestID": label} if label else {}
-        address = f"/v3/accounts/{self._keys.account}{path}"
+        headers = {"ClientRequestID": request.label} if request.label else {}
+        address = f"/v3/accounts/{self._keys.account}{request.path}"
         try:
             with self._http.stream(
-                method, address, params=query, json=body, headers=headers
+                request.method,
+                address,
+                params=request.query,
+                json=request.body,
+                headers=headers,
             ) as response:
                 chunks, size = [], 0
                 for chunk in response.iter_bytes():
@@ -240,10 +260,10 @@ class OandaClient:
                 return response.status_code, b"".join(chunks), response.headers
         except httpx.RequestError as error:
             # Not `from error`: it carries the request, and the request the token.
-            raise self._unknown(method, path, type(error).__name__) from None
+            raise request.unanswered(type(error).__name__) from None
 
     def _reply(
-        self, method: str, path: str, status: int, content: bytes, headers: httpx.Headers
+        self, request: Request, status: int, content: bytes, headers: httpx.Headers
     ) -> Reply:
         try:
             body = json.loads(self._keys.cut_from(content.decode()))
@@ -253,11 +273,11 @@ class OandaClient:
         reply = Reply(status, known)
         if status in SAID:
             if reply.good and body is not known:
-                raise self._unknown(method, path, "an answer that is no JSON object")
+                raise request.unanswered("an answer that is no JSON object")
             return reply
         name = self._keys.cut_from(headers.get("RequestID", "none"))
         if status >= 500 or status in (408, TOO_MANY):
-            raise self._unknown(method, path, f"status {status}, RequestID {name}")
+            raise request.unanswered(f"status {status}, RequestID {name}")
         if status in (401, 403):
             rule = "must accept token and account"
             remedy = f"Check {TOKEN}, {ACCOUNT} and paper.oanda.environment."
@@ -265,10 +285,6 @@ class OandaClient:
             rule, remedy = "must know the request", "See docs/oanda.md."
         found = f"status {status}: {reply.complaint}, RequestID {name}"
         raise BrokerError("OANDA", rule, found, remedy)
-
-    def _unknown(self, method: str, path: str, what: str) -> BrokerTimeout:
-        remedy = "Ask what became of it."
-        return BrokerTimeout(f"OANDA {method} {path}", "must be answered", what, remedy)
 
     def _keep_pace(self) -> None:
         now = time.monotonic()

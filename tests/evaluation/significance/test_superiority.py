@@ -9,6 +9,7 @@ from arch.bootstrap import SPA, StationaryBootstrap, StepM
 
 from mtquant.core.errors import DataError
 from mtquant.evaluation.significance import superiority as s
+from mtquant.evaluation.significance.spa import LongSPA
 
 DRAWS = 300
 
@@ -38,6 +39,18 @@ def test_test_is_that_of_arch_for_strategies_of_one_size() -> None:
     stepped = StepM(NOTHING, losses, block_size=block, reps=DRAWS, seed=random())
     stepped.compute()
     assert s.superior_strategies(NOTHING, returns, random(), DRAWS) == stepped.superior_models
+
+
+@pytest.mark.parametrize("block", [1, 7, 60])
+def test_variances_are_those_of_arch(block: int) -> None:
+    losses = np.cumsum(noise(3, 400), axis=0) * 0.1 + noise(3, 400, 8)
+    ours, theirs = (
+        kind(NOTHING[:400], losses, block_size=block, reps=2, studentize=False, seed=random())
+        for kind in (LongSPA, SPA)
+    )
+    ours.compute()
+    theirs.compute()
+    np.testing.assert_allclose(ours._loss_diff_var, theirs._loss_diff_var, rtol=1e-9)
 
 
 def test_a_wild_strategy_does_not_hide_a_calm_one() -> None:
