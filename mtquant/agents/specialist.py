@@ -261,8 +261,8 @@ def _manifest(stored: dict[str, Any]) -> SpecialistManifest:
 
 
 def kept_domains(folder: Path) -> dict[str, tuple[str, ...]]:
-    """Specialist -> the symbols it trades, of all that a folder of phase 1 holds and that can be
-    read.
+    """Specialist, by the name of its folder -> the symbols it trades; of all in a folder of phase 1
+    that can be read.
     """
     found = {}
     for path in sorted(folder.glob(f"*/{MANIFEST_NAME}")):
@@ -270,7 +270,7 @@ def kept_domains(folder: Path) -> dict[str, tuple[str, ...]]:
             manifest = _manifest(json.loads(path.read_text()))
         except (OSError, ValueError, TypeError, KeyError):
             continue
-        found[manifest.name] = manifest.symbols
+        found[path.parent.name] = manifest.symbols
     return found
 
 

@@ -128,8 +128,10 @@ class ActorCriticStack:
     ) -> None:
         self.shape = shape
         self.own = (shape,) * len(parameters) if own is None else tuple(own)
-        self.present_actions = _present([each.actions for each in self.own], parameters)
-        self.present_forecasts = _present([each.forecasts for each in self.own], parameters)
+        counts = [each.actions for each in self.own]
+        self.present_actions = _present(counts, shape.actions, parameters)
+        counts = [each.forecasts for each in self.own]
+        self.present_forecasts = _present(counts, shape.forecasts, parameters)
         self.entries: NDArray[np.int64] = np.concatenate(
             [k * shape.actions + np.arange(each.actions) for k, each in enumerate(self.own)]
         )
@@ -326,12 +328,12 @@ def confidence(forecast: torch.Tensor, log_deviation: torch.Tensor) -> torch.Ten
     return torch.erf(forecast.abs() * torch.exp(-log_deviation) * math.sqrt(0.5))
 
 
-def _present(counts: Sequence[int], like: torch.Tensor) -> torch.Tensor | None:
-    """[K, max(counts)], 1 for the first `counts[k]` of row k; None where all are."""
-    if len(set(counts)) == 1:
+def _present(counts: Sequence[int], size: int, like: torch.Tensor) -> torch.Tensor | None:
+    """[K, size], 1 for the first `counts[k]` of row k, else 0; None where all are 1."""
+    if all(count == size for count in counts):
         return None
     own = torch.tensor(counts)[:, None]
-    return (torch.arange(max(counts))[None] < own).to(like)
+    return (torch.arange(size)[None] < own).to(like)
 
 
 def _places(own: PolicyShape, around: PolicyShape) -> torch.Tensor:

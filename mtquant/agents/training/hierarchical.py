@@ -62,14 +62,14 @@ class HierarchicalTrainer(PhaseTrainer):
         self.domains = self.config.domains
         self.best = Best()
 
-    def check_specialist(self, specialist: Specialist, folder: object) -> None:
+    def check_specialist(self, specialist: Specialist, name: str, folder: object) -> None:
         """Refuses a specialist of another network, instruments, other rules, features or bars.
 
         Raises:
             CheckpointError: Which of them.
         """
         manifest = specialist.manifest
-        symbols = self.domains[manifest.name]
+        symbols = self.domains[name]
         if manifest.policy != ACTOR_CRITIC:
             raise CheckpointError(
                 f"policy of {folder}",

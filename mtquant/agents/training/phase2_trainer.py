@@ -51,7 +51,7 @@ class Phase2Trainer(HierarchicalTrainer):
         """Loads the configured specialists from phase 1, and checks them."""
         rows, units = [], {}
         for name, specialist in load_specialists(self.specialists_dir, self.domains).items():
-            self.check_specialist(specialist, self.specialists_dir / name)
+            self.check_specialist(specialist, name, self.specialists_dir / name)
             rows.append(specialist.weights)
             for symbol in self.domains[name]:
                 units[symbol] = specialist.manifest.reward_scale / specialist.manifest.unit
