@@ -21,10 +21,12 @@ from mtquant.agents.crew import Crew, Views, messages
 from mtquant.agents.hierarchy import HierarchyPolicy
 from mtquant.agents.scaling import CLIP
 from mtquant.agents.stack import ActorCriticStack, Said
-from mtquant.envs.allocation import LOGIT_RANGE
-from mtquant.envs.hierarchy import MESSAGE_NAMES
+from mtquant.envs.allocation import LOGIT_RANGE, SMALLEST_SIGNAL
+from mtquant.envs.hierarchy import MESSAGE_NAMES, SIGNAL
 from mtquant.learning.attribution import STEPS, integrated_gradients
 from mtquant.learning.towers import Layers
+
+TINY = 1e-12  # cash holds more than this unless nothing is asked for
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -117,7 +119,8 @@ def explain_scales(
 
 class _Decision:
     """From scaled views [B, K, V] and the meta-controller's scaled observation [B, M] to scales
-    [B, K], differentiable; `HierarchyPolicy.scales` for autograd (a test compares them).
+    [B, K], means over a specialist's instruments; `HierarchyPolicy.scales` for autograd (a test
+    compares them).
     """
 
     def __init__(self, policy: HierarchyPolicy, own: torch.Tensor) -> None:
@@ -131,8 +134,9 @@ class _Decision:
             ]
         )
         self._spoken = torch.from_numpy(policy.crew.stack.entries[hierarchy.spoken])
-        counts = np.bincount(hierarchy.owner)
-        self._caps = torch.from_numpy(hierarchy.gross_cap / counts).float()
+        self._owner = torch.from_numpy(hierarchy.owner)
+        self._counts = torch.bincount(self._owner)
+        self._caps = torch.from_numpy(hierarchy.name_caps).float()
 
     def __call__(self, points: Sequence[torch.Tensor]) -> torch.Tensor:
         views, observed = points
@@ -148,9 +152,25 @@ class _Decision:
         told = torch.where(self._own, fresh, standing).flatten(1)
         observed = observed.index_copy(1, entries, told)
         action = _said(meta.stack, observed[None]).mean[0].clamp(-1.0, 1.0)
-        weights = torch.softmax(LOGIT_RANGE * action[:, :-1], 1)[:, :-1]
-        budget = 0.5 + 0.5 * action[:, -1:]
-        return budget * weights * self._caps
+        weights = torch.softmax(LOGIT_RANGE * action[:, :-1], 1)
+        whole = (0.5 + 0.5 * action[:, -1:]) * self._policy.hierarchy.gross_cap
+        asked = whole * (weights[:, :-1] / self._counts)[:, self._owner]
+        followed = (told.view(fresh.shape) * scale + mean)[:, :, SIGNAL]
+        caps = self._caps / followed.abs().clamp_min(SMALLEST_SIGNAL)
+        given = _shared_out_within(asked, whole * weights[:, -1:], caps)
+        nothing = given.new_zeros(len(given), len(self._counts))
+        return nothing.index_add(1, self._owner, given) / self._counts
+
+
+def _shared_out_within(asked: torch.Tensor, cash: torch.Tensor, caps: torch.Tensor) -> torch.Tensor:
+    """`envs.allocation.shared_out_within` for autograd."""
+    full, multiple = asked > caps, torch.ones_like(cash)
+    for _ in range(asked.shape[1]):
+        excess = torch.where(full, asked - caps, 0.0).sum(1, keepdim=True)
+        others = torch.where(full, 0.0, asked).sum(1, keepdim=True) + cash
+        multiple = 1.0 + excess / others.clamp_min(TINY)
+        full = full | (multiple * asked > caps)
+    return torch.where(full, caps, multiple * asked)
 
 
 def _said(stack: ActorCriticStack, scaled: torch.Tensor) -> Said:

@@ -192,9 +192,16 @@ class HierarchyPolicy:
         said = heard(said[:, hierarchy.spoken], state.messages.shape)
         return np.where(hierarchy.tradable(seen)[:, :, None], said, state.messages)
 
-    def scales(self, seen: Float32, messages: Float32) -> NDArray[np.float64]:
+    def scales(
+        self, seen: Float32, messages: Float32, followed: Float32 | None = None
+    ) -> NDArray[np.float64]:
         """What the meta-controller makes of observations and messages: the exposure that a signal
         of 1 asks for, float64 [E, N].
+
+        Args:
+            seen: Of E portfolios, float32 [E, size].
+            messages: What it hears, float32 [E, N, MESSAGE].
+            followed: The messages whose signals are traded; those it hears when None.
 
         Raises:
             PolicyError: Its answer is not finite.
@@ -208,8 +215,7 @@ class HierarchyPolicy:
                 action.tolist(),
                 "The weights or the observation hold NaN: load an earlier checkpoint.",
             )
-        weights, budgets = allocation.weights_and_budget(action)
-        return allocation.instrument_scales(weights, budgets, hierarchy.owner, hierarchy.gross_cap)
+        return hierarchy.scales(action, messages if followed is None else followed)
 
 
 def save_hierarchy(

@@ -213,6 +213,8 @@ def _default_of(model: type[BaseModel], names: tuple[str, ...]) -> str:
         field = inner.model_fields.get(name, field)
     if field is None or field.is_required() or field.default_factory is not None:
         return "Correct the value."
+    if isinstance(field.default, BaseModel):  # keys that do not fit together
+        return "Correct one of these keys."
     return f"The default is {field.default!r}."
 
 

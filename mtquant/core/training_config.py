@@ -113,9 +113,12 @@ class Phase2Config(Section):
     Attributes:
         n_steps: Rollout length per portfolio in phase 2, bars. Short, so that it learns often: the
             policy of an update may not leave that of its rollout far behind.
+        gamma: Discount per bar in phase 2. Lower than elsewhere: what the bars behind a decision
+            bring is mostly noise to a choice of weights.
     """
 
     n_steps: PositiveInt = 32
+    gamma: Discount = 0.8
 
 
 class RecommendedConfig(Section):

@@ -11,6 +11,7 @@ the door; `docs/time.md` has a worked example.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -236,7 +237,9 @@ def require_columns(frame: pd.DataFrame, used: Sequence[str], name: str) -> None
     """Refuses a frame without rows or without a column."""
     missing = [column for column in used if column not in frame.columns]
     if missing:
-        remedy = did_you_mean(missing[0], [str(column) for column in frame.columns] or ["none"])
+        columns = [str(column) for column in frame.columns]
+        near = difflib.get_close_matches(missing[0], columns, n=1)
+        remedy = f"Did you mean {near[0]}?" if near else "Name another table, or its columns so."
         raise DataError(name, f"must have the column {missing[0]}", list(frame.columns), remedy)
     if not len(frame):
         raise DataError(name, "must have rows", 0, "Leave the table out.")

@@ -32,6 +32,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from mtquant.core.errors import ConfigError, PolicyError
+from mtquant.envs import allocation
 from mtquant.envs.market_env import MarketEnv
 from mtquant.market.observation import INSTRUMENT_EXTRAS, INSTRUMENT_NAMES, ObservationLayout
 from mtquant.market.rules import Rules
@@ -41,6 +42,7 @@ Float32 = NDArray[np.float32]
 
 MESSAGE_NAMES = ("signal", "confidence", "value", "forecast_return", "forecast_volatility")
 MESSAGE = len(MESSAGE_NAMES)
+SIGNAL = MESSAGE_NAMES.index("signal")
 SCALE = "exposure_at_signal_1"  # what the meta-controller makes of a message, units of equity
 MESSAGE_LOW = np.array([-1.0, 0.0, -10.0, -10.0, 0.0], dtype=np.float32)
 MESSAGE_HIGH = np.array([1.0, 1.0, 10.0, 10.0, 10.0], dtype=np.float32)
@@ -66,6 +68,7 @@ class Hierarchy:
         owner: int64 [N], which specialist trades the instrument.
         instruments: For each specialist the columns of its instruments, int64.
         gross_cap: `max_gross_exposure`.
+        name_caps: float64 [N], largest |exposure| per instrument.
         spoken: int64 [N], where each instrument's message stands among those of all specialists in
             turn.
 
@@ -83,7 +86,7 @@ class Hierarchy:
         chosen = {symbol: (symbol,) for symbol in layout.symbols} if domains is None else domains
         self.domains = _checked({name: tuple(own) for name, own in chosen.items()}, layout.symbols)
         self.layout, self.gross_cap = layout, rules.max_gross_exposure
-        self._unit = rules.limits().caps
+        self.name_caps = rules.limits().caps
         self.instruments = [
             np.array([layout.symbols.index(symbol) for symbol in own])
             for own in self.domains.values()
@@ -153,10 +156,23 @@ class Hierarchy:
         columns = self._extras[:, EXPOSURE]
         exposure = seen[:, columns]
         # What a signal of 1 buys: no more than the name cap lets it.
-        largest = np.minimum(scales, self._unit)
+        largest = np.minimum(scales, self.name_caps)
         share = np.divide(exposure, largest, out=np.sign(exposure, dtype=float), where=largest > 0)
-        seen[:, columns] = np.clip(share, -SHARE_BOUND, SHARE_BOUND) * self._unit
+        seen[:, columns] = np.clip(share, -SHARE_BOUND, SHARE_BOUND) * self.name_caps
         return [seen[:, columns] for columns in self._views]
+
+    def scales(self, actions: Float32, messages: Float32) -> Float:
+        """What decisions of the meta-controller mean (`allocation.py`): the exposure that a signal
+        of 1 asks for, float64 [E, N].
+
+        Args:
+            actions: float32 [E, K + 2].
+            messages: float32 [E, N, MESSAGE], whose signals are about to be followed.
+        """
+        weights, budgets = allocation.weights_and_budget(actions)
+        return allocation.instrument_scales(
+            weights, budgets, self.owner, self.gross_cap, self.name_caps, messages[..., SIGNAL]
+        )
 
     def tradable(self, observations: Float32) -> NDArray[np.bool_]:
         """Where the bar just closed is the instrument's own, bool [E, N]."""

@@ -155,10 +155,7 @@ class JointMarket:
             PolicyError: Another shape, or not finite.
         """
         require_decision(action, (len(self.hierarchy) + allocation.EXTRA_ENTRIES,))
-        weights, budgets = allocation.weights_and_budget(action[None])
-        self._scales[:] = allocation.instrument_scales(
-            weights, budgets, self.hierarchy.owner, self.hierarchy.gross_cap
-        )
+        self._scales[:] = self.hierarchy.scales(action[None], self.messages)
         return allocation.exposures(self._scales, self.messages[:, :, 0])
 
     def move(self, targets: Float32) -> Moved:

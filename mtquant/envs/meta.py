@@ -89,11 +89,7 @@ class MetaControllerBatch:
             PolicyError: Actions or messages of another shape, or not finite.
         """
         require_decision(actions, (len(self), len(self.unit)))
-        weights, budgets = allocation.weights_and_budget(actions)
-        hierarchy = self.hierarchy
-        self.scales[:] = allocation.instrument_scales(
-            weights, budgets, hierarchy.owner, hierarchy.gross_cap
-        )
+        self.scales[:] = self.hierarchy.scales(actions, self.messages)
         ended = step_batch(self.env, allocation.exposures(self.scales, self.messages[:, :, 0]))
         self._ends = {e: self._last_words(e, end) for e, end in ended}
         accounts = np.array([e for e, _ in ended], dtype=np.int64)

@@ -35,6 +35,7 @@ REASONING = ("data_usage", "coherence")
 SPEC_REWARD = 0.7  # spec 002's, on the scale of its own reward
 DRAWS = 1_000
 FEWEST_DAYS = 20  # of which an interval can be told
+FEWEST_LOSSES = 5  # by whose spread later ones are judged
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,10 @@ def require_batches(config: LlmConfig) -> None:
         "dpo": config.dpo.rounds + 1,
     }
     algorithm, wanted = config.stages.algorithm, config.gate.reward_batches
-    batches = counts[algorithm]
-    if config.gate.insist and batches < wanted:
-        rule = f"must be at most {batches}, the batches of stage I of {algorithm}"
+    # A round of DPO has many losses; the others have one a batch, and some must come before.
+    most = counts[algorithm] - (0 if algorithm == "dpo" else FEWEST_LOSSES)
+    if config.gate.insist and most < wanted:
+        rule = f"must be at most {most} for {counts[algorithm]} batches of stage I of {algorithm}"
         remedy = "Ask for fewer, or train longer; the gate cannot be passed otherwise."
         raise ConfigError("gate.reward_batches", rule, wanted, remedy)
 
@@ -336,9 +338,12 @@ def _low_loss(trained: Trained, config: GateConfig) -> Condition:
     losses = np.array(trained.losses)
     before, last = losses[: -config.reward_batches], losses[-config.reward_batches :]
     needed = f"finite and at most {config.loss_spread} of those before"
-    if len(before) < 2 or not np.isfinite(losses).all():
+    if not np.isfinite(losses).all():
         found = f"{len(losses)} losses, {int(np.isfinite(losses).sum())} of them finite"
         return Condition("steady loss", found, needed, False)
+    if len(before) < FEWEST_LOSSES:
+        found = f"unknown: {len(before)} losses before the last {config.reward_batches}"
+        return Condition("steady loss", f"{found}, and {FEWEST_LOSSES} tell", needed, False)
     usual = float(before.std())
     spread, rise = float(last.std()), float(last.mean() - before.mean())
     found = f"spread of the last {len(last)} is {spread:.3g} and was {usual:.3g}; rise {rise:+.3g}"

@@ -42,7 +42,8 @@ def write_report(run: LlmRun, name: str, stage: Stage, texts: Sequence[str], fol
         texts: An answer to each test prompt.
         folder: Receives the report.
     """
-    evaluation = evaluate(run.task, run.examples("test"), texts, stage=stage)
+    examples = run.examples("test")
+    evaluation = evaluate(run.task, examples, texts, stage=stage)
     done = run.done("stage2" if name == "deploy" else name)  # type: ignore[arg-type]
     card = {
         "model": run.config.model.source,
@@ -51,5 +52,16 @@ def write_report(run: LlmRun, name: str, stage: Stage, texts: Sequence[str], fol
         "seed": run.config.run.seed,
         "configuration": config_hash(run.config),
         "temperature": run.config.generation.temperature,
+        "test examples": _asked(len(examples), len(run.task.examples("test", balanced=False))),
+        "decisions (UTC)": " to ".join(
+            str(day) for day in examples.stamps[[0, -1]].astype("datetime64[ns]").astype("M8[D]")
+        ),
     }
     return write_evaluation(evaluation, folder, card)
+
+
+def _asked(count: int, whole: int) -> str:
+    """How much of the test part was answered."""
+    if count == whole:
+        return f"{count:,}, all of the test part"
+    return f"{count:,} of the {whole:,} of the test part, evenly spread"

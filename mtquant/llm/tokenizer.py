@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PAD, END = "<|endoftext|>", "<|im_end|>"
 SPECIAL = (PAD, "<|im_start|>", END)
 LEAST_COUNT = 2  # a word that stands once in all texts gets no token
+MERGES = 400  # that the error for a vocabulary without room asks for
 
 
 def train_tokenizer(
@@ -58,7 +59,10 @@ def train_tokenizer(
     room = vocabulary - len(spellings)
     if room < 256 + len(SPECIAL):
         needed = 256 + len(SPECIAL) + len(spellings)
-        remedy = "Raise it, or name fewer domain words."
+        remedy = (
+            f"Raise it to {needed + MERGES}: {len(words)} domain words need that much, and a"
+            " vocabulary without room for more spells all other words out. Or name fewer of them."
+        )
         raise ConfigError("model.vocabulary", f"must be {needed} or more", vocabulary, remedy)
     core = Tokenizer(BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(

@@ -24,6 +24,7 @@ from mtquant.core.errors import PolicyError
 
 Float32 = NDArray[np.float32]
 Words = dict[str, Any]
+COLUMNS = ("bar", "stamp_ns", "model", "symbol")  # of an export, before the figures
 MESSAGES = "messages"  # in the details of a decision: path of a model -> its words
 
 
@@ -55,8 +56,11 @@ def words_of(policy: str, told: Mapping[str, NDArray[Any]], n_instruments: int) 
         n_instruments: N.
 
     Raises:
-        PolicyError: Figures of another shape.
+        PolicyError: Figures of another shape, or under a name that the export needs.
     """
+    if any(name in told for name in COLUMNS):
+        remedy = "Give the figure another name."
+        raise PolicyError(f"told() of {policy}", f"must not name {COLUMNS}", list(told), remedy)
     shapes = {name: np.shape(own) for name, own in told.items()}
     if any(shape != (n_instruments,) for shape in shapes.values()):
         raise PolicyError(
@@ -109,11 +113,15 @@ def messages_frame(said: Sequence[Spoken], symbols: Sequence[str]) -> pd.DataFra
         each, n = len(own.bars), len(symbols)
         columns = own.figures.transpose(0, 2, 1).reshape(each * n, len(own.names))
         frame = pd.DataFrame(columns, columns=list(own.names))
-        frame.insert(0, "bar", np.repeat(own.bars, n))
-        frame.insert(1, "stamp_ns", np.repeat(own.stamps, n))
-        frame.insert(2, "model", own.path)
-        frame.insert(3, "symbol", list(symbols) * each)
+        rows: tuple[Any, ...] = (
+            np.repeat(own.bars, n),
+            np.repeat(own.stamps, n),
+            own.path,
+            list(symbols) * each,
+        )
+        for place, (name, values) in enumerate(zip(COLUMNS, rows, strict=True)):
+            frame.insert(place, name, values)
         frames.append(frame)
     if not frames:
-        return pd.DataFrame({"bar": [], "stamp_ns": [], "model": [], "symbol": []})
+        return pd.DataFrame(columns=list(COLUMNS))
     return pd.concat(frames, ignore_index=True)

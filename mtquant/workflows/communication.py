@@ -117,7 +117,7 @@ class DisturbedEars:
             own = slice(None) if channel == ALL else CHANNELS.index(channel)
             heard[e, :, own] = self._instead(kind, moment.t, e, repeat)[:, own]
         self._before = moment.messages.copy()
-        return self._policy.scales(moment.seen, heard)
+        return self._policy.scales(moment.seen, heard, moment.messages)
 
     def _instead(self, kind: str, t: int, e: int, repeat: int) -> Float32:
         if kind == SHUFFLED:

@@ -51,17 +51,24 @@ def moments(policy: HierarchyPolicy, count: int = 6) -> tuple[np.ndarray, np.nda
     return seen, np.where(own, said, messages), scales
 
 
-def test_the_differentiable_decision_is_the_policys(either: Market) -> None:
+@pytest.mark.parametrize("cap", [None, 0.05])
+def test_the_differentiable_decision_is_the_policys(either: Market, cap: float | None) -> None:
     policy = random_hierarchy(either, size=30.0, domains=either.config.domains).policy
     assert isinstance(policy, HierarchyPolicy)
-    seen, messages, scales = moments(policy, 40)
     hierarchy = policy.hierarchy
+    if cap is not None:
+        hierarchy.name_caps = np.full(len(hierarchy.owner), cap)
+    seen, messages, scales = moments(policy, 40)
+    if cap is not None:  # the case is met: some would have got more
+        exposures = np.abs(policy.scales(seen, messages) * messages[:, :, 0])
+        assert 0.1 < (exposures > 0.999 * cap).mean() < 0.9
     views = _scaled(policy.crew, hierarchy.views(seen, scales)).transpose(0, 1)
     observed = _scaled(policy.meta, hierarchy.observe(seen, messages)[None])[0]
     decide = _Decision(policy, torch.from_numpy(hierarchy.tradable(seen)))
     found = decide([views, observed]).numpy()
-    first = [own[0] for own in hierarchy.instruments]  # all of a specialist's are traded alike
-    assert found == pytest.approx(policy.scales(seen, messages)[:, first], abs=1e-5)
+    given = policy.scales(seen, messages)
+    expected = np.column_stack([given[:, own].mean(axis=1) for own in hierarchy.instruments])
+    assert found == pytest.approx(expected, abs=1e-5)
     assert np.ptp(found, axis=0).min() > 0.01
     plain = policy.crew.stack.forward(views.transpose(0, 1))
     for fast, slow in zip(plain, _said(policy.crew.stack, views.transpose(0, 1)), strict=True):

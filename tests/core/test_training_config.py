@@ -24,10 +24,11 @@ def test_presets():
 def test_the_meta_controller_has_numbers_of_its_own():
     training = TrainingConfig(preset="recommended")
     first, second = training.effective(1), training.effective(2)
-    assert (second.n_steps, second.batch_size) == (32, 2048)
+    assert (second.n_steps, second.batch_size, second.gamma) == (32, 2048, 0.8)
     # Eight times the updates on as many bars.
     assert 8 * second.rollout_steps == first.rollout_steps
-    assert second.model_dump(exclude={"n_steps"}) == first.model_dump(exclude={"n_steps"})
+    own = {"n_steps", "gamma"}
+    assert second.model_dump(exclude=own) == first.model_dump(exclude=own)
     assert training.effective(3) == first
     # The spec's numbers stay what they are in every phase.
     assert TrainingConfig().effective(2) == TrainingConfig().effective(1)

@@ -237,6 +237,8 @@ def test_other_faults_are_refused() -> None:
         table(frame)
     with pytest.raises(DataError, match=r"must have the column scores.*Did you mean score"):
         table(frame, columns=["scores"])
+    with pytest.raises(DataError, match=r"must have the column kickoff.*Name another table"):
+        table(frame, columns=["kickoff"])
     with pytest.raises(DataError, match="must have rows"):
         table(frame.iloc[:0])
     events = table(frame.iloc[:1], columns=["score", "event"])

@@ -92,10 +92,12 @@ def test_an_episode_is_what_a_desk_does_under_the_same_targets(seed: int) -> Non
     start = int(simulator.row[0])
     desk = Desk(world.tape, world.rules, "x", start_row=start, cost_scale=cost_scale)
     owner, cap = np.arange(3), world.rules.max_gross_exposure
+    names = world.rules.limits().caps
     for action in decisions(seed, 12, 1, 3):
         weights, budgets = allocation.weights_and_budget(action)
-        scales = allocation.instrument_scales(weights, budgets, owner, cap)
-        targets = allocation.exposures(scales, batch.messages[:, :, 0])
+        signals = batch.messages[:, :, 0]
+        scales = allocation.instrument_scales(weights, budgets, owner, cap, names, signals)
+        targets = allocation.exposures(scales, signals)
         ended = batch.step(action)
         desk.plan(targets[0].astype(np.float64))
         outcome = desk.advance()

@@ -59,6 +59,8 @@ def named(name, found):
         (NOISE[:30] + [5.0] * 10, False),  # steady at another level
         (NOISE[:30] + [float("nan")] * 10, False),
         (NOISE[:10], False),  # nothing to compare with
+        (NOISE[:14], False),  # four tell nothing of a spread
+        (NOISE[:5] * 3, True),
         ([], False),
     ],
 )
@@ -171,3 +173,6 @@ def test_a_stage_too_short_for_the_gate_is_refused_before_work():
         require_batches(load_llm_config(None, ["stages.algorithm=dpo"]))
     require_batches(load_llm_config(None, ["stages.algorithm=dpo", "gate.reward_batches=4"]))
     require_batches(load_llm_config(None, ["stages.algorithm=dpo", "gate.insist=false"]))
+    with pytest.raises(ConfigError, match=r"at most 9 for 14 batches of stage I of ppo"):
+        require_batches(load_llm_config(None, ["stages.algorithm=ppo", "ppo.num_rollouts=14"]))
+    require_batches(load_llm_config(None, ["stages.algorithm=ppo", "ppo.num_rollouts=15"]))

@@ -80,6 +80,8 @@ def test_every_stage_opens_with_transformers(finished):
 
 
 def test_the_card_the_curves_and_the_model_card_are_there(finished):
+    from mtquant.llm.judging import _asked
+
     folder, _ = finished
     stages = json.loads((folder / "run" / "card.json").read_text())["stages"]
     assert set(stages) == {"sft", "stage1", "gate", "stage2", "test", "deploy"}
@@ -88,6 +90,8 @@ def test_the_card_the_curves_and_the_model_card_are_there(finished):
         assert list((folder / "logs" / name).glob("events.*"))
     page = (folder / "run" / "report" / "report.md").read_text()
     assert "base rate" in page and "stage2_reward" in page
+    assert "| test examples | 24, all of the test part |" in page
+    assert _asked(1_000, 2_500) == "1,000 of the 2,500 of the test part, evenly spread"
     text = (folder / "run" / "deploy" / "README.md").read_text()
     assert "Gate between the stages: missing" in text and "| accuracy |" in text
 

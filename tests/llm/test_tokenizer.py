@@ -52,6 +52,9 @@ def test_what_cannot_be_is_refused():
         matching_words(["a"], ("[",))
     with pytest.raises(ConfigError, match="must be 263 or more"):
         train_tokenizer(CORPUS, ("UP", "DOWN"), 262)
+    with pytest.raises(ConfigError, match="Raise it to 663: 2 domain words need that much"):
+        train_tokenizer(CORPUS, ("UP", "DOWN"), 262)
+    assert len(train_tokenizer(CORPUS, ("UP", "DOWN"), 663)) > 263
     with pytest.raises(ConfigError, match="tokenizer must be readable"):
         load_tokenizer("no/such/folder")
 

@@ -17,7 +17,7 @@ from mtquant.core.protocols import Speaker
 from mtquant.envs.hierarchy import MESSAGE_NAMES, SCALE
 from mtquant.paper.control import request
 from mtquant.paper.ledger import PaperLedger
-from mtquant.paper.messages import messages_frame, spoken, words_of
+from mtquant.paper.messages import COLUMNS, messages_frame, spoken, words_of
 from mtquant.paper.reading import export, reader, table
 from mtquant.risk.guard import GUARD_HALTED
 from tests.support.councils import Council
@@ -148,13 +148,15 @@ def test_a_model_that_tells_nonsense_is_halted_as_one_that_fails(tmp_path, told)
 def test_figures_of_another_shape_are_refused():
     with pytest.raises(PolicyError, match=r"told\(\) of mine must give figures of shape \(2,\)"):
         words_of("mine", {"signal": np.zeros(2), "value": np.zeros(3)}, 2)
+    with pytest.raises(PolicyError, match="must not name"):
+        words_of("mine", {"symbol": np.zeros(2)}, 2)
 
 
 @settings(max_examples=50, deadline=None)
 @given(
     st.integers(1, 5).flatmap(
         lambda n: st.dictionaries(
-            st.text(min_size=1),
+            st.text(min_size=1).filter(lambda name: name not in COLUMNS),
             st.lists(st.floats(width=32), min_size=n, max_size=n),
             min_size=1,
         )

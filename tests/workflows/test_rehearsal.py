@@ -150,24 +150,25 @@ def test_what_disturbed_ears_hear(market: Market) -> None:
     heard: list[np.ndarray] = []
 
     class Spy:
-        def scales(self, seen: np.ndarray, messages: np.ndarray) -> np.ndarray:
+        def scales(self, _: np.ndarray, messages: np.ndarray, followed: np.ndarray) -> np.ndarray:
             heard.append(messages)
+            assert followed is told[len(heard) - 1]  # what is traded is never disturbed
             return np.zeros(messages.shape[:2])
 
     ears = DisturbedEars(Spy(), passage, generator(1))  # type: ignore[arg-type]
-    told = generator(5).random((4, len(ears), 2, 5)).astype(np.float32)
+    told = list(generator(5).random((4, len(ears), 2, 5)).astype(np.float32))
     for t in range(4):
         ears.scales(Moment(t, t, np.zeros((len(ears), 1), np.float32), told[t]))
     shuffles = 0
     for e, (kind, channel, _) in enumerate(ears.accounts):
         own = np.array([channel in (ALL, name) for name in MESSAGE_NAMES])
         for t in range(4):
-            assert (heard[t][e][:, ~own] == told[t, e][:, ~own]).all()
+            assert (heard[t][e][:, ~own] == told[t][e][:, ~own]).all()
             disturbed = heard[t][e][:, own]
             if kind == ZEROED or (kind == DELAYED and t == 0):
                 assert (disturbed == 0.0).all()
             elif kind == DELAYED:
-                assert (disturbed == told[t - 1, e][:, own]).all()
+                assert (disturbed == told[t - 1][e][:, own]).all()
             else:  # somewhere in what was said undisturbed
                 said = passage.messages[:, :, own]
                 assert (said == disturbed).all(axis=(1, 2)).any()

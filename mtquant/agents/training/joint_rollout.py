@@ -167,10 +167,7 @@ class JointCollector:
         spread = torch.exp(self.meta.stack.log_std)[:, None]
         torch.addcmul(decided.mean, spread, noise[1][:, t], out=meta.actions[:, t])
         action = meta.actions[0, t].clamp(-1.0, 1.0).float().cpu().numpy()
-        weights, budgets = allocation.weights_and_budget(action)
-        self.scales[:] = allocation.instrument_scales(
-            weights, budgets, hierarchy.owner, hierarchy.gross_cap
-        )
+        self.scales[:] = hierarchy.scales(action, self.messages)
         return allocation.exposures(self.scales, self.messages[:, :, 0])
 
     def _move(self, t: int, targets: Float32, gamma: float) -> None:

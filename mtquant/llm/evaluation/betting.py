@@ -9,7 +9,9 @@ booked up to a day early; only the sizes of later stakes know of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,21 @@ Float = NDArray[np.float64]
 DAYS_PER_YEAR = 365.25
 
 
+class Ratio(NamedTuple):
+    """Sums over rows of one divided by the other, float64 [M] each: a score that can be resampled
+    by days. Money is booked on the first row of its day.
+    """
+
+    above: Float
+    below: Float
+
+    @property
+    def value(self) -> float:
+        """NaN over nothing."""
+        below = float(self.below.sum())
+        return float(self.above.sum()) / below if below else float("nan")
+
+
 @dataclass(frozen=True, eq=False)
 class BettingRun:
     """What a bankroll became.
@@ -35,23 +52,20 @@ class BettingRun:
         stamps: int64 [D], days with games.
         outcomes: float64 [D, outcome columns], ledger rows.
         bets: Stakes placed.
-        staked: Money staked in all.
-        roi: Profit over money staked; NaN without a bet.
-        flat_roi: The same with one unit on each bet: what does not depend on the bankroll.
-        hit_rate: Share of bets that won.
-        closing_line_value: Mean of odds x closing chance - 1 over the bets: what they were worth at
-            the last price, which is hard to beat by luck; NaN without closing odds.
+        bet_days: Days with one.
+        ratios: Scores that are means over bets, by name: ``roi``, profit over money staked, NaN
+            without a bet; ``flat_roi``, the same with one unit on each bet, which does not depend
+            on the bankroll; ``bet_hit_rate``, the share that won; ``closing_line_value``, the mean
+            of odds x closing chance - 1: what the bets were worth at the last price, which is hard
+            to beat by luck, NaN without closing odds.
         capped_days: Share of days on which a cap bound.
     """
 
     stamps: NDArray[np.int64]
     outcomes: Float
     bets: int
-    staked: float
-    roi: float
-    flat_roi: float
-    hit_rate: float
-    closing_line_value: float
+    bet_days: int
+    ratios: Mapping[str, Ratio]
     capped_days: float
 
     def summary(self) -> dict[str, float]:
@@ -61,13 +75,10 @@ class BettingRun:
         per_year = len(returns) / max(1.0, (self.stamps[-1] - self.stamps[0]) / DAY) * DAYS_PER_YEAR
         return {
             "bets": float(self.bets),
-            "roi": self.roi,
-            "flat_roi": self.flat_roi,
-            "bet_hit_rate": self.hit_rate,
+            **{name: ratio.value for name, ratio in self.ratios.items()},
             "bankroll_return": metrics.total_return(equity, float(first)),
             "bankroll_sharpe": metrics.sharpe(returns, per_year),
             "max_drawdown": metrics.max_drawdown(equity, float(first)),
-            "closing_line_value": self.closing_line_value,
             "capped_days": self.capped_days,
         }
 
@@ -89,7 +100,7 @@ def play_bets(
         betting.bankroll, betting.max_stake_frac, commission_frac=betting.commission_frac
     )
     days = np.flatnonzero(np.diff(stamps // DAY, prepend=-1))
-    rows, staked, capped = [], 0.0, 0
+    rows, capped = [], 0
     for first, last in zip(days, np.append(days[1:], len(stamps)), strict=True):
         wanted = fractions[first:last].ravel()
         scale = min(1.0, betting.max_day_frac / max(wanted.sum(), betting.max_day_frac))
@@ -98,21 +109,24 @@ def play_bets(
             money, odds[first:last].ravel(), results[first:last].ravel().tolist()
         )
         rows.append(outcome)
-        staked += float(outcome[oc.TURNOVER] * outcome[oc.EQUITY_BEFORE])
         at_cap = (wanted >= betting.max_stake_frac).any() or (reasons == STAKE_OVER_CAP).any()
         capped += bool(scale < 1.0 or at_cap)
     outcomes = np.array(rows)
     placed = fractions > 0.0
-    profit = outcomes[-1, oc.EQUITY] - betting.bankroll
+    profit, staked = np.zeros((2, len(stamps)))
+    profit[days] = outcomes[:, oc.EQUITY] - outcomes[:, oc.EQUITY_BEFORE]
+    staked[days] = outcomes[:, oc.TURNOVER] * outcomes[:, oc.EQUITY_BEFORE]
     return BettingRun(
         stamps=stamps[days],
         outcomes=outcomes,
         bets=int(placed.sum()),
-        staked=staked,
-        roi=float(profit / staked) if staked else float("nan"),
-        flat_roi=_mean(_unit_profits(odds, results, betting)[placed]),
-        hit_rate=_mean((WON_SHARE[results] > 0.0)[placed].astype(np.float64)),
-        closing_line_value=_closing_value(odds, columns, placed),
+        bet_days=len(np.unique(stamps[placed.any(axis=1)] // DAY)),
+        ratios={
+            "roi": Ratio(profit, staked),
+            "flat_roi": _over(_unit_profits(odds, results, betting), placed),
+            "bet_hit_rate": _over(WON_SHARE[results] > 0.0, placed),
+            "closing_line_value": _closing_value(odds, columns, placed),
+        },
         capped_days=capped / len(days),
     )
 
@@ -124,14 +138,15 @@ def _unit_profits(odds: Float, results: NDArray[np.int64], betting: BettingConfi
     return profits
 
 
-def _closing_value(odds: Float, columns: Columns, placed: NDArray[np.bool_]) -> float:
-    """Mean closing-line value of the bets; NaN where none has a closing price."""
+def _closing_value(odds: Float, columns: Columns, placed: NDArray[np.bool_]) -> Ratio:
+    """Mean closing-line value of the bets that have a closing price."""
     if "closing_0" not in columns:
-        return float("nan")
+        return _over(odds, np.zeros_like(placed))
     closing = np.column_stack([np.asarray(columns[f"closing_{k}"]) for k in range(odds.shape[1])])
-    values = (odds * closing - 1.0)[placed]
-    return _mean(values[np.isfinite(values)])
+    values = odds * closing - 1.0
+    return _over(values, placed & np.isfinite(values))
 
 
-def _mean(values: Float) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+def _over(values: NDArray[np.float64 | np.bool_], bets: NDArray[np.bool_]) -> Ratio:
+    """The mean of values [M, K] over bets."""
+    return Ratio(np.where(bets, values, 0.0).sum(axis=1), bets.sum(axis=1).astype(np.float64))

@@ -33,12 +33,13 @@ from mtquant.llm.evaluation.scores import (
 )
 from mtquant.llm.evaluation.worth import fill_worth
 from mtquant.llm.tasks.catalog import CatalogTask
-from mtquant.llm.tasks.task import Examples, Scores, Stage, Task
+from mtquant.llm.tasks.task import FEATURE_PREFIX, Examples, Scores, Stage, Task
 from mtquant.rewards.calibration import Reliability
 
 Float = NDArray[np.float64]
 
 DRAWS = 400
+FEWEST_BET_DAYS = 20  # days with a bet; below this resampled days say nothing of its returns
 MODEL = "model"
 LATER_LINE = "closing line (known later)"
 
@@ -153,7 +154,7 @@ def evaluate(
         (model, *rivals),
         gains,
         tuple(_shown(examples, completions)),
-        _notes(task, parsed),
+        _notes(task, examples, parsed),
     )
 
 
@@ -177,7 +178,8 @@ def rival_chances(task: CatalogTask, examples: Examples) -> dict[str, Float]:
 
     Always the commonest class, the base rate, logistic regression and gradient boosting on the
     prompts' facts; for odds the market line and, where it is another, the closing line; for
-    synthetic tasks the best rule.
+    synthetic tasks the best rule. Where a game has no closing price, the closing line is the market
+    line.
     """
     train, count, classes = task.parts["train"], len(examples), len(task.classes)
     base = base_rate(train, classes)
@@ -192,8 +194,8 @@ def rival_chances(task: CatalogTask, examples: Examples) -> dict[str, Float]:
     for name, column in ((offered, "market"), (LATER_LINE, "closing")):
         if f"{column}_0" in examples.columns:
             line = np.column_stack([examples.columns[f"{column}_{k}"] for k in range(classes)])
-            if np.isfinite(line).all():
-                chances[name] = line
+            unknown = ~np.isfinite(line).all(axis=1, keepdims=True)
+            chances[name] = np.where(unknown, chances.get(offered, line), line)
     if "bayes_chance_0" in examples.columns:
         columns = [examples.columns[f"bayes_chance_{k}"] for k in range(classes)]
         chances["best rule"] = np.column_stack(columns)
@@ -263,6 +265,7 @@ class _Judge:
             if "odds_0" in part.columns:
                 betting = play_bets(chances, part.columns, part.stamps, self.task.config.betting)
                 scores |= betting.summary()
+                intervals |= _bet_intervals(betting, resamples)
             if "fill_return" in part.columns:
                 scores |= fill_worth(chances, part.columns, part.stamps, seeds.integer())
         return Forecast(name, scores, intervals, calibration, betting)
@@ -302,18 +305,38 @@ class _Judge:
         return float(np.corrcoef(pair[0], pair[1])[0, 1])
 
 
+def _without_close(examples: Examples) -> int:
+    return int(np.isnan(np.asarray(examples.columns["closing_0"])).sum())
+
+
 def _shown(examples: Examples, completions: Sequence[str], count: int = 4) -> list[str]:
     """Some prompts with their answers, evenly spread over time."""
     rows = np.unique(np.linspace(0, len(examples) - 1, count).astype(int))
     return [examples.prompts[row] + completions[row] for row in rows]
 
 
-def _notes(task: CatalogTask, parsed: NDArray[np.bool_]) -> tuple[str, ...]:
+def _bet_intervals(betting: BettingRun, resamples: Resamples) -> dict[str, Interval]:
+    """95 % intervals of what is a mean over bets; NaN where they fell on too few days."""
+    if betting.bet_days < FEWEST_BET_DAYS:
+        return dict.fromkeys(betting.ratios, (float("nan"), float("nan")))
+    return {name: resamples.ratio_interval(*ratio) for name, ratio in betting.ratios.items()}
+
+
+def _notes(task: CatalogTask, examples: Examples, parsed: NDArray[np.bool_]) -> tuple[str, ...]:
     notes = [
         f"{int((~parsed).sum())} of {len(parsed)} answers do not parse; they count as wrong and"
         " earn the least reward, and scores of chances leave them out.",
         "Rivals are fitted on the training part; their rewards are those of answers in good form.",
+        *task.notes,
     ]
+    if "closing_0" in examples.columns and (without := _without_close(examples)):
+        notes.append(
+            f"{without} of {len(examples)} games have no closing price: there the closing line is"
+            " the market line, and bets count in no closing-line value."
+        )
+    if f"{FEATURE_PREFIX}texts" in examples.columns:
+        shown = float((examples.columns[f"{FEATURE_PREFIX}texts"] > 0.0).mean())
+        notes.append(f"{shown:.0%} of the prompts show a text; the others have prices alone.")
     if task.config.source == "synthetic":
         notes.append("The data are made up, and the best rule is known.")
     elif task.name == "stock_direction":

@@ -16,7 +16,7 @@ from mtquant.core import outcome as oc
 from mtquant.core.errors import RunError
 from mtquant.core.records import write_atomically
 from mtquant.evaluation.sections import Section, between, document, number, percent
-from mtquant.llm.evaluation.evaluate import MODEL, Evaluation, Forecast
+from mtquant.llm.evaluation.evaluate import FEWEST_BET_DAYS, MODEL, Evaluation, Forecast
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,11 +28,17 @@ BETS = (
     "bets",
     "roi",
     "flat_roi",
+    "closing_line_value",
     "bet_hit_rate",
     "bankroll_return",
     "bankroll_sharpe",
     "max_drawdown",
-    "closing_line_value",
+)
+FORECASTER = "Forecaster"  # heads the tables with a row for each
+READABLE = 0.97  # share of answers that can be read; as the gate's default
+BETS_NOTE = (
+    "In brackets 95 %, from resampled days; – where bets fell on fewer than"
+    f" {FEWEST_BET_DAYS} days. A return whose interval holds 0 is no evidence of a gain."
 )
 WORTH = ("fill_accuracy", "daily_bps", "fill_sharpe", "fill_sharpe_low", "fill_sharpe_high")
 PERCENT = {
@@ -100,7 +106,8 @@ def write_evaluation(
 
 def evaluation_markdown(evaluation: Evaluation, card: Mapping[str, Any] | None = None) -> str:
     """The tables as Markdown."""
-    return document(_title(evaluation), _sections(evaluation, card))
+    title = f"{_title(evaluation)}\n\n{_verdict(evaluation)}"
+    return document(title, _sections(evaluation, card))
 
 
 def evaluation_record(
@@ -132,15 +139,14 @@ def evaluation_record(
 
 
 def _sections(evaluation: Evaluation, card: Mapping[str, Any] | None) -> list[Section]:
-    verdict = _verdict(evaluation)
     sections = [
-        _table(evaluation, "Scores", SCORES, (verdict, *evaluation.notes)),
+        _table(evaluation, "Scores", SCORES, evaluation.notes),
         _gains(evaluation),
         _table(evaluation, "Calibration and resolution", MORE),
         _table(evaluation, "Reasoning", REASONS, ("Shares of what could be earned.",)),
     ]
     if any(forecast.betting for forecast in evaluation.forecasts):
-        sections.append(_table(evaluation, "Betting backtest", BETS))
+        sections.append(_table(evaluation, "Betting backtest", BETS, (BETS_NOTE,)))
     if "fill_sharpe" in evaluation.model.scores:
         sections.append(_table(evaluation, "Worth on fills", WORTH))
     words = tuple((name, text) for name, text in TEXTS.items())
@@ -162,7 +168,7 @@ def _table(
     # Rewards of two stages are different sums, and reports of both lie in one run.
     reward = f"{evaluation.stage}_reward"
     headings = (reward if name == "reward" else name for name in names)
-    return Section(title, ("Forecaster", *headings), rows, notes)
+    return Section(title, (FORECASTER, *headings), rows, notes)
 
 
 def _cell(forecast: Forecast, name: str) -> str:
@@ -184,7 +190,10 @@ def _gains(evaluation: Evaluation) -> Section:
         (name, number(gain, 4), between(ends, lambda end: number(end, 4)))
         for name, (gain, ends) in evaluation.gains.items()
     )
-    note = "Nats per answer; an interval above 0 is evidence of skill beyond that rival."
+    note = (
+        "Nats per answer that can be read; rivals on the same ones. An interval above 0 is evidence"
+        " of skill beyond that rival."
+    )
     return Section("Log loss below the rivals'", ("Rival", "gain", "95 %"), rows, (note,))
 
 
@@ -193,9 +202,20 @@ def _verdict(evaluation: Evaluation) -> str:
     if "base rate" not in evaluation.gains:
         return "No answer parses: there is nothing to judge."
     beaten = [name for name, (_, ends) in evaluation.gains.items() if ends[0] > 0.0]
+    better = [name for name, (_, ends) in evaluation.gains.items() if ends[1] < 0.0]
+    worse = f" It is above that of {', '.join(better)}, with the same confidence." if better else ""
+    found = f"The log loss is below that of {', '.join(beaten)}, with 95 % confidence each."
     if "base rate" not in beaten:
-        return "No evidence of skill: the log loss is not clearly below the base rate's."
-    return f"The log loss is below that of {', '.join(beaten)}, with 95 % confidence each."
+        found = (
+            "No evidence of skill: the log loss is not below the base rate's with 95 % confidence."
+        )
+    rate = evaluation.model.scores["parse_rate"]
+    if rate >= READABLE:
+        return found + worse
+    return (
+        f"Only {percent(rate)} of the answers can be read: a forecaster that leaves the others out"
+        f" is of no use, whatever is found of those that it gives. Of these alone: {found}{worse}"
+    )
 
 
 def _page(evaluation: Evaluation, card: Mapping[str, Any] | None) -> str:
@@ -211,7 +231,8 @@ def _page(evaluation: Evaluation, card: Mapping[str, Any] | None) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(_title(evaluation))}</title><style>{STYLE}</style></head><body>"
-        f"<h1>{html.escape(_title(evaluation))}</h1>{plots}{tables}"
+        f"<h1>{html.escape(_title(evaluation))}</h1>"
+        f"<p><strong>{html.escape(_verdict(evaluation))}</strong></p>{plots}{tables}"
         f"<h2>Some answers</h2>{shown}</body></html>\n"
     )
 
@@ -228,7 +249,7 @@ STYLE = (
 def _html_section(section: Section) -> str:
     heads = "".join(f"<th>{html.escape(name)}</th>" for name in section.headings)
     rows = "".join(
-        f"<tr{' class=own' if row[0] == MODEL else ''}>"
+        f"<tr{' class=own' if row[0] == MODEL and section.headings[0] == FORECASTER else ''}>"
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
         + "</tr>"
         for row in section.rows

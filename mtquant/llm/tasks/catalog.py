@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from mtquant.llm.rewards.wealth import WealthTerms
 from mtquant.llm.tasks import answers
 from mtquant.llm.tasks.config import TaskConfig
 from mtquant.llm.tasks.games import KEY_MARK, read_games
-from mtquant.llm.tasks.odds_examples import odds_parts
+from mtquant.llm.tasks.odds_examples import odds_parts, price_notes
 from mtquant.llm.tasks.odds_text import write_odds
 from mtquant.llm.tasks.parts import balance
 from mtquant.llm.tasks.stock_examples import stock_parts
@@ -76,12 +76,14 @@ class CatalogTask:
         template: Of prompts and answers.
         words: Domain words beside the labels.
         make_parts: Makes the examples; called once, when they are first asked for.
+        notes: What a report has to say of the data.
     """
 
     config: TaskConfig
     template: Template
     words: tuple[str, ...]
     make_parts: Callable[[], Parts] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -189,7 +191,8 @@ def make_task(config: TaskConfig, bars: Mapping[str, Bars] | None = None) -> Cat
     games = read_games(config)
     teams = {str(name).rpartition(KEY_MARK)[2] for name in games.schedule.home}
     words = (*sorted(teams), "Draw", "Elo")
-    return CatalogTask(config, template, words, lambda: odds_parts(config, template, games))
+    notes = (*games.notes, *price_notes(config))
+    return CatalogTask(config, template, words, lambda: odds_parts(config, template, games), notes)
 
 
 def _prices(config: TaskConfig) -> Mapping[str, Bars]:
@@ -209,6 +212,6 @@ def _stock_task(
     prices = _prices(config) if bars is None else bars
     texts, companies = read_texts(config.stocks), read_companies(config.stocks)
     words = (*CLASSES, *prices)
-    return CatalogTask(
-        config, template, words, lambda: stock_parts(config, template, prices, texts, companies)
-    )
+    notes = tuple(dict.fromkeys(note for own in prices.values() for note in own.notes))
+    make = partial(stock_parts, config, template, prices, texts, companies)
+    return CatalogTask(config, template, words, make, notes)

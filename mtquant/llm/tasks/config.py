@@ -32,8 +32,9 @@ class AnswerConfig(Section):
             so that everything about confidence is left to reinforcement learning.
         prediction: ``"outcome"`` says what happened, so a model that imitates samples each answer
             as often as it is right; ``"likely"`` says the side that the best forecast favours.
-        step_percent: Stated confidences are multiples of it. Coarse steps are fewer tokens to
-            choose from, so what each is worth is learned faster.
+        step_percent: Stated confidences, and the three chances of home, draw and away, are
+            multiples of it. Coarse steps are fewer tokens to choose from, so what each is worth is
+            learned faster.
         noise_percent: Standard deviation of the noise on an informative confidence.
     """
 
@@ -237,8 +238,9 @@ class TaskConfig(Section):
         if self.source == "tables" and (odds.sport, odds.line) == ("nba", "open"):
             raise ValueError("odds.line must be close for nba: its table has no opening prices")
         games = self.source == "tables" and self.name != "stock_direction"
-        if games and (self.name == "odds_1x2") != (self.odds.sport == "football"):
-            raise ValueError("sport must be football for odds_1x2, and nba for other odds")
+        sport = "football" if self.name == "odds_1x2" else "nba"
+        if games and self.odds.sport != sport:
+            raise ValueError(f"odds.sport must be {sport} for {self.name}")
         return self
 
     def _table(self) -> str | None:

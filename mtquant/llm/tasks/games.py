@@ -73,10 +73,19 @@ def read_games(config: TaskConfig) -> Games:
     """
     path, sport = str(config.odds.games), config.odds.sport
     frame = read_table(path)
+    _require_sport(frame, sport, path)
     require_columns(frame, list(SPORT_COLUMNS[sport]), path)
     if sport == "nba":
         return _nba(frame, path)
     return _football(frame, path, config)
+
+
+def _require_sport(frame: pd.DataFrame, sport: str, path: str) -> None:
+    """Refuses the table of another sport."""
+    for other, columns in SPORT_COLUMNS.items():
+        if other != sport and set(columns) <= set(frame.columns):
+            remedy = "odds_1x2 is asked of football, the other odds tasks of nba."
+            raise DataError(path, f"must be a table of {sport} games", other, remedy)
 
 
 def _nba(frame: pd.DataFrame, path: str) -> Games:

@@ -32,7 +32,7 @@ from mtquant.llm.tasks.odds_settling import (
 )
 from mtquant.llm.tasks.odds_text import game_prompt, line_text, odds_text, team_text, write_odds
 from mtquant.llm.tasks.parts import split_examples
-from mtquant.llm.tasks.reference import reference_percents, reference_says
+from mtquant.llm.tasks.reference import reference_percents, reference_says, stepped_chances
 from mtquant.llm.tasks.task import FEATURE_PREFIX, Examples, SplitName
 from mtquant.llm.tasks.templates import Template
 from mtquant.market.odds import fair_chances
@@ -78,6 +78,17 @@ def offer_of(config: TaskConfig, games: Games) -> Offer:
     labels[known], results[known] = settle(home[known], away[known], line[known])
     prices = np.where(known[:, None], config.odds.price_spread_total, np.nan) * np.ones((1, 2))
     return Offer(line, prices, np.full_like(prices, np.nan), labels, results)
+
+
+def price_notes(config: TaskConfig) -> tuple[str, ...]:
+    """What a report has to say of prices that no table names."""
+    if config.name not in ("odds_spread", "odds_total"):
+        return ()
+    price = config.odds.price_spread_total
+    return (
+        f"Both sides are bet at {price:g}, since the table has no prices of its own: the line's"
+        " chances are one half each, and returns hold for that price only.",
+    )
 
 
 def game_prompts(config: TaskConfig, template: Template, games: Games, form: Form) -> list[str]:
@@ -241,9 +252,10 @@ def stated_references(
         chances: float64 [M, K], the best known forecast.
         name: Of the part, for its noise.
     """
-    generator = SeedTree(config.seed).child("llm", "references", name).generator()
     if chances.shape[1] > 2:  # all chances are stated: saying a rarer outcome would contradict them
-        return write_odds(template, part, chances.argmax(axis=1), chances)
+        stated = stepped_chances(chances, config.answer.step_percent)
+        return write_odds(template, part, chances.argmax(axis=1), stated)
+    generator = SeedTree(config.seed).child("llm", "references", name).generator()
     says = reference_says(config.answer, chances, part.columns["label"])
     stated = reference_percents(config.answer, chances, generator) / 100.0
     second = np.where(says == 1, stated, 1.0 - stated)

@@ -50,3 +50,28 @@ def reference_percents(
         percents = 100.0 * chances.max(axis=1) + noise
     stepped = config.step_percent * np.round(percents / config.step_percent)
     return np.clip(stepped, LEAST_PERCENT, MOST_PERCENT).astype(np.int64)
+
+
+def stepped_chances(chances: Float, step_percent: int) -> Float:
+    """Chances as whole numbers of steps, at least one each, float64 [M, K]: three numbers of many
+    sizes that add up to 100 % are sums that a model would have to learn first.
+
+    What lies beyond one step each is shared out by largest remainders (Hamilton's method), so that
+    no chance comes to lie above one that was larger. Where steps do not fill 100 %, the likeliest
+    has the rest.
+
+    Args:
+        chances: float64 [M, K], rows that add up to 1; K steps must be less than 100 %.
+        step_percent: Size of a step.
+    """
+    count, classes = chances.shape
+    free = 100 // step_percent - classes
+    beyond = np.maximum(chances * (free + classes) - 1.0, 0.0)
+    wanted = free * beyond / beyond.sum(axis=1, keepdims=True)
+    steps = np.floor(wanted + 1e-9)
+    left = (free - steps.sum(axis=1)).astype(np.int64)
+    rank = np.argsort(np.argsort(steps - wanted, axis=1, kind="stable"), axis=1, kind="stable")
+    steps += 1.0 + (rank < left[:, None])
+    percents = step_percent * steps
+    percents[np.arange(count), chances.argmax(axis=1)] += 100.0 - percents.sum(axis=1)
+    return percents / 100.0

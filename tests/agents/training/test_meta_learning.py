@@ -89,8 +89,7 @@ def learnt(settings: PPOSettings, seed: int) -> float:
 def share_of_the_best(meta: Crew, batch: MetaControllerBatch) -> float:
     """Expected growth of what it asks for, over that of the best, the regimes being as likely."""
     actions = meta.act(batch.observations[None])[0]
-    weights, budgets = allocation.weights_and_budget(actions)
-    scales = allocation.instrument_scales(weights, budgets, batch.hierarchy.owner, 1.0)
+    scales = batch.hierarchy.scales(actions, batch.messages)
     asked = allocation.exposures(scales, batch.messages[:, :, 0])
     cap = EIGHT.max_position_size
     exposures = np.clip(asked.astype(np.float64), -cap, cap)
@@ -117,8 +116,9 @@ def test_the_best_weights_are_the_best_here_too() -> None:
 
 
 def test_the_meta_controller_finds_the_allocation() -> None:
-    """Measured, seeds 1, 2, 3: 0.87, 0.73, 0.84; in rollouts as long as phase 1's 0.29, 0.27, 0.30,
-    less than everything shared out evenly.
+    """Measured, seeds 1, 2, 3: 0.89, 0.88, 0.88; before what caps cut was shared out again 0.87,
+    0.73, 0.84, and in rollouts as long as phase 1's 0.29, 0.27, 0.30, less than everything shared
+    out evenly.
     """
     settings = TrainingConfig(preset="recommended").effective(2)
-    assert learnt(settings, seed=1) > 0.65
+    assert learnt(settings, seed=1) > 0.75

@@ -33,13 +33,14 @@ def test_two_days_by_hand():
     run = play_bets(chances, columns(odds, [WON, LOST], closing), np.array([0, DAY]), FREE)
     # Kelly: (0.6 x 2 - 1) / 1 = 0.2 of 100 wins 20; (0.5 x 2.2 - 1) / 1.2 = 1/12 of 120 loses 10.
     np.testing.assert_allclose(run.outcomes[:, oc.EQUITY], [120.0, 110.0])
-    assert run.bets == 2 and run.staked == pytest.approx(30.0)
-    assert run.roi == pytest.approx(10.0 / 30.0)
-    assert run.flat_roi == pytest.approx((1.0 - 1.0) / 2)
-    assert run.hit_rate == 0.5
-    # Odds 2.0 at a closing chance of 0.55, and 2.2 at 0.48.
-    assert run.closing_line_value == pytest.approx((0.10 + 0.056) / 2)
+    assert (run.bets, run.bet_days) == (2, 2)
+    assert run.ratios["roi"].below.tolist() == pytest.approx([20.0, 10.0])
     summary = run.summary()
+    assert summary["roi"] == pytest.approx(10.0 / 30.0)
+    assert summary["flat_roi"] == pytest.approx((1.0 - 1.0) / 2)
+    assert summary["bet_hit_rate"] == 0.5
+    # Odds 2.0 at a closing chance of 0.55, and 2.2 at 0.48.
+    assert summary["closing_line_value"] == pytest.approx((0.10 + 0.056) / 2)
     assert summary["bankroll_return"] == pytest.approx(0.10)
     assert summary["max_drawdown"] == pytest.approx(10.0 / 120.0)
 
@@ -63,4 +64,29 @@ def test_without_an_edge_nothing_is_staked():
     chances, odds = np.tile([0.5, 0.5], (2, 1)), np.tile([1.9, 1.9], (2, 1))
     run = play_bets(chances, columns(odds, [WON] * 2), np.array([0, DAY]), FREE)
     assert run.bets == 0 and run.outcomes[-1, oc.EQUITY] == 100.0
-    assert np.isnan(run.roi) and np.isnan(run.closing_line_value)
+    assert run.bet_days == 0
+    assert all(np.isnan(ratio.value) for ratio in run.ratios.values())
+
+
+def test_ratios_are_sums_over_rows_whose_money_lies_on_the_first_of_its_day():
+    generator = np.random.default_rng(3)
+    count = 300
+    odds = generator.uniform(1.5, 1.9, (count, 2))  # with a margin: one side a game
+    chances = generator.uniform(0.2, 0.8, (count, 1))
+    chances = np.hstack([chances, 1.0 - chances])
+    results = np.where(generator.random((count, 1)) < 0.5, [WON], [LOST])
+    closing = np.where(generator.random((count, 1)) < 0.1, np.nan, chances[::-1])
+    stamps = np.sort(generator.integers(0, 60, count)) * DAY
+    run = play_bets(chances, columns(odds, results, closing), stamps, BettingConfig())
+    equity = run.outcomes[:, oc.EQUITY]
+    roi = run.ratios["roi"]
+    assert roi.above.sum() == pytest.approx(equity[-1] - BettingConfig().bankroll)
+    assert np.count_nonzero(roi.below) == run.bet_days
+    placed = chances * odds > 1.0
+    assert run.bets == placed.sum() == run.ratios["flat_roi"].below.sum()
+    won = results == RESULT_WIN
+    assert run.ratios["bet_hit_rate"].value == pytest.approx(won[placed].mean())
+    profits = np.where(won, odds - 1.0, -1.0)[placed]
+    assert run.ratios["flat_roi"].value == pytest.approx(profits.mean())
+    values = (odds * closing - 1.0)[placed]
+    assert run.ratios["closing_line_value"].value == pytest.approx(np.nanmean(values))

@@ -7,13 +7,15 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mtquant.core.errors import DataError
-from mtquant.llm.evaluation.evaluate import evaluate
+from mtquant.llm.evaluation.evaluate import FEWEST_BET_DAYS, LATER_LINE, evaluate
 from mtquant.llm.evaluation.report import write_evaluation
 from mtquant.llm.tasks.catalog import make_task
 from mtquant.llm.tasks.config import TaskConfig
+from tests.support.language import football_season, nba_season
 
 SIZES = {"synthetic": {"train": 600, "validation": 50, "test": 600}}
 DRAWS = 100
@@ -85,6 +87,10 @@ def test_when_nothing_parses_the_report_says_so(task, test_set, tmp_path):
 def test_the_report_holds_everything_in_one_file(judged, tmp_path):
     page = write_evaluation(judged, tmp_path / "new", {"model": "<tiny>"}).read_text()
     assert "Reliability" in page and "best rule" in page and "&lt;tiny&gt;" in page
+    # What a reader in a hurry reads stands above everything else.
+    lines = (tmp_path / "new" / "report.md").read_text().splitlines()
+    assert lines[2].startswith("The log loss is below that of always")
+    assert page.index("The log loss is below") < page.index("plotly")
     assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="http', page)
     record = json.loads((tmp_path / "new" / "evaluation.json").read_text())
     assert record["count"] == 600 and record["template_hash"] == judged.template_hash
@@ -103,6 +109,112 @@ def test_odds_are_judged_by_the_bankroll_too():
     assert judged.model.scores["bankroll_return"] > 0.0
     assert judged.rival("market line").scores["bets"] < 10
     assert judged.gains["market line"][0] > 0.0
+
+
+def football(folder, without_close=0):
+    """A task on a season with opening and closing odds, some of the last closing odds missing."""
+    frame = football_season()
+    columns = [name for name in frame.columns if name.endswith("_close")]
+    rows = frame.sort_values("kickoff").index[-without_close:] if without_close else []
+    frame.loc[rows, columns] = np.nan
+    frame.to_parquet(folder / "football.parquet")
+    odds = {"games": str(folder / "football.parquet"), "sport": "football", "line": "open"}
+    values = {"name": "odds_1x2", "source": "tables", "odds": odds}
+    return make_task(TaskConfig.model_validate(values))
+
+
+def test_bets_have_intervals_and_the_page_says_what_was_assumed(tmp_path):
+    task = football(tmp_path)
+    examples = task.examples("train", balanced=False)
+    judged = evaluate(task, examples, task.write(examples, np.full(3, 1 / 3)), draws=DRAWS)
+    for name in ("roi", "flat_roi", "bet_hit_rate", "closing_line_value"):
+        low, high = judged.model.intervals[name]
+        assert low < judged.model.scores[name] < high, name
+    # Outsiders at opening odds whose margin stays: the closing line says that they lose.
+    assert judged.model.intervals["closing_line_value"][1] < 0.0
+    write_evaluation(judged, tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    assert "open odds of football count as known 86400 s before the start" in page
+    assert re.search(r"closing_line_value .*\n(.*\n)*\| model \|.*% \(.* to .*%\)", page)
+
+
+def test_no_interval_of_bets_on_a_few_days(tmp_path):
+    task = football(tmp_path)
+    examples = task.examples("train", balanced=False)
+    examples = examples.take(np.arange(30))
+    judged = evaluate(task, examples, task.write(examples, np.full(3, 1 / 3)), draws=DRAWS)
+    betting = judged.model.betting
+    assert 0 < betting.bet_days < FEWEST_BET_DAYS
+    assert np.isfinite(judged.model.scores["flat_roi"])
+    assert np.isnan(judged.model.intervals["flat_roi"]).all()
+
+
+def test_a_closing_line_with_holes_is_still_shown_and_its_holes_are_said(tmp_path):
+    task = football(tmp_path, without_close=7)
+    examples = task.examples("test", balanced=False)
+    assert np.isnan(examples.columns["closing_0"]).sum() == 7
+    judged = evaluate(task, examples, task.write(examples, np.full(3, 1 / 3)), draws=DRAWS)
+    assert judged.rival(LATER_LINE).scores["log_loss"] > 0.0
+    assert (
+        judged.rival(LATER_LINE).scores["log_loss"]
+        != judged.rival("market line").scores["log_loss"]
+    )
+    assert any(note.startswith(f"7 of {len(examples)} games have no") for note in judged.notes)
+    assert np.isfinite(judged.model.scores["closing_line_value"])
+
+
+@pytest.mark.parametrize("name", ["odds_winner", "odds_spread"])
+def test_prices_that_no_table_names_are_said(tmp_path, name):
+    nba_season().to_parquet(tmp_path / "nba.parquet")
+    odds = {"games": str(tmp_path / "nba.parquet")}
+    values = {"name": name, "source": "tables", "odds": odds}
+    task = make_task(TaskConfig.model_validate(values))
+    examples = task.examples("test", balanced=False)
+    judged = evaluate(task, examples, task.write(examples, np.full(2, 0.5)), draws=DRAWS)
+    assumed = any("Both sides are bet at 1.909" in note for note in judged.notes)
+    assert assumed == (name == "odds_spread")
+
+
+def test_skill_of_few_answers_is_not_called_skill(task, test_set, tmp_path):
+    texts = list(best_answers(task, test_set))
+    texts[::2] = ["I do not know"] * len(texts[::2])
+    judged = evaluate(task, test_set, texts, draws=DRAWS)
+    assert judged.gains["base rate"][1][0] > 0.0
+    write_evaluation(judged, tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    assert "Only 50.0 % of the answers can be read" in page
+    write_evaluation(evaluate(task, test_set, best_answers(task, test_set), draws=10), tmp_path)
+    assert "Only" not in (tmp_path / "report.md").read_text()
+
+
+def test_how_many_prompts_show_a_text_is_said(tmp_path):
+    days = pd.bdate_range("2014-01-02", periods=260)
+    close = 100.0 * np.exp(np.cumsum(0.01 * np.random.default_rng(0).standard_normal(260)))
+    prices = pd.DataFrame({"symbol": "AAA", "date": days, "volume": 1e5})
+    for name, factor in (("open", 1.0), ("high", 1.001), ("low", 0.999), ("close", 1.0)):
+        prices[name] = factor * close
+    prices.to_parquet(tmp_path / "prices.parquet")
+    said = days.tz_localize("UTC") + pd.Timedelta(hours=12)
+    table = pd.DataFrame({"symbol": "AAA", "created_at": said, "text": "shares rose a bit"})
+    table.iloc[::2].to_parquet(tmp_path / "texts.parquet")
+    stocks = {name: str(tmp_path / f"{name}.parquet") for name in ("prices", "texts")}
+    values = {"source": "tables", "stocks": {**stocks, "text_hours": 12}}
+    task = make_task(TaskConfig.model_validate(values))
+    examples = task.examples("test", balanced=False)
+    judged = evaluate(task, examples, task.write(examples, np.full(2, 0.5)), draws=DRAWS)
+    share = np.mean(["News: " in prompt for prompt in examples.prompts])
+    assert 0.4 < share < 0.6
+    assert f"{share:.0%} of the prompts show a text" in " ".join(judged.notes)
+    assert "adjusted for splits" in " ".join(judged.notes)
+
+
+def test_the_first_sentence_says_of_whom_the_model_is_worse(task, test_set, tmp_path):
+    rise = test_set.columns["bayes_chance"]
+    wrong = task.write(test_set, np.column_stack([rise, 1.0 - rise]))
+    write_evaluation(evaluate(task, test_set, wrong, draws=DRAWS), tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    said = "It is above that of base rate, logistic regression, gradient boosting, best rule"
+    assert "No evidence of skill" in page and said in page
 
 
 def test_the_same_seed_gives_the_same_numbers(task, test_set, judged):

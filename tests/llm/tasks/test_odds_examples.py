@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mtquant.core.checked import validated
-from mtquant.core.errors import ConfigError
+from mtquant.core.errors import ConfigError, DataError
 from mtquant.llm.config import LlmConfig
 from mtquant.llm.tasks.catalog import make_task
 from mtquant.llm.tasks.config import TaskConfig
@@ -151,3 +151,11 @@ def test_opening_prices_that_the_table_does_not_have_are_refused():
     values = {"task": {"name": "odds_winner", "source": "tables", "odds": odds}}
     with pytest.raises(ConfigError, match=r"odds\.line must be close for nba"):
         validated(LlmConfig, values)
+
+
+@pytest.mark.parametrize(
+    ("task", "other"), [("odds_winner", "odds_1x2"), ("odds_1x2", "odds_spread")]
+)
+def test_a_table_of_another_sport_is_called_that(task, other, tables):
+    with pytest.raises(DataError, match=r"must be a table of (nba|football) games; found"):
+        make_task(config_of(task, f"{tables[other]}.parquet"))

@@ -9,6 +9,7 @@ import pytest
 from mtquant.core.checked import validated
 from mtquant.core.errors import ConfigError, DataError
 from mtquant.core.seeding import SeedTree
+from mtquant.llm.config import LlmConfig
 from mtquant.llm.tasks.config import TaskConfig, TaskSplitConfig
 from mtquant.llm.tasks.parts import balance, split_examples
 from mtquant.llm.tasks.task import Examples
@@ -68,7 +69,10 @@ def test_examples_refuse_what_does_not_fit():
     [
         ({"source": "tables"}, "stocks.prices"),
         ({"name": "odds_1x2", "source": "tables"}, "odds.games"),
-        ({"name": "odds_1x2", "source": "tables", "odds": {"games": "x"}}, "football"),
+        (
+            {"name": "odds_1x2", "source": "tables", "odds": {"games": "x"}},
+            "be football for odds_1x2",
+        ),
         ({"name": "odds_total", "source": "bars"}, "no games"),
         ({"nmae": "odds_total"}, "name"),
     ],
@@ -76,3 +80,10 @@ def test_examples_refuse_what_does_not_fit():
 def test_configurations_that_cannot_be(values, field):
     with pytest.raises(ConfigError, match=field):
         validated(TaskConfig, values)
+
+
+def test_keys_that_do_not_fit_together_are_told_without_all_defaults():
+    values = {"task": {"name": "odds_1x2", "source": "tables", "odds": {"games": "x"}}}
+    with pytest.raises(ConfigError, match=r"odds\.sport must be football") as caught:
+        validated(LlmConfig, values)
+    assert str(caught.value).endswith("Correct one of these keys.")
