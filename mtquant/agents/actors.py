@@ -39,15 +39,18 @@ class CrewActor:
     Args:
         weights: What `specialist.save_specialist` keeps, scaling included.
         inputs: Entries of an observation.
+        actions: Entries of an action.
 
     Raises:
         ValueError, LookupError, RuntimeError: They are weights of another network.
     """
 
-    def __init__(self, weights: Mapping[str, torch.Tensor], inputs: int) -> None:
-        found = shape_of(weights).inputs
-        if found != inputs:
-            raise ValueError(f"its first layer takes {found} inputs, not {inputs}")
+    def __init__(self, weights: Mapping[str, torch.Tensor], inputs: int, actions: int) -> None:
+        found = shape_of(weights)
+        if found.inputs != inputs:
+            raise ValueError(f"its first layer takes {found.inputs} inputs, not {inputs}")
+        if found.actions != actions:
+            raise ValueError(f"its last layer gives {found.actions} actions, not {actions}")
         self._crew = Crew.from_weights([weights])
 
     def initial_state(self, n_accounts: int) -> None:
@@ -63,6 +66,7 @@ def actor_of(
     policy: str,
     weights: Mapping[str, torch.Tensor],
     inputs: int,
+    actions: int,
     arguments: Mapping[str, Any],
 ) -> Actor:
     """The network that `weights` belong to.
@@ -71,6 +75,7 @@ def actor_of(
         policy: `ACTOR_CRITIC`, or a name of `library_policies.POLICIES`.
         weights: Its state.
         inputs: Entries of an observation.
+        actions: Entries of an action.
         arguments: What else its class is built from; none for `ACTOR_CRITIC`.
 
     Raises:
@@ -78,10 +83,10 @@ def actor_of(
             arguments are not those of it.
     """
     if policy == ACTOR_CRITIC:
-        return CrewActor(weights, inputs)
+        return CrewActor(weights, inputs, actions)
     from mtquant.agents.library_policies import LibraryActor, rebuilt  # loads stable-baselines3
 
-    return LibraryActor(rebuilt(policy, weights, inputs, arguments))
+    return LibraryActor(rebuilt(policy, weights, inputs, actions, arguments))
 
 
 class Walk:

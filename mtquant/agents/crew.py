@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trained specialists of one shape, acting and speaking together on raw observations."""
+"""Trained specialists, acting and speaking together on raw observations."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from mtquant.agents.stack import ActorCriticStack, Said, Weights, confidence, st
 from mtquant.envs.hierarchy import MESSAGE_HIGH, MESSAGE_LOW
 
 Float32 = NDArray[np.float32]
+Views = Float32 | Sequence[Float32]
+"""What each of K networks sees, float32 [B, its inputs]; of equally many, [K, B, inputs] too."""
 
 
 class Crew:
@@ -30,33 +32,57 @@ class Crew:
     @classmethod
     def from_weights(cls, rows: Sequence[Mapping[str, torch.Tensor]], device: str = "cpu") -> Crew:
         """From what `specialist.save_specialist` keeps of each, scaling included."""
-        mean, scale = (
-            torch.stack([weights[f"features_extractor.{name}"] for weights in rows]).to(device)
-            for name in ("mean", "scale")
-        )
-        return cls(stack_of(rows, device), Scaling(mean, scale))
+        pairs = [
+            (
+                weights["features_extractor.mean"].numpy(),
+                weights["features_extractor.scale"].numpy(),
+            )
+            for weights in rows
+        ]
+        stack = stack_of(rows, device)
+        return cls(stack, Scaling.of(pairs, stack.parameters))
 
     def __len__(self) -> int:
         return len(self.stack)
 
-    def act(self, observations: Float32) -> Float32:
-        """Mean actions in [-1, 1], float32 [K, B, A], for raw observations [K, B, inputs]."""
-        return self._say(observations).mean.clamp(-1.0, 1.0).float().cpu().numpy()
-
-    def speak(self, views: Sequence[Float32]) -> Float32:
-        """Messages float32 [B, K x A, MESSAGE] (`envs/hierarchy.py`) for the specialists' views,
-        float32 [B, inputs] each.
+    def act(self, observations: Views) -> list[Float32]:
+        """Mean actions in [-1, 1] of each network, float32 [B, its actions], for raw observations
+        float32 [B, its inputs] each.
         """
-        return messages(self._say(np.stack(views))).flatten(1, 2).float().cpu().numpy()
+        actions = self._say(observations).mean.clamp(-1.0, 1.0).float().cpu().numpy()
+        return [
+            np.ascontiguousarray(acted[:, : own.actions])
+            for acted, own in zip(actions, self.stack.own, strict=True)
+        ]
+
+    def speak(self, views: Views) -> Float32:
+        """Messages float32 [B, N, MESSAGE] (`envs/hierarchy.py`) about the specialists' instruments
+        in turn, for their views, float32 [B, its inputs] each.
+        """
+        said = messages(self._say(views)).flatten(1, 2)
+        return said[:, self.stack.entries].float().cpu().numpy()
+
+    def together(self, views: Views) -> Float32:
+        """Views of all as one array, float32 [K, B, inputs], 0 where a network has fewer."""
+        if isinstance(views, np.ndarray):
+            return views
+        own = self.stack.own
+        if len({view.shape for view in views}) == 1:
+            return np.stack(views)
+        found = np.zeros((len(own), len(views[0]), self.stack.shape.inputs), dtype=np.float32)
+        for padded, view, shape in zip(found, views, own, strict=True):
+            padded[:, : shape.inputs] = view
+        return found
 
     @torch.no_grad()
-    def _say(self, observations: Float32) -> Said:
-        raw = torch.from_numpy(np.ascontiguousarray(observations)).to(self.stack.parameters)
-        return self.stack.forward(self.scaling.apply(raw))
+    def _say(self, observations: Views) -> Said:
+        raw = torch.from_numpy(np.ascontiguousarray(self.together(observations)))
+        return self.stack.forward(self.scaling.apply(raw.to(self.stack.parameters)))
 
 
 def messages(said: Said, signals: torch.Tensor | None = None) -> torch.Tensor:
-    """What networks let the meta-controller know, [B, K, A, MESSAGE].
+    """What networks let the meta-controller know, [B, K, A, MESSAGE]; what padding says means
+    nothing (`ActorCriticStack.entries`).
 
     Args:
         said: What they say about observations [K, B].
@@ -76,7 +102,8 @@ def messages(said: Said, signals: torch.Tensor | None = None) -> torch.Tensor:
 
 def kept(crew: Crew, k: int) -> Weights:
     """What is kept of network k: its scaling too."""
-    own = {"mean": crew.scaling.mean[k], "scale": crew.scaling.scale[k]}
+    inputs = crew.stack.own[k].inputs
+    own = {"mean": crew.scaling.mean[k, :inputs], "scale": crew.scaling.scale[k, :inputs]}
     held = {f"features_extractor.{name}": value.cpu().clone() for name, value in own.items()}
     return crew.stack.weights(k) | held
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,10 +35,16 @@ class SpecialistEnsemble:
     say 1 is the inverse-volatility baseline.
 
     Args:
-        specialists: Symbol -> specialist; all with the same features and window.
+        specialists: Name -> specialist; all with the same features and window.
         name_cap: Largest |exposure| per instrument.
         gross_cap: Largest sum of |exposure|.
         volatility_feature: Which feature is the volatility.
+        symbols: All their instruments in the order of the portfolio; the specialists' in turn when
+            None.
+
+    Attributes:
+        symbols: The same.
+        domains: Specialist -> the symbols it trades.
     """
 
     name = "specialists"
@@ -49,13 +55,14 @@ class SpecialistEnsemble:
         name_cap: float,
         gross_cap: float,
         volatility_feature: str = "volatility_60",
+        symbols: Sequence[str] | None = None,
     ) -> None:
         first = next(iter(specialists.values()))
-        for symbol, specialist in specialists.items():
+        for name, specialist in specialists.items():
             same = specialist.feature_names == first.feature_names
             if not same or specialist.window_bars != first.window_bars:
                 raise PolicyError(
-                    f"specialist {symbol}",
+                    f"specialist {name}",
                     "must see the same features as the others",
                     (specialist.feature_names, specialist.window_bars),
                     "Train all specialists with one configuration.",
@@ -68,6 +75,20 @@ class SpecialistEnsemble:
                 f"Add {volatility_feature} to features.catalog and train again.",
             )
         self.specialists = dict(specialists)
+        self.domains = {name: own.manifest.symbols for name, own in specialists.items()}
+        traded = [symbol for own in self.domains.values() for symbol in own]
+        self.symbols = tuple(traded if symbols is None else symbols)
+        if sorted(traded) != sorted(set(self.symbols)):
+            raise PolicyError(
+                "specialists",
+                f"must share out {self.symbols}, each to one of them",
+                self.domains,
+                "Leave out what trades an instrument twice, or add what is missing.",
+            )
+        self._own = [
+            np.array([self.symbols.index(symbol) for symbol in own])
+            for own in self.domains.values()
+        ]
         self._caps = (name_cap, gross_cap)
         self._volatility = volatility_feature
         self._features, self._window = first.feature_names, first.window_bars
@@ -85,23 +106,23 @@ class SpecialistEnsemble:
     def initial_state(self) -> EnsembleMemory:
         """Nothing asked for, and every specialist at its beginning."""
         states = tuple(specialist.initial_state() for specialist in self.specialists.values())
-        return EnsembleMemory(np.zeros(len(states)), states)
+        return EnsembleMemory(np.zeros(len(self.symbols)), states)
 
     def act(
         self, observation: Observation, state: EnsembleMemory
     ) -> tuple[NDArray[np.float64], EnsembleMemory]:
         """Target exposures, float64 [N]; 0 where the volatility is not known yet.
 
-        A specialist decides on its instrument's own bars, as it did in training. While a market is
-        closed its latest target stands, so that it is asked for again at the reopening, and what
-        the specialist remembers stands with it.
+        A specialist decides on its instruments' own bars, as it did in training. While a market is
+        closed its latest target stands, so that it is asked for again at the reopening; while all
+        of them are, what the specialist remembers stands with them.
         """
-        if observation.symbols != tuple(self.specialists):
+        if observation.symbols != self.symbols:
             raise PolicyError(
                 "observation",
                 "must hold the specialists' instruments in their order",
                 observation.symbols,
-                f"Specialists: {tuple(self.specialists)}.",
+                f"Their order is {self.symbols}.",
             )
         volatility = observed(observation, self._volatility)
         weights = inverse_volatility_weights(volatility, *self._caps)
@@ -109,14 +130,18 @@ class SpecialistEnsemble:
         block = self._window * len(self._features) + INSTRUMENT_EXTRAS
         tradable = observed(observation, "tradable") > 0.0
         targets, states = state.targets.copy(), list(state.states)
-        for n, specialist in enumerate(self.specialists.values()):
-            if not tradable[n]:
+        targets[tradable] = 0.0
+        for k, (own, specialist) in enumerate(
+            zip(self._own, self.specialists.values(), strict=True)
+        ):
+            asked = tradable[own] & (weights[own] > 0.0)
+            if not asked.any():
                 continue
-            targets[n] = 0.0
-            if weights[n] > 0.0:
-                view = specialist_view(observation.values, block, n, n_instruments)
-                # The specialist knows its position as a share of what an action of 1 buys.
-                view[block - INSTRUMENT_EXTRAS] *= specialist.manifest.unit / weights[n]
-                action, states[n] = specialist.decide(view, states[n])
-                targets[n] = weights[n] * action[0]
+            view = specialist_view(observation.values, block, own.tolist(), n_instruments)
+            # It knows its positions as shares of what an action of 1 buys.
+            unit = np.full(len(own), specialist.manifest.unit)
+            shares = np.divide(unit, weights[own], out=np.ones_like(unit), where=weights[own] > 0.0)
+            view[np.arange(1, len(own) + 1) * block - INSTRUMENT_EXTRAS] *= shares
+            action, states[k] = specialist.decide(view, states[k])
+            targets[own[asked]] = (weights[own] * action)[asked]
         return targets, EnsembleMemory(targets, tuple(states))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtquant.agents.crew import Crew, messages
+from mtquant.agents.crew import Crew, Views, messages
 from mtquant.agents.hierarchy import HierarchyPolicy
 from mtquant.agents.scaling import CLIP
 from mtquant.agents.stack import ActorCriticStack, Said
@@ -53,13 +53,13 @@ class Explained:
 
 
 def explain_actions(
-    crew: Crew, views: Float32, names: Sequence[tuple[str, ...]], steps: int = STEPS
+    crew: Crew, views: Views, names: Sequence[tuple[str, ...]], steps: int = STEPS
 ) -> list[Explained]:
     """What moved the specialists' actions.
 
     Args:
         crew: K specialists.
-        views: What they saw, float32 [K, B, V], raw.
+        views: What they saw, float32 [B, its inputs] each, raw.
         names: Of the entries of each one's view.
         steps: As `integrated_gradients`.
 
@@ -77,10 +77,12 @@ def explain_actions(
     with torch.no_grad():
         now, before = (_said(crew.stack, x.transpose(0, 1)).mean for x in (scaled, average))
     changes = (now - before).transpose(1, 2)  # [K, A, B]
-    return [
-        Explained(tuple(own), _flat(found[:, :, k]), _flat(changes[k][:, :, None])[:, 0])
-        for k, own in enumerate(names)
-    ]
+    explained = []
+    for k, (entries, own) in enumerate(zip(names, crew.stack.own, strict=True)):
+        amounts = _flat(found[: own.actions, :, k, : own.inputs])
+        change = _flat(changes[k, : own.actions, :, None])[:, 0]
+        explained.append(Explained(tuple(entries), amounts, change))
+    return explained
 
 
 def explain_scales(
@@ -100,7 +102,7 @@ def explain_scales(
         specialist and meta-controller.
     """
     hierarchy = policy.hierarchy
-    views = _scaled(policy.crew, np.stack(hierarchy.views(seen, scales))).transpose(0, 1)
+    views = _scaled(policy.crew, hierarchy.views(seen, scales)).transpose(0, 1)
     observed = _scaled(policy.meta, hierarchy.observe(seen, heard)[None])[0]
     own = torch.from_numpy(hierarchy.tradable(seen))
     decide = _Decision(policy, own)
@@ -110,7 +112,8 @@ def explain_scales(
     with torch.no_grad():
         changes = decide(inputs) - decide(average)
     names = [*(name for own in policy.view_names() for name in own), *hierarchy.meta_names()]
-    amounts = np.concatenate([_flat(found[0].flatten(2)), _flat(found[1])], axis=1)
+    seen_by = [found[0][:, :, k, : own.inputs] for k, own in enumerate(policy.crew.stack.own)]
+    amounts = np.concatenate([_flat(torch.cat(seen_by, dim=2)), _flat(found[1])], axis=1)
     return _merged(names, amounts, _flat(changes.T[:, :, None])[:, 0])
 
 
@@ -130,7 +133,7 @@ class _Decision:
                 for name in MESSAGE_NAMES
             ]
         )
-        self._spoken = torch.from_numpy(hierarchy.spoken)
+        self._spoken = torch.from_numpy(policy.crew.stack.entries[hierarchy.spoken])
         self._owner = torch.from_numpy(hierarchy.owner)
         self._counts = torch.bincount(self._owner)
         self._caps = torch.from_numpy(hierarchy.name_caps).float()
@@ -191,8 +194,9 @@ def _tower(layers: Layers, values: torch.Tensor) -> torch.Tensor:
     return torch.baddbmm(bias, values, last)
 
 
-def _scaled(crew: Crew, raw: Float32) -> torch.Tensor:
-    return crew.scaling.apply(torch.from_numpy(np.ascontiguousarray(raw)).to(crew.stack.parameters))
+def _scaled(crew: Crew, raw: Views) -> torch.Tensor:
+    together = np.ascontiguousarray(crew.together(raw))
+    return crew.scaling.apply(torch.from_numpy(together).to(crew.stack.parameters))
 
 
 def _flat(found: torch.Tensor) -> Float:

@@ -207,7 +207,7 @@ class HierarchyPolicy:
             PolicyError: Its answer is not finite.
         """
         hierarchy = self.hierarchy
-        action = self.meta.act(hierarchy.observe(seen, messages)[None])[0]
+        action = self.meta.act([hierarchy.observe(seen, messages)])[0]
         if not np.all(np.isfinite(action)):
             raise PolicyError(
                 "action of the meta-controller",
@@ -276,6 +276,28 @@ def read_hierarchy(folder: Path) -> tuple[HierarchyManifest, dict[str, Weights]]
         owner, _, own = name.partition("/")
         weights.setdefault(owner, {})[own] = tensor
     return manifest, weights
+
+
+def require_domains(
+    manifest: HierarchyManifest, domains: Mapping[str, tuple[str, ...]], folder: Path
+) -> None:
+    """Refuses a hierarchy of other specialists than those of a configuration.
+
+    Raises:
+        CheckpointError: Which it has.
+    """
+    # In their order: the meta-controller has a logit for each.
+    if list(manifest.domains.items()) != list(domains.items()):
+        raise CheckpointError(
+            f"specialists of {folder}",
+            f"must be those of the configuration: {_listed(domains)}",
+            _listed(manifest.domains),
+            "Use the training.specialists of the training, or train all phases again.",
+        )
+
+
+def _listed(domains: Mapping[str, tuple[str, ...]]) -> str:
+    return ", ".join(f"{name} [{', '.join(own)}]" for name, own in domains.items())
 
 
 def _manifest(stored: dict[str, Any]) -> HierarchyManifest:

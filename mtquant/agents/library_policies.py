@@ -57,7 +57,11 @@ def library_arguments(
 
 
 def rebuilt(
-    policy: str, weights: Mapping[str, torch.Tensor], inputs: int, arguments: Mapping[str, Any]
+    policy: str,
+    weights: Mapping[str, torch.Tensor],
+    inputs: int,
+    actions: int,
+    arguments: Mapping[str, Any],
 ) -> BasePolicy:
     """A policy with its weights, ready to act.
 
@@ -65,6 +69,7 @@ def rebuilt(
         policy: One of `POLICIES`.
         weights: What `kept_state` kept.
         inputs: Entries of an observation.
+        actions: Entries of an action.
         arguments: ``{"hidden_units": [64, 64]}``; untrusted.
 
     Raises:
@@ -75,11 +80,11 @@ def rebuilt(
         raise ValueError(f"policy {policy!r} is none of {', '.join(POLICIES)}")
     hidden = _layers(**arguments)
     box = spaces.Box(-np.inf, np.inf, (inputs,), dtype=np.float32)
-    actions = spaces.Box(-1.0, 1.0, (1,), dtype=np.float32)
+    acts = spaces.Box(-1.0, 1.0, (actions,), dtype=np.float32)
     nothing, one = np.zeros(inputs, dtype=np.float32), np.ones(inputs, dtype=np.float32)
     named = library_arguments(policy, hidden, nothing, one)
     # The learning rate is for an optimiser that nobody steps.
-    network = POLICIES[policy](box, actions, lambda _: 0.0, **named)
+    network = POLICIES[policy](box, acts, lambda _: 0.0, **named)
     network.load_state_dict(_expanded(weights, network))
     network.set_training_mode(False)
     return network

@@ -36,11 +36,15 @@ class Scaling:
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[Numbers, Numbers]], like: torch.Tensor) -> Scaling:
-        """From means and scales, float32 [inputs] each, of every network; placed like `like`."""
-        means, scales = zip(*pairs, strict=True)
-        return cls(
-            torch.from_numpy(np.stack(means)).to(like), torch.from_numpy(np.stack(scales)).to(like)
-        )
+        """From means and scales, float32 [its inputs] each, of every network; placed like `like`.
+
+        Padding has a mean of 0 and a scale of 1, so that 0 stays 0.
+        """
+        size = (len(pairs), max(len(mean) for mean, _ in pairs))
+        means, scales = np.zeros(size, dtype=np.float32), np.ones(size, dtype=np.float32)
+        for k, (mean, scale) in enumerate(pairs):
+            means[k, : len(mean)], scales[k, : len(scale)] = mean, scale
+        return cls(torch.from_numpy(means).to(like), torch.from_numpy(scales).to(like))
 
     def apply(self, raw: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Scaled observations of raw ones [K, B, inputs]."""
@@ -49,29 +53,31 @@ class Scaling:
 
 
 def observation_scaling(
-    layout: ObservationLayout, features: Scaler, unit: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and scale of every entry of a one-instrument observation.
+    layout: ObservationLayout, features: Sequence[Scaler], unit: float
+) -> tuple[Numbers, Numbers]:
+    """Mean and scale of every entry of a specialist's observation.
 
     The account block has an infinite scale, so a specialist sees 0 there: trained alone, it would
-    learn from an account that holds nothing but its own position, and then trade in one that holds
-    eight. Its own position, its cost and its market are in its block.
+    learn from an account that holds nothing but its own positions, and then trade in one that holds
+    eight. Its own positions, their costs and their markets are in its instruments' blocks.
 
     Args:
         layout: Where everything is.
-        features: Scaler of the features, fitted on training rows.
+        features: Scalers of the instruments' features, in the order of the layout, fitted on
+            training rows.
         unit: Exposure that an action of 1 asks for.
 
     Returns:
         float32 [layout.size] each.
     """
-    known = np.tile(features.mean, layout.window_bars)
-    mean: list[NDArray[Any]] = [known, np.zeros(layout.size - len(known))]
     # exposure, open return, held bars, cost, tradable
     own = np.array([unit, OPEN_RETURN_SCALE, 1.0, 1.0, 1.0])
-    scale: list[NDArray[Any]] = [
-        np.tile(features.scale, layout.window_bars),
-        own,
-        np.full(layout.size - len(known) - len(own), np.inf),
-    ]
+    mean: list[NDArray[Any]] = []
+    scale: list[NDArray[Any]] = []
+    for scaler in features:
+        mean += [np.tile(scaler.mean, layout.window_bars), np.zeros(len(own))]
+        scale += [np.tile(scaler.scale, layout.window_bars), own]
+    account = layout.size - len(layout.symbols) * layout.block_size
+    mean.append(np.zeros(account))
+    scale.append(np.full(account, np.inf))
     return np.concatenate(mean).astype(np.float32), np.concatenate(scale).astype(np.float32)

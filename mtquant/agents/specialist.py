@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A specialist: one trained policy for one instrument, and how it is kept on disk.
+"""A specialist: one trained policy for one instrument or several, and how it is kept on disk.
 
 A specialist's folder holds
 
@@ -30,6 +30,7 @@ from mtquant.core.errors import CheckpointError, PolicyError
 from mtquant.core.protocols import Observation
 from mtquant.core.records import write_atomically
 from mtquant.data.bars import Bars
+from mtquant.market.observation import INSTRUMENT_EXTRAS
 
 WEIGHTS_NAME = "specialist.safetensors"
 MANIFEST_NAME = "specialist.json"
@@ -41,16 +42,18 @@ class SpecialistManifest:
     """What a specialist needs to know about its own training.
 
     Attributes:
-        symbol: Instrument it trades.
+        name: What it is called: its instrument, or its domain.
+        symbols: Instruments it trades, in the order of its observation and of its actions.
         feature_names: Features of its observation, oldest bar first, `window_bars` times.
         window_bars: Bars of features in one observation.
-        observation_names: Name of every entry of its observation, without the symbol.
+        observation_names: Name of every entry of its observation; of a single instrument without
+            the symbol.
         unit: Exposure that an action of 1 asks for.
         reward_scale: Return of one bar that counts as 1 in reward and reward state.
         rules_hash: sha256 of the rules it was trained under.
         features_hash: Identity of the feature catalogue and names.
         config_hash: sha256 of the training configuration.
-        bars_sha256: `bars_digest` of the bars it was trained and chosen on.
+        bars_sha256: Symbol -> `bars_digest` of the bars it was trained and chosen on.
         known_until_ns: End of its validation rows: what comes later it has never met.
         seed: Root of the run's seed tree.
         timesteps: Bars lived through in training.
@@ -59,7 +62,8 @@ class SpecialistManifest:
         policy_arguments: What else that network is built from; plain numbers.
     """
 
-    symbol: str
+    name: str
+    symbols: tuple[str, ...]
     feature_names: tuple[str, ...]
     window_bars: int
     observation_names: tuple[str, ...]
@@ -68,13 +72,22 @@ class SpecialistManifest:
     rules_hash: str
     features_hash: str
     config_hash: str
-    bars_sha256: str
+    bars_sha256: Mapping[str, str]
     known_until_ns: int
     seed: int
     timesteps: int
     weights_sha256: str
     policy: str = ACTOR_CRITIC
     policy_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Name of every entry of its observation as in a portfolio's, with the symbol."""
+        block = self.window_bars * len(self.feature_names) + INSTRUMENT_EXTRAS
+        names = self.observation_names
+        if len(self.symbols) > 1:
+            return names
+        return (*(f"{self.symbols[0]}.{name}" for name in names[:block]), *names[block:])
 
 
 def bars_digest(bars: Bars, until_ns: int) -> str:
@@ -91,7 +104,7 @@ def bars_digest(bars: Bars, until_ns: int) -> str:
 
 
 class Specialist:
-    """A `Policy` for one instrument.
+    """A `Policy` for its instruments.
 
     Args:
         weights: State of the trained policy.
@@ -107,9 +120,14 @@ class Specialist:
     def __init__(self, weights: dict[str, torch.Tensor], manifest: SpecialistManifest) -> None:
         self.manifest = manifest
         self.weights = weights
-        self.name = f"specialist {manifest.symbol}"
-        inputs = len(manifest.observation_names)
-        self.actor = actor_of(manifest.policy, weights, inputs, manifest.policy_arguments)
+        self.name = f"specialist {manifest.name}"
+        self.actor = actor_of(
+            manifest.policy,
+            weights,
+            len(manifest.observation_names),
+            len(manifest.symbols),
+            manifest.policy_arguments,
+        )
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -126,11 +144,11 @@ class Specialist:
         return self.actor.initial_state(1)
 
     def act(self, observation: Observation, state: Any) -> tuple[NDArray[np.float64], Any]:
-        """Target exposure of the instrument, float64 [1], and the next state."""
-        if observation.symbols != (self.manifest.symbol,):
+        """Target exposures of its instruments, float64 [N], and the next state."""
+        if observation.symbols != self.manifest.symbols:
             raise PolicyError(
                 "observation",
-                f"must be of {self.manifest.symbol} alone",
+                f"must be of {', '.join(self.manifest.symbols)} alone",
                 observation.symbols,
                 "Put several specialists into one SpecialistEnsemble.",
             )
@@ -146,7 +164,7 @@ class Specialist:
         state = self.initial_state()
         if state is not None:
             raise PolicyError(
-                f"action of {self.manifest.symbol}",
+                f"action of {self.manifest.name}",
                 "must be asked for with what the policy remembers",
                 self.manifest.policy,
                 "Call decide(values, state), beginning with initial_state().",
@@ -154,7 +172,8 @@ class Specialist:
         return self.decide(values, state)[0]
 
     def decide(self, values: NDArray[np.float32], state: Any) -> tuple[NDArray[np.float64], Any]:
-        """Action in [-1, 1] for one raw observation float32 [size], and the next state.
+        """Actions in [-1, 1], float64 [N], for one raw observation float32 [size], and the next
+        state.
 
         Raises:
             PolicyError: The observation has another size, or the action is not finite.
@@ -162,7 +181,7 @@ class Specialist:
         size = len(self.manifest.observation_names)
         if values.shape != (size,):
             raise PolicyError(
-                f"observation of {self.manifest.symbol}",
+                f"observation of {self.manifest.name}",
                 f"must hold {size} entries",
                 values.shape,
                 "Use the features, window and rules that the specialist was trained with.",
@@ -171,7 +190,7 @@ class Specialist:
         action = actions[0].astype(np.float64)
         if not np.all(np.isfinite(action)):
             raise PolicyError(
-                f"action of {self.manifest.symbol}",
+                f"action of {self.manifest.name}",
                 "must be finite",
                 action.tolist(),
                 "The weights or the observation hold NaN: load an earlier checkpoint.",
@@ -209,11 +228,8 @@ def load_specialist(folder: Path) -> Specialist:
         CheckpointError: The folder holds none, or the weights are not those of the manifest.
     """
     try:
-        stored = json.loads((folder / MANIFEST_NAME).read_text())
+        manifest = _manifest(json.loads((folder / MANIFEST_NAME).read_text()))
         content = (folder / WEIGHTS_NAME).read_bytes()
-        for name in ("feature_names", "observation_names"):
-            stored[name] = tuple(stored[name])
-        manifest = SpecialistManifest(**stored)
     except (OSError, ValueError, TypeError, KeyError) as error:
         remedy = "Train phase 1 first: scripts/run_phase1_training.py."
         raise CheckpointError(str(folder), "must hold a specialist", str(error), remedy) from error
@@ -229,3 +245,54 @@ def load_specialist(folder: Path) -> Specialist:
         place = str(folder / WEIGHTS_NAME)
         rule = f"must be the weights of a {manifest.policy} policy"
         raise CheckpointError(place, rule, str(error), remedy) from error
+
+
+def _manifest(stored: dict[str, Any]) -> SpecialistManifest:
+    """Of what a file says; those that were written when a specialist had one instrument name it
+    ``symbol``.
+    """
+    if "symbol" in stored:
+        symbol = stored.pop("symbol")
+        bars = {symbol: stored["bars_sha256"]}
+        stored |= {"name": symbol, "symbols": [symbol], "bars_sha256": bars}
+    for name in ("symbols", "feature_names", "observation_names"):
+        stored[name] = tuple(stored[name])
+    return SpecialistManifest(**stored)
+
+
+def kept_domains(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Specialist, by the name of its folder -> the symbols it trades; of all in a folder of phase 1
+    that can be read.
+    """
+    found = {}
+    for path in sorted(folder.glob(f"*/{MANIFEST_NAME}")):
+        try:
+            manifest = _manifest(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        found[path.parent.name] = manifest.symbols
+    return found
+
+
+def load_specialists(folder: Path, domains: Mapping[str, tuple[str, ...]]) -> dict[str, Specialist]:
+    """The specialists of a folder of phase 1, in the order of `domains`.
+
+    Args:
+        folder: Holds a folder for each.
+        domains: Specialist -> the symbols it has to trade, in the order of its observation.
+
+    Raises:
+        CheckpointError: One is missing or damaged, or trades other instruments.
+    """
+    kept = kept_domains(folder)
+    known = {symbol for own in kept.values() for symbol in own}
+    for name, own in domains.items():
+        # Where all instruments are there, what differs is who trades them.
+        if set(kept.get(name, own)) != set(own) or (name not in kept and known >= set(own)):
+            raise CheckpointError(
+                f"specialists of {folder}",
+                f"must be those of the configuration, of which {name} trades {', '.join(own)}",
+                {name: list(each) for name, each in kept.items()},
+                "Use the training.specialists of the training, or train phase 1 again.",
+            )
+    return {name: load_specialist(folder / name) for name in domains}

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""K actor-critics of one shape as one: what the training loop moves.
+"""K actor-critics as one: what the training loop moves.
 
 A network is an actor tower, whose outputs are the mean action and the forecasts, a critic tower,
 and the logarithm of the action's standard deviation. The forecasts, mean and log deviation of what
 each traded instrument does next, are the message head: an auxiliary loss trains them (Jaderberg et
 al. 2017, "Reinforcement learning with unsupervised auxiliary tasks").
+
+Networks of unequally many inputs, actions or forecasts are padded to the largest: inputs that are
+0, outputs that nothing comes of. Padding begins at 0, and the losses leave it out
+(`present_actions`, `present_forecasts`), so it stays 0 and a network learns as it would alone.
+`weights` cuts it off.
 """
 
 from __future__ import annotations
@@ -14,10 +19,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from mtquant.core.errors import PolicyError
 from mtquant.core.training_config import Precision
-from mtquant.learning.towers import Towers, TowerShape
+from mtquant.learning.losses import HALF_LOG_TWO_PI
+from mtquant.learning.towers import Layers, Towers, TowerShape
 
 ACTION_GAIN, VALUE_GAIN, FORECAST_GAIN = 0.01, 1.0, 0.1
 VALUE_BOUND = 10.0
@@ -55,6 +64,28 @@ class PolicyShape:
         """Parameters of one network."""
         return self.actor.size + self.critic.size + self.actions
 
+    @classmethod
+    def around(cls, shapes: Sequence[PolicyShape]) -> PolicyShape:
+        """The smallest shape that holds all of these.
+
+        Raises:
+            PolicyError: Hidden layers differ, or some have a message head and others none.
+        """
+        for field, found in (
+            ("hidden layers", [own.hidden for own in shapes]),
+            ("message head", [own.forecasts > 0 for own in shapes]),
+        ):
+            if len(set(found)) > 1:
+                rule = "must be the same in all networks that act together"
+                remedy = "Train all specialists with one configuration."
+                raise PolicyError(field, rule, found, remedy)
+        return cls(
+            inputs=max(own.inputs for own in shapes),
+            hidden=shapes[0].hidden,
+            actions=max(own.actions for own in shapes),
+            forecasts=max(own.forecasts for own in shapes),
+        )
+
 
 class Said(NamedTuple):
     """What K networks say about [K, B] observations.
@@ -76,16 +107,34 @@ class ActorCriticStack:
     """K networks in one matrix.
 
     Args:
-        shape: Of each.
-        parameters: [K, shape.size].
+        shape: Of each, padding included.
+        parameters: [K, shape.size]; 0 where a network has less.
+        own: Of each, without padding; `shape` for all when None.
 
     Attributes:
+        own: The networks' own shapes.
         parameters, gradients: [K, shape.size].
         log_std: [K, A], a view of `parameters`.
+        present_actions, present_forecasts: [K, A] and [K, F], 1 where the network has the entry and
+            0 where it is padding; None where none is.
+        entries: int64, where the actions of all networks in turn stand among K x A.
     """
 
-    def __init__(self, shape: PolicyShape, parameters: torch.Tensor) -> None:
+    def __init__(
+        self,
+        shape: PolicyShape,
+        parameters: torch.Tensor,
+        own: Sequence[PolicyShape] | None = None,
+    ) -> None:
         self.shape = shape
+        self.own = (shape,) * len(parameters) if own is None else tuple(own)
+        counts = [each.actions for each in self.own]
+        self.present_actions = _present(counts, shape.actions, parameters)
+        counts = [each.forecasts for each in self.own]
+        self.present_forecasts = _present(counts, shape.forecasts, parameters)
+        self.entries: NDArray[np.int64] = np.concatenate(
+            [k * shape.actions + np.arange(each.actions) for k, each in enumerate(self.own)]
+        )
         self.parameters = parameters
         self.gradients = torch.zeros_like(parameters)
         self._parts = (
@@ -110,15 +159,60 @@ class ActorCriticStack:
     @classmethod
     def fresh(
         cls,
-        shape: PolicyShape,
+        shapes: PolicyShape | Sequence[PolicyShape],
         seeds: Sequence[int],
         *,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
     ) -> ActorCriticStack:
-        """Untrained networks, one per seed; a network's first weights depend on its seed alone."""
-        rows = [_fresh_row(shape, torch.Generator().manual_seed(seed)) for seed in seeds]
-        return cls(shape, torch.stack(rows).to(device, dtype))
+        """Untrained networks, one per seed; a network's first weights depend on its seed and its
+        own shape alone.
+
+        Args:
+            shapes: Of all, or of each.
+            seeds: One per network.
+            dtype, device: Of the parameters.
+        """
+        own = [shapes] * len(seeds) if isinstance(shapes, PolicyShape) else list(shapes)
+        shape = PolicyShape.around(own)
+        stack = cls(shape, torch.zeros(len(seeds), shape.size, device=device, dtype=dtype), own)
+        for k, (each, seed) in enumerate(zip(own, seeds, strict=True)):
+            fresh = _fresh_row(each, torch.Generator().manual_seed(seed))
+            stack.parameters[k] = stack.padded(k, fresh.to(stack.parameters))
+        return stack
+
+    def cut(self, k: int, rows: torch.Tensor) -> torch.Tensor:
+        """Network k's own part of rows [..., shape.size], [..., own[k].size]."""
+        if self.own[k] == self.shape:
+            return rows
+        return rows[..., _places(self.own[k], self.shape).to(rows.device)]
+
+    def padded(self, k: int, rows: torch.Tensor) -> torch.Tensor:
+        """What `cut` made [..., own[k].size] of, with 0 for the padding."""
+        if self.own[k] == self.shape:
+            return rows
+        found = rows.new_zeros(*rows.shape[:-1], self.shape.size)
+        found[..., _places(self.own[k], self.shape).to(rows.device)] = rows
+        return found
+
+    def alone(self, k: int) -> ActorCriticStack:
+        """A copy of network k in its own shape."""
+        return ActorCriticStack(self.own[k], self.cut(k, self.parameters[k : k + 1]).clone())
+
+    def log_scale(self) -> torch.Tensor:
+        """What the log-density of an action has less for the width of the policy, [K]."""
+        present = self.present_actions
+        count = self.shape.actions if present is None else present.sum(1)
+        return self.log_std.sum(1) + HALF_LOG_TWO_PI * count
+
+    def mean_deviation(self) -> list[float]:
+        """Mean standard deviation of each network's actions."""
+        deviation, present = torch.exp(self.log_std), self.present_actions
+        if present is None:
+            found: list[float] = deviation.mean(1).tolist()
+            return found
+        found = ((deviation * present).sum(1) / present.sum(1)).tolist()
+        return found
 
     def forward(self, observations: torch.Tensor) -> Said:
         """What the networks say about scaled observations [K, B, inputs]; valid until the next call
@@ -167,6 +261,8 @@ class ActorCriticStack:
 
     def weights(self, k: int) -> Weights:
         """Network k under the names of a stable-baselines3 policy (`sb3_export`), copies."""
+        if self.own[k] != self.shape:
+            return self.alone(k).weights(0)
         actions = self.shape.actions
         *hidden, (last, bias) = [(m[k], b[k, 0]) for m, b in self.actor.layers]
         named = _named("mlp_extractor.policy_net", hidden)
@@ -180,6 +276,11 @@ class ActorCriticStack:
 
     def set_weights(self, k: int, weights: Mapping[str, torch.Tensor]) -> None:
         """Takes network k over from `weights`; those that it does not know are passed over."""
+        if self.own[k] != self.shape:
+            alone = self.alone(k)
+            alone.set_weights(0, weights)
+            self.parameters[k] = self.padded(k, alone.parameters[0])
+            return
         actions = self.shape.actions
         *hidden, (last, bias) = [(m[k], b[k, 0]) for m, b in self.actor.layers]
         _fill(hidden, weights, "mlp_extractor.policy_net")
@@ -207,9 +308,14 @@ def shape_of(weights: Mapping[str, torch.Tensor]) -> PolicyShape:
 
 
 def stack_of(rows: Sequence[Mapping[str, torch.Tensor]], device: str = "cpu") -> ActorCriticStack:
-    """Networks of one shape, from the `weights` of each."""
-    shape = shape_of(rows[0])
-    stack = ActorCriticStack(shape, torch.zeros(len(rows), shape.size, device=device))
+    """Networks, from the `weights` of each.
+
+    Raises:
+        PolicyError: As `PolicyShape.around`.
+    """
+    own = [shape_of(weights) for weights in rows]
+    shape = PolicyShape.around(own)
+    stack = ActorCriticStack(shape, torch.zeros(len(rows), shape.size, device=device), own)
     for k, weights in enumerate(rows):
         stack.set_weights(k, weights)
     return stack
@@ -220,6 +326,42 @@ def confidence(forecast: torch.Tensor, log_deviation: torch.Tensor) -> torch.Ten
     comes has the sign of the mean, less 1.
     """
     return torch.erf(forecast.abs() * torch.exp(-log_deviation) * math.sqrt(0.5))
+
+
+def _present(counts: Sequence[int], size: int, like: torch.Tensor) -> torch.Tensor | None:
+    """[K, size], 1 for the first `counts[k]` of row k, else 0; None where all are 1."""
+    if all(count == size for count in counts):
+        return None
+    own = torch.tensor(counts)[:, None]
+    return (torch.arange(size)[None] < own).to(like)
+
+
+def _places(own: PolicyShape, around: PolicyShape) -> torch.Tensor:
+    """Where the parameters of a network lie in a row of a larger shape, int64 [own.size]."""
+    numbers = torch.arange(around.size)[None]
+    middle = around.actor.size + around.critic.size
+    actor = around.actor.split(numbers[:, : around.actor.size])
+    critic = around.critic.split(numbers[:, around.actor.size : middle])
+    starts = (0, around.actions, around.actions + around.forecasts)
+    counts = (own.actions, own.forecasts, own.forecasts)
+    outputs = [start + n for start, count in zip(starts, counts, strict=True) for n in range(count)]
+    return torch.cat(
+        (
+            _tower_places(actor, own.inputs, outputs),
+            _tower_places(critic, own.inputs, [0]),
+            numbers[0, middle : middle + own.actions],
+        )
+    )
+
+
+def _tower_places(layers: Layers, inputs: int, outputs: Sequence[int]) -> torch.Tensor:
+    """Of the parameters behind the first `inputs` and before some outputs, of numbered ones."""
+    found = []
+    for layer, (matrix, bias) in enumerate(layers):
+        rows = slice(inputs) if layer == 0 else slice(None)
+        columns = list(outputs) if layer == len(layers) - 1 else slice(None)
+        found += [matrix[0, rows][:, columns].flatten(), bias[0, 0, columns].flatten()]
+    return torch.cat(found)
 
 
 def _fresh_row(shape: PolicyShape, generator: torch.Generator) -> torch.Tensor:

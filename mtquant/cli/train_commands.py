@@ -74,7 +74,7 @@ def train_phase1(
     resume: ResumeOption = False,
     allow_different_numerics: NumericsOption = False,
 ) -> None:
-    """Train one specialist per instrument (TensorBoard: --logdir logs)."""
+    """Train the specialists: one per instrument, or training.specialists (curves: --log-dir)."""
     from mtquant.cli.settings import flag_overrides
     from mtquant.cli.training import Places, phase
 

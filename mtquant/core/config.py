@@ -30,6 +30,7 @@ from pydantic import (
 
 from mtquant.core.checked import Section, apply_override, read_yaml, validated
 from mtquant.core.data_config import DataConfig, FeaturesConfig
+from mtquant.core.domains import Domains, domains_of
 from mtquant.core.errors import CheckpointError, ConfigError
 from mtquant.core.paper_config import PaperConfig
 from mtquant.core.training_config import PPONumbers, RecommendedConfig, TrainingConfig
@@ -217,6 +218,16 @@ class Config(Section):
     reward: RewardConfig = RewardConfig()
     data: DataConfig = DataConfig()
     features: FeaturesConfig = FeaturesConfig()
+
+    @property
+    def domains(self) -> Domains:
+        """Specialist -> the symbols it trades, both in the order of `data.instruments`."""
+        return domains_of(self.training.specialists, self.data.instruments)
+
+    @model_validator(mode="after")
+    def _every_instrument_has_its_specialist(self) -> Self:
+        domains_of(self.training.specialists, self.data.instruments)
+        return self
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:

@@ -49,13 +49,8 @@ def part(name: str, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
     }
 
 
-def row(arrays: Mapping[str, NDArray[Any]], k: int) -> Arrays:
-    """Row `k` of arrays that have a row per network, as rows of one."""
-    return {name: array[k : k + 1] for name, array in arrays.items()}
-
-
 def stacked(rows: Sequence[Mapping[str, NDArray[Any]]]) -> Arrays:
-    """Puts together what `row` took apart.
+    """Arrays of the same names, each a row of its own, as arrays with a row for each.
 
     Raises:
         CheckpointError: Rows are missing, or of other shapes.

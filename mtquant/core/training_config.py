@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -28,6 +29,8 @@ GradientMethod = Literal[
 SpecialistReward = Literal["difference", "portfolio"]
 Precision = Literal["float32", "bf16"]
 Algorithm = Literal["ppo", "recurrent_ppo", "trpo", "a2c", "sac"]
+# A name is a folder's, and stands before a slash in files of weights.
+SpecialistName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
 def _largest_divisor(number: int, limit: int) -> int:
@@ -142,6 +145,9 @@ class TrainingConfig(PPONumbers):
         preset: ``"spec"`` uses the values of this section, ``"recommended"`` overrides them by
             `recommended`.
         recommended: The overriding values.
+        specialists: Name -> the symbols that one specialist trades; every one of
+            `data.instruments` in one list (`core/domains.py`). Left empty, each instrument has a
+            specialist of its own, of its name.
         phase_1_timesteps: Bars lived through by each specialist, all its accounts together.
         phase_2_timesteps: Bars lived through by the meta-controller, all portfolios together.
         phase_3_timesteps: The same for the joint phase.
@@ -171,6 +177,7 @@ class TrainingConfig(PPONumbers):
 
     preset: Preset = "spec"
     recommended: RecommendedConfig = RecommendedConfig()
+    specialists: Mapping[SpecialistName, tuple[str, ...]] = Field(default_factory=dict)
     phase_1_timesteps: PositiveInt = 500_000
     phase_2_timesteps: PositiveInt = 300_000
     phase_3_timesteps: PositiveInt = 1_000_000

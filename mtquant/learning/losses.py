@@ -5,6 +5,10 @@ Everything is a row per network: [K, B] samples of K networks. The gradients are
 the networks' backward pass starts from them (`towers`); a test compares them with autograd's and
 with stable-baselines3's.
 
+Where networks have unequally many actions or forecasts, the rows of those with fewer are padded.
+`present` says which entries there are; the others are in no density, no entropy, no mean and no
+gradient.
+
 Source: Schulman, Wolski, Dhariwal, Radford & Klimov 2017, "Proximal policy optimization", eq. 7
 and 9; the details (advantages normalised per minibatch, traders' values not clipped) are
 stable-baselines3's.
@@ -67,6 +71,7 @@ def ppo_gradients(
     vf_coef: float,
     *,
     figures: bool = True,
+    present: torch.Tensor | None = None,
 ) -> Gradients:
     """The loss policy + vf_coef x value - ent_coef x entropy of each network.
 
@@ -79,24 +84,28 @@ def ppo_gradients(
         ent_coef: Weight of the entropy.
         vf_coef: Weight of the value loss.
         figures: Whether anybody wants to see them: they take a fifth of the time.
+        present: [K, A], 1 where the network has such an action, else 0, and then `mean`, `log_std`
+            and the samples' actions are 0 there; None for everywhere.
     """
     batch = value.shape[1]
     narrow = torch.exp(-log_std)[:, None]
     deviation = (samples.actions - mean) * narrow
     square = deviation * deviation
     log_std_row = log_std.sum(1, keepdim=True)
-    constant = HALF_LOG_TWO_PI * mean.shape[2]
+    count = mean.shape[2] if present is None else present.sum(1, keepdim=True)
+    constant = HALF_LOG_TWO_PI * count
     log_ratio = square.sum(2).mul_(-0.5) - (log_std_row + constant) - samples.log_probs
     policy = clipped_policy(log_ratio, normalised(samples.advantages), clip_range)
     error = value - samples.returns
     toward = policy.by_log_prob.mul_(1.0 / batch)[:, :, None]
     found = None
     if figures:
-        entropy = log_std_row[:, 0] + 0.5 * mean.shape[2] + constant
+        entropy = (log_std_row + 0.5 * count + constant)[:, 0]
         found = _figures(policy, log_ratio, error, entropy, clip_range)
+    by_log_std = ((square - 1.0) * toward).sum(1) - ent_coef
     return Gradients(
         mean=deviation * narrow * toward,
-        log_std=((square - 1.0) * toward).sum(1) - ent_coef,
+        log_std=by_log_std if present is None else by_log_std * present,
         value=error * (2.0 * vf_coef / batch),
         figures=found,
     )
@@ -187,7 +196,11 @@ class ForecastGradients(NamedTuple):
 
 
 def forecast_gradients(
-    mean: torch.Tensor, log_deviation: torch.Tensor, came: torch.Tensor, weight: float
+    mean: torch.Tensor,
+    log_deviation: torch.Tensor,
+    came: torch.Tensor,
+    weight: float,
+    present: torch.Tensor | None = None,
 ) -> ForecastGradients:
     """Gaussian negative log-likelihood of what came, less its constant (Nix & Weigend 1994, eq. 5).
 
@@ -195,6 +208,8 @@ def forecast_gradients(
         mean, log_deviation: [K, B, F].
         came: [K, B, F]; NaN where there is nothing to compare with: such entries count 0.
         weight: Of the loss in what is learnt.
+        present: [K, F], 1 where the network makes such a forecast, else 0, and then `came` is NaN
+            there; None for everywhere.
     """
     if mean.shape[2] == 0:
         return ForecastGradients(mean, log_deviation, mean.new_zeros(len(mean)))
@@ -202,8 +217,10 @@ def forecast_gradients(
     narrow = torch.exp(-log_deviation)
     error = torch.where(known, came - mean, 0.0) * narrow
     square = error * error
-    count = mean.shape[1] * mean.shape[2]
-    loss = torch.where(known, 0.5 * square + log_deviation, 0.0).sum((1, 2)) / count
+    entries = mean.shape[2] if present is None else present.sum(1, keepdim=True)[:, :, None]
+    count = mean.shape[1] * entries
+    sums = torch.where(known, 0.5 * square + log_deviation, 0.0).sum((1, 2), keepdim=True)
+    loss = (sums / count)[:, 0, 0]
     share = weight / count
     return ForecastGradients(
         mean=error * narrow * -share,

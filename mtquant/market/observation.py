@@ -18,14 +18,14 @@ One block per instrument, then one block for the account:
       volatility        EWMA volatility of the account's returns, per bar, in per cent
       reward state      as in `rewards/compose.py`
 
-A one-instrument observation and instrument i's block of a portfolio observation have the same
-layout, so a specialist trained alone reads its part of a portfolio's observation
-(`specialist_view`).
+An instrument's block has the same layout whatever stands beside it, so a specialist trained alone
+on one instrument or several reads its part of a portfolio's observation (`specialist_view`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -199,9 +199,11 @@ def observable(features: Float32) -> Float32:
     return np.ascontiguousarray(np.nan_to_num(features, nan=0.0, posinf=0.0, neginf=0.0))
 
 
-def specialist_view(values: Float32, block_size: int, n: int, n_instruments: int) -> Float32:
-    """Instrument n's own observation out of a portfolio's, float32 [block_size + account block]."""
-    start = n * block_size
-    return np.concatenate(
-        [values[start : start + block_size], values[n_instruments * block_size :]]
-    )
+def specialist_view(
+    values: Float32, block_size: int, own: Sequence[int], n_instruments: int
+) -> Float32:
+    """A specialist's observation out of a portfolio's: the blocks of its instruments in turn, then
+    the account block, float32 [len(own) * block_size + account block].
+    """
+    blocks = [values[n * block_size : (n + 1) * block_size] for n in own]
+    return np.concatenate([*blocks, values[n_instruments * block_size :]])

@@ -51,7 +51,7 @@ def market_world(
     instruments = load_instruments()
     bars = load_bars(settings.data, instruments)
     return SpecialistWorld.build(
-        bars[symbol], split_bars(bars, settings.data), settings, instruments
+        symbol, {symbol: bars[symbol]}, split_bars(bars, settings.data), settings, instruments
     )
 
 

@@ -170,7 +170,7 @@ class _Work:
         random = self._random("specialists")
         own = individuals(self.models, config, instruments, self.effort.draws, random)
         sections.append(individuals_section(own))
-        found["specialists"] = {_symbol(each): [_target(t) for t in each.targets] for each in own}
+        found["specialists"] = {_name(each): [_target(t) for t in each.targets] for each in own}
         self.announce("reasons")
         reasons = reasons_of_specialists(own)
         return [] if reasons is None else [reasons]
@@ -246,8 +246,8 @@ def _head(work: _Work) -> dict[str, Any]:
     }
 
 
-def _symbol(individual: Individual) -> str:
-    return individual.specialist.manifest.symbol
+def _name(individual: Individual) -> str:
+    return individual.specialist.manifest.name
 
 
 def _target(target: Target) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phase 1's specialists, each alone on its own instrument's bars, as it was trained."""
+"""Phase 1's specialists, each alone on its own instruments' bars, as it was trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.agents.specialist import Specialist, load_specialist
+from mtquant.agents.specialist import Specialist, load_specialists
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.backtest.runner import run_backtest
 from mtquant.core.config import Config
@@ -78,9 +78,10 @@ def individuals(
     bars = load_bars(config.data, instruments)
     split = split_bars(bars, config.data)
     found = []
-    for symbol, own in bars.items():
-        world = SpecialistWorld.build(own, split, config, instruments)
-        watched = _Watched(load_specialist(models / symbol))
+    for name, specialist in load_specialists(models, config.domains).items():
+        own = {symbol: bars[symbol] for symbol in specialist.manifest.symbols}
+        world = SpecialistWorld.build(name, own, split, config, instruments)
+        watched = _Watched(specialist)
         ledger = run_backtest(
             watched, world.tape, world.rules, world.features, world.rows["test"], world.reward
         )
@@ -98,8 +99,8 @@ def individuals_section(found: list[Individual]) -> Section:
     for each in found:
         cells = [f"{t.text(t.measured)} ({between(t.interval, t.text)})" for t in each.targets]
         asked = [target.met for target in each.targets if target.met is not None]
-        symbol = each.specialist.manifest.symbol
-        rows.append((symbol, *cells, f"{sum(asked)} of {len(asked)}"))
+        name = each.specialist.manifest.name
+        rows.append((name, *cells, f"{sum(asked)} of {len(asked)}"))
     asked_for = ", ".join(f"{t.name} {t.bound}" for t in found[0].targets if t.least is not None)
     note = f"Each alone in its account, with its 95 % interval; asked for: {asked_for}."
     return Section("Specialists one by one", headings, tuple(rows), (note,))

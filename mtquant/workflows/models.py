@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from mtquant.agents.ensemble import SpecialistEnsemble
-from mtquant.agents.hierarchy import FILE_NAME, load_hierarchy
-from mtquant.agents.specialist import Specialist, bars_digest, load_specialist
+from mtquant.agents.hierarchy import FILE_NAME, load_hierarchy, require_domains
+from mtquant.agents.specialist import bars_digest, load_specialists
 from mtquant.core.config import Config
 from mtquant.core.errors import CheckpointError
 from mtquant.core.protocols import Policy
@@ -69,7 +69,7 @@ def load_trained(models: Path, config: Config, instruments: Mapping[str, Instrum
 
     Raises:
         CheckpointError: Something is missing, damaged, or was trained on another version of the
-            features or other instruments.
+            features, other instruments or other specialists.
     """
     if (models / FILE_NAME).exists():
         return _hierarchy(models, config, instruments)
@@ -88,6 +88,7 @@ def _hierarchy(models: Path, config: Config, instruments: Mapping[str, Instrumen
             manifest.symbols,
             "Use the configuration of the training (the default without --config).",
         )
+    require_domains(manifest, config.domains, models)
     names = without_ages(manifest.feature_names)
     pipeline = TimeframePipeline.from_config(config, instruments, symbols, names)
     _require_features(models, manifest.features_hash, pipeline.hash())
@@ -106,19 +107,17 @@ def _hierarchy(models: Path, config: Config, instruments: Mapping[str, Instrumen
 
 
 def _ensemble(models: Path, config: Config, instruments: Mapping[str, Instrument]) -> Trained:
-    """The configured instruments' specialists under inverse-volatility weights."""
+    """The configured specialists under inverse-volatility weights."""
     warnings: list[str] = []
-    specialists: dict[str, Specialist] = {}
-    for symbol in config.data.instruments:
-        specialist = load_specialist(models / symbol)
+    specialists = load_specialists(models, config.domains)
+    for name, specialist in specialists.items():
         manifest = specialist.manifest
-        names = without_ages(manifest.feature_names)
-        pipeline = TimeframePipeline.from_config(config, instruments, [symbol], names)
-        _require_features(models / symbol, manifest.features_hash, pipeline.hash())
-        rules = Rules.from_config(config.environment, instruments, [symbol])
+        features = without_ages(manifest.feature_names)
+        pipeline = TimeframePipeline.from_config(config, instruments, manifest.symbols, features)
+        _require_features(models / name, manifest.features_hash, pipeline.hash())
+        rules = Rules.from_config(config.environment, instruments, manifest.symbols)
         if rules.hash() != manifest.rules_hash:
-            warnings.append(f"{symbol} was trained under other rules than it trades under here.")
-        specialists[symbol] = specialist
+            warnings.append(f"{name} was trained under other rules than it trades under here.")
     runs = {each.manifest.config_hash for each in specialists.values()}
     if len(runs) > 1:
         raise CheckpointError(
@@ -129,14 +128,15 @@ def _ensemble(models: Path, config: Config, instruments: Mapping[str, Instrument
         )
     environment = config.environment
     caps = environment.max_position_size, environment.max_gross_exposure
-    manifests = {symbol: each.manifest for symbol, each in specialists.items()}
+    manifests = {name: each.manifest for name, each in specialists.items()}
+    traded = [(own, symbol) for own in manifests.values() for symbol in own.symbols]
     return Trained(
-        SpecialistEnsemble(specialists, *caps),
+        SpecialistEnsemble(specialists, *caps, symbols=config.data.instruments),
         1,
-        {symbol: manifest.bars_sha256 for symbol, manifest in manifests.items()},
-        {symbol: manifest.known_until_ns for symbol, manifest in manifests.items()},
+        {symbol: manifest.bars_sha256[symbol] for manifest, symbol in traded},
+        {symbol: manifest.known_until_ns for manifest, symbol in traded},
         float(np.mean([manifest.reward_scale for manifest in manifests.values()])),
-        {symbol: manifest.weights_sha256 for symbol, manifest in manifests.items()},
+        {name: manifest.weights_sha256 for name, manifest in manifests.items()},
         tuple(warnings),
     )
 

@@ -168,10 +168,7 @@ def _scalers(policy: Policy) -> list[tuple[Sequence[str], dict[str, NDArray[np.f
         named = zip(policy.manifest.domains, policy.view_names(), strict=True)
         views = [(names, policy.weights[owner]) for owner, names in named]
     elif isinstance(policy, SpecialistEnsemble):
-        views = [
-            (tuple(f"{symbol}.{name}" for name in own.manifest.observation_names), own.weights)
-            for symbol, own in policy.specialists.items()
-        ]
+        views = [(own.manifest.entries, own.weights) for own in policy.specialists.values()]
     else:
         return []
     found: list[tuple[Sequence[str], dict[str, NDArray[np.float64]]]] = []

@@ -28,4 +28,4 @@ def phase_ended(folder: Path, phase: int, config: Config) -> bool:
             f"configuration {card['config_hash']}",
             "Give the same --config and --set, or use --mode train with another folder.",
         )
-    return len(card["stages"]) >= (len(config.data.instruments) if phase == 1 else 1)
+    return len(card["stages"]) >= (len(config.domains) if phase == 1 else 1)

@@ -62,8 +62,11 @@ def reasons_of_specialists(found: Sequence[Individual]) -> Reasons | None:
     if not own:
         return None
     crew = Crew.from_weights([each.specialist.weights for each in own])
-    views = np.stack([each.seen[_evenly(len(each.seen))] for each in own])
-    return _reasons("actions", explain_actions(crew, views, [each.names for each in own]))
+    rows = [_evenly(len(each.seen)) for each in own]
+    count = min(map(len, rows))  # specialists of other hours have seen more bars or fewer
+    views = [each.seen[picked[-count:]] for each, picked in zip(own, rows, strict=True)]
+    explained = explain_actions(crew, views, [each.names for each in own])
+    return _reasons("actions", explained, count)
 
 
 def reasons_of_hierarchy(policy: HierarchyPolicy, passage: Passage) -> list[Reasons]:
@@ -75,10 +78,13 @@ def reasons_of_hierarchy(policy: HierarchyPolicy, passage: Passage) -> list[Reas
     """
     rows = _evenly(len(passage))
     seen, before = passage.seen[rows], passage.before[rows]
-    views = np.stack(policy.hierarchy.views(seen, before))
+    views = policy.hierarchy.views(seen, before)
     actions = explain_actions(policy.crew, views, policy.view_names())
     scales = explain_scales(policy, seen, passage.messages[rows], before)
-    return [_reasons("actions", actions), _reasons("weights", [scales])]
+    return [
+        _reasons("actions", actions, len(rows)),
+        _reasons("weights", [scales], len(scales.changes)),
+    ]
 
 
 def _evenly(length: int) -> Rows:
@@ -86,7 +92,7 @@ def _evenly(length: int) -> Rows:
     return np.unique(np.linspace(min(1, length - 1), length - 1, DECISIONS).astype(np.int64))
 
 
-def _reasons(decisions: str, explained: Sequence[Explained]) -> Reasons:
+def _reasons(decisions: str, explained: Sequence[Explained], rows: int) -> Reasons:
     amounts: dict[str, float] = {}
     for each in explained:
         mean = np.abs(each.amounts).mean(axis=0)
@@ -99,9 +105,7 @@ def _reasons(decisions: str, explained: Sequence[Explained]) -> Reasons:
     )
     change = max(float(np.abs(each.changes).max()) for each in explained)
     missing = max(each.missing for each in explained)
-    return Reasons(
-        decisions, len(explained[0].changes), top, missing / change if change > 0.0 else 0.0
-    )
+    return Reasons(decisions, rows, top, missing / change if change > 0.0 else 0.0)
 
 
 def reasons_section(found: Reasons) -> Section:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from mtquant.agents.ensemble import SpecialistEnsemble
 from mtquant.agents.hierarchy import HierarchyPolicy
 from mtquant.core.errors import MtquantError
 from mtquant.core.runs import CARD_NAME, RunFolder
@@ -71,7 +72,9 @@ def specialists_of(trained: Trained) -> Mapping[str, tuple[str, ...]]:
     """Who speaks for which instruments."""
     if isinstance(trained.policy, HierarchyPolicy):
         return trained.policy.manifest.domains
-    return {symbol: (symbol,) for symbol in trained.weights}
+    if isinstance(trained.policy, SpecialistEnsemble):
+        return trained.policy.domains
+    return {}
 
 
 def stress_of(

@@ -180,15 +180,7 @@ def _draw_allocation(bars: int, seeds: SeedTree, mirrored: bool) -> PlantedMarke
 
 def scaling_of(layout: ObservationLayout, scaler: Scaler, unit: float) -> tuple[Float32, Float32]:
     """Mean and scale of a portfolio's observation: that of one instrument, once for each."""
-    one = ObservationLayout(
-        layout.symbols[:1], layout.feature_names, layout.window_bars, layout.reward_state_names
-    )
-    count = len(layout.symbols)
-    mean, scale = (
-        np.concatenate((np.tile(part[: one.block_size], count), part[one.block_size :]))
-        for part in observation_scaling(one, scaler, unit)
-    )
-    return mean, scale
+    return observation_scaling(layout, [scaler] * len(layout.symbols), unit)
 
 
 def build_loop(schools: Sequence[School], settings: PPOSettings, steps: int) -> PPOLoop:

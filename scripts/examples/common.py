@@ -13,11 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from mtquant.agents.networks import ObservationScaler
-from mtquant.agents.scaling import observation_scaling
 from mtquant.agents.training.portfolio import PortfolioWorld
 from mtquant.agents.training.world import SpecialistWorld
 from mtquant.core.config import load_config
-from mtquant.core.seeding import SeedTree
 from mtquant.data.instruments import load_instruments
 from mtquant.data.sources import load_bars, split_bars
 from mtquant.workflows.environments import market_world
@@ -49,8 +47,7 @@ def portfolio_world() -> PortfolioWorld:
 
 def scaling(world: SpecialistWorld) -> dict[str, Any]:
     """`policy_kwargs` that put the training rows' scaling into any stable-baselines3 policy."""
-    layout = world.evaluation_env(1, SeedTree(0)).layout
-    mean, scale = observation_scaling(layout, world.scaler, world.environment.max_position_size)
+    mean, scale = world.scaling()
     return {
         "features_extractor_class": ObservationScaler,
         "features_extractor_kwargs": {"mean": mean.tolist(), "scale": scale.tolist()},

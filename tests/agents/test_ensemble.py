@@ -36,7 +36,7 @@ def stub_ensemble(
     answers: tuple[float, ...] = (1.0, 1.0, 1.0), unit: float = 0.1, window: int = 1
 ) -> tuple[SpecialistEnsemble, dict[str, StubSpecialist]]:
     stubs = {
-        symbol: StubSpecialist(FEATURES, answer, unit, window)
+        symbol: StubSpecialist(FEATURES, answer, unit, window, (symbol,))
         for symbol, answer in zip(SYMBOLS, answers, strict=True)
     }
     return ensemble(stubs), stubs
@@ -80,7 +80,7 @@ def test_they_are_the_baseline_ledger_for_ledger() -> None:
     """On a month without a second decision both ask for the same at the first bar."""
     bars = [make_bars(symbol, 80, seed, DAY) for seed, symbol in enumerate(SYMBOLS[:2])]
     portfolio = Portfolio.build(bars, "environment.max_position_size=0.6")
-    stubs = {symbol: StubSpecialist(FEATURES) for symbol in SYMBOLS[:2]}
+    stubs = {symbol: StubSpecialist(FEATURES, symbols=(symbol,)) for symbol in SYMBOLS[:2]}
     rows = slice(60, 62)  # one decision
     ours = portfolio.run(ensemble(stubs), rows)
     theirs = portfolio.run(InverseVolatility(0.6, 1.0, 60), rows)
@@ -141,7 +141,9 @@ def test_an_ensemble_of_one_is_its_specialist(tmp_path: Path) -> None:
     save_specialist(tmp_path, weights, manifest_of(world))
     specialist = load_specialist(tmp_path)
     for cap in (0.05, 0.1, 0.2):  # trained with 0.1, the default max_position_size
-        portfolio = Portfolio.build([world.bars], f"environment.max_position_size={cap}")
+        portfolio = Portfolio.build(
+            list(world.bars.values()), f"environment.max_position_size={cap}"
+        )
         alone = SpecialistEnsemble({"EURUSD": specialist}, cap, 1.0)
         rows = slice(100, 400)
         ledger = portfolio.run(alone, rows)
@@ -184,3 +186,37 @@ def test_specialists_that_see_different_features_are_refused(other: StubSpeciali
 def test_weighting_needs_its_volatility() -> None:
     with pytest.raises(PolicyError, match=r"features\.catalog must hold volatility_60"):
         ensemble({"EURUSD": StubSpecialist(("log_return_1",))})
+
+
+def test_a_specialist_of_several_instruments_sees_and_says_all_of_them() -> None:
+    """The first and the third instrument belong to one, whose order is another than the panel's."""
+    pair = StubSpecialist(FEATURES, 0.5, 0.1, symbols=("XAUUSD", "EURUSD"))
+    stubs = {"pair": pair, "GBPUSD": StubSpecialist(FEATURES, -1.0, 0.1, symbols=("GBPUSD",))}
+    policy = SpecialistEnsemble(cast("dict[str, Specialist]", stubs), 0.6, 1.0, symbols=SYMBOLS)
+    seen = observation((0.01, 0.02, 0.04))
+    volatility = np.array([0.01, 0.02, 0.04], dtype=np.float32).astype(np.float64)
+    weights = inverse_volatility_weights(volatility, 0.6, 1.0)
+    targets, state = policy.act(seen, policy.initial_state())
+    np.testing.assert_allclose(targets, weights * [0.5, -1.0, 0.5], rtol=1e-12)
+    names = ObservationLayout(("XAUUSD", "EURUSD"), FEATURES, 1, STATE_NAMES).names()
+    expected = seen.values[[seen.names.index(name) for name in names]]
+    for n, symbol in ((2, "XAUUSD"), (0, "EURUSD")):
+        expected[names.index(f"{symbol}.exposure")] *= 0.1 / weights[n]
+    np.testing.assert_allclose(pair.seen[0], expected, rtol=1e-6)
+    # Where one of its markets is closed it decides about the other; the latest target stands.
+    seen.values[seen.names.index("EURUSD.tradable")] = 0.0
+    pair.answer = -0.5
+    second, state = policy.act(seen, state)
+    np.testing.assert_allclose(second, weights * [0.5, -1.0, -0.5], rtol=1e-12)
+    assert state.states == (2, 2)
+    # Where both are, it is not asked.
+    seen.values[seen.names.index("XAUUSD.tradable")] = 0.0
+    third, state = policy.act(seen, state)
+    assert third.tobytes() == second.tobytes()
+    assert state.states == (2, 3)
+
+
+def test_an_instrument_of_two_specialists_is_refused() -> None:
+    stubs = {"one": StubSpecialist(FEATURES), "two": StubSpecialist(FEATURES)}
+    with pytest.raises(PolicyError, match=r"each to one of them.*'one': \('EURUSD',\)"):
+        ensemble(stubs)

@@ -16,12 +16,25 @@ from tests.support.hierarchies import (
     momentum_market,
     random_hierarchy,
 )
-from tests.support.markets import SYMBOLS
+from tests.support.markets import DOMAIN_SYMBOLS, SHARED_OUT, SYMBOLS
 
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
     return momentum_market(tmp_path_factory.mktemp("momentum"))
+
+
+@pytest.fixture(scope="module")
+def shared_out(tmp_path_factory: pytest.TempPathFactory) -> Market:
+    """A specialist of two instruments and one of one."""
+    folder = tmp_path_factory.mktemp("domains")
+    return momentum_market(folder, SHARED_OUT, symbols=DOMAIN_SYMBOLS)
+
+
+@pytest.fixture(params=["market", "shared_out"])
+def either(request: pytest.FixtureRequest) -> Market:
+    found: Market = request.getfixturevalue(request.param)
+    return found
 
 
 def moments(policy: HierarchyPolicy, count: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -31,37 +44,39 @@ def moments(policy: HierarchyPolicy, count: int = 6) -> tuple[np.ndarray, np.nda
     for n, name in enumerate(layout.names()):
         if name.endswith(".tradable"):
             seen[:, n] = draws.random(count) < 0.7
-    messages = draws.random((count, len(SYMBOLS), 5)).astype(np.float32)
-    scales = draws.random((count, len(SYMBOLS)))
+    messages = draws.random((count, len(layout.symbols), 5)).astype(np.float32)
+    scales = draws.random((count, len(layout.symbols)))
     said = policy.crew.speak(policy.hierarchy.views(seen, scales))[:, policy.hierarchy.spoken]
     own = policy.hierarchy.tradable(seen)[:, :, None]
     return seen, np.where(own, said, messages), scales
 
 
 @pytest.mark.parametrize("cap", [None, 0.05])
-def test_the_differentiable_decision_is_the_policys(market: Market, cap: float | None) -> None:
-    policy = random_hierarchy(market, size=30.0).policy
+def test_the_differentiable_decision_is_the_policys(either: Market, cap: float | None) -> None:
+    policy = random_hierarchy(either, size=30.0, domains=either.config.domains).policy
     assert isinstance(policy, HierarchyPolicy)
     hierarchy = policy.hierarchy
     if cap is not None:
-        hierarchy.name_caps = np.full(len(SYMBOLS), cap)
+        hierarchy.name_caps = np.full(len(hierarchy.owner), cap)
     seen, messages, scales = moments(policy, 40)
     if cap is not None:  # the case is met: some would have got more
         exposures = np.abs(policy.scales(seen, messages) * messages[:, :, 0])
         assert 0.1 < (exposures > 0.999 * cap).mean() < 0.9
-    views = _scaled(policy.crew, np.stack(hierarchy.views(seen, scales))).transpose(0, 1)
+    views = _scaled(policy.crew, hierarchy.views(seen, scales)).transpose(0, 1)
     observed = _scaled(policy.meta, hierarchy.observe(seen, messages)[None])[0]
     decide = _Decision(policy, torch.from_numpy(hierarchy.tradable(seen)))
     found = decide([views, observed]).numpy()
-    assert found == pytest.approx(policy.scales(seen, messages), abs=1e-5)
+    given = policy.scales(seen, messages)
+    expected = np.column_stack([given[:, own].mean(axis=1) for own in hierarchy.instruments])
+    assert found == pytest.approx(expected, abs=1e-5)
     assert np.ptp(found, axis=0).min() > 0.01
     plain = policy.crew.stack.forward(views.transpose(0, 1))
     for fast, slow in zip(plain, _said(policy.crew.stack, views.transpose(0, 1)), strict=True):
         assert torch.allclose(fast, slow, atol=1e-6)
 
 
-def test_reasons_of_scales_are_complete(market: Market) -> None:
-    policy = random_hierarchy(market, size=30.0).policy
+def test_reasons_of_scales_are_complete(either: Market) -> None:
+    policy = random_hierarchy(either, size=30.0, domains=either.config.domains).policy
     assert isinstance(policy, HierarchyPolicy)
     seen, messages, scales = moments(policy)
     found = explain_scales(policy, seen, messages, scales, steps=256)
@@ -71,15 +86,18 @@ def test_reasons_of_scales_are_complete(market: Market) -> None:
     assert found.missing < 0.01 * np.abs(found.changes).max()
 
 
-def test_reasons_of_actions_are_complete(market: Market) -> None:
-    policy = random_hierarchy(market, size=30.0).policy
+def test_reasons_of_actions_are_complete(either: Market) -> None:
+    policy = random_hierarchy(either, size=30.0, domains=either.config.domains).policy
     assert isinstance(policy, HierarchyPolicy)
     seen, _, scales = moments(policy)
-    views = np.stack(policy.hierarchy.views(seen, scales))
-    for k, each in enumerate(explain_actions(policy.crew, views, policy.view_names(), 256)):
-        assert each.amounts.shape == (6, views.shape[2])
-        mean = policy.crew.stack.forward(_scaled(policy.crew, views)).mean[k, :, 0].numpy()
-        assert np.diff(each.changes) == pytest.approx(np.diff(mean), abs=1e-5)
+    views, names = policy.hierarchy.views(seen, scales), policy.view_names()
+    for k, each in enumerate(explain_actions(policy.crew, views, names, 256)):
+        count = len(policy.hierarchy.instruments[k])
+        assert each.names == names[k]
+        assert each.amounts.shape == (6 * count, views[k].shape[1])
+        mean = policy.crew.stack.forward(_scaled(policy.crew, views)).mean[k, :, :count].numpy()
+        changes = each.changes.reshape(6, count)
+        assert np.diff(changes, axis=0) == pytest.approx(np.diff(mean, axis=0), abs=1e-5)
         assert each.missing < 0.01 * max(1e-3, np.abs(each.changes).max())
 
 

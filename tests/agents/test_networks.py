@@ -20,7 +20,6 @@ from mtquant.agents.networks import (
     policy_arguments,
     sb3_export,
 )
-from mtquant.agents.scaling import observation_scaling
 from mtquant.agents.stack import Weights, confidence, stack_of
 from mtquant.agents.training.monitor import kept_weights
 from mtquant.core.seeding import SeedTree
@@ -33,7 +32,7 @@ def model() -> PPO:
     """A policy trained for two rollouts, its last layer enlarged so that some actions are cut."""
     world = walk_world("environment.window_bars=2")
     env = MarketVecEnv(world.training_env(4, SeedTree(0)))
-    mean, scale = observation_scaling(env.env.layout, world.scaler, 0.1)
+    mean, scale = world.scaling()
     arguments = policy_arguments((8, 8), mean, scale, forecasts=1)
     options = {"n_steps": 64, "batch_size": 64, "seed": 3, "device": "cpu"}
     model = PPO(MessagePolicy, env, policy_kwargs=arguments, **options).learn(512)

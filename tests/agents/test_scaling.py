@@ -16,7 +16,7 @@ def test_every_entry_is_scaled_by_its_own_rule() -> None:
     scaler = Scaler(
         np.array([0.5, 50.0], dtype=np.float32), np.array([0.01, 10.0], dtype=np.float32)
     )
-    mean, scale = observation_scaling(layout, scaler, unit=0.2)
+    mean, scale = observation_scaling(layout, [scaler], unit=0.2)
     expected = {
         "EURUSD.log_return_1[-1]": (0.5, 0.01),
         "EURUSD.rsi_14[-1]": (50.0, 10.0),

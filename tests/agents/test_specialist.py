@@ -72,7 +72,7 @@ def test_a_missing_file_points_to_phase_1(tmp_path: Path, name: str) -> None:
         load_specialist(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"symbol": None}, {"another": 1}])
+@pytest.mark.parametrize("change", [{"symbols": None}, {"another": 1}])
 def test_a_manifest_of_other_fields_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     saved(tmp_path)
     file = tmp_path / MANIFEST_NAME

@@ -41,7 +41,7 @@ def test_views_are_what_a_specialist_sees_alone(seed):
     block = env.layout.block_size
     for n, view in enumerate(views):
         for e in range(5):
-            alone = specialist_view(env.observations[e], block, n, 3)
+            alone = specialist_view(env.observations[e], block, [n], 3)
             exposure = block - len(INSTRUMENT_NAMES)
             limit = 2.0 * np.float32(caps[n])
             shown = np.clip(alone[exposure], -limit, limit)

@@ -118,3 +118,38 @@ def test_a_clipped_value_counts_its_worse_error(clip_range):
     # Beyond the clip on the way to the return nothing pulls any more; away from it something does.
     pulls = [-2.0, 0.0, 0.0, -4.0] if clip_range else [-2.0, -1.0, 0.0, -4.0]
     assert values.grad.tolist() == pytest.approx(pulls)
+
+
+@pytest.mark.parametrize("actions", [1, 2, 3])
+def test_padding_is_in_no_loss(actions: int) -> None:
+    """Two networks of unequally many actions: each has the gradients and figures it has alone."""
+    _, _, value, samples = drawn(actions)
+    random = torch.Generator().manual_seed(9)
+    mean, came = (torch.randn(2, B, 3, generator=random, dtype=torch.float64) for _ in range(2))
+    log_std = torch.randn(2, 3, generator=random, dtype=torch.float64)
+    told = Samples(came.clone(), *(part[:2] for part in samples[1:]))
+    present = torch.ones(2, 3, dtype=torch.float64)
+    present[0, actions:] = 0.0
+    for padded in (mean, told.actions, log_std):
+        padded[0, ..., actions:] = 0.0
+    came[0, :, actions:] = torch.nan
+    mask = present if actions < 3 else None
+    found = ppo_gradients(mean, log_std, value[:2], told, 0.2, 0.01, 0.5, present=mask)
+    forecast = forecast_gradients(mean, mean, came, 0.5, mask)
+    assert found.figures is not None
+    for k, count in enumerate((actions, 3)):
+        row, own = slice(k, k + 1), slice(count)
+        alone = Samples(told.actions[row, :, own], *(part[row] for part in told[1:]))
+        cut = mean[row, :, own]
+        mine = ppo_gradients(cut, log_std[row, own], value[row], alone, 0.2, 0.01, 0.5)
+        for part, expected in zip(found, mine, strict=True):
+            assert part is not None and expected is not None
+            within = part[row] if part.dim() == 2 and part.shape != (2, 3) else part[row, ..., own]
+            torch.testing.assert_close(within, expected, rtol=1e-12, atol=1e-14)
+        its = forecast_gradients(cut, cut, came[row, :, own], 0.5)
+        torch.testing.assert_close(forecast.mean[row, :, own], its.mean, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(forecast.loss[row], its.loss, rtol=1e-12, atol=1e-14)
+        deviation = forecast.log_deviation[row, :, own]
+        torch.testing.assert_close(deviation, its.log_deviation, rtol=1e-12, atol=1e-14)
+    for padding in (found.mean, found.log_std, forecast.mean, forecast.log_deviation):
+        assert not padding[0, ..., actions:].any()

@@ -33,10 +33,11 @@ def test_there_is_one_name_per_entry(instruments, features, window, states):
 def test_a_specialist_reads_its_own_part_of_a_portfolio(instruments, data):
     symbols = tuple(f"X{n}" for n in range(instruments))
     whole = ObservationLayout(symbols, ("a", "b"), 3, ("state",))
-    n = data.draw(st.integers(0, instruments - 1))
-    alone = ObservationLayout((symbols[n],), ("a", "b"), 3, ("state",))
+    places = st.lists(st.integers(0, instruments - 1), min_size=1, unique=True)
+    own = data.draw(places)
+    alone = ObservationLayout(tuple(symbols[n] for n in own), ("a", "b"), 3, ("state",))
     values = np.arange(whole.size, dtype=np.float32)
-    view = specialist_view(values, whole.block_size, n, instruments)
+    view = specialist_view(values, whole.block_size, own, instruments)
     assert tuple(whole.names()[int(k)] for k in view) == alone.names()
 
 

@@ -11,6 +11,7 @@ import torch
 from mtquant.agents.hierarchy import META, HierarchyManifest, HierarchyPolicy
 from mtquant.agents.stack import ActorCriticStack, PolicyShape, Weights
 from mtquant.core.config import Config
+from mtquant.core.domains import Domains, domains_of
 from mtquant.data.files import write_parquet
 from mtquant.envs.hierarchy import Hierarchy
 from mtquant.market.observation import ObservationLayout
@@ -30,12 +31,12 @@ FREE = (
 RETURN_UNIT = 0.01  # of the markets below: deviation of a bar's return, roughly
 
 
-def momentum_market(folder: Path, *overrides: str) -> Market:
-    """Two instruments whose returns go on: what rose will rise. Both gain on the test rows."""
-    for n, symbol in enumerate(SYMBOLS):
+def momentum_market(folder: Path, *overrides: str, symbols: tuple[str, ...] = SYMBOLS) -> Market:
+    """Instruments whose returns go on: what rose will rise. The first two gain on the test rows."""
+    for n, symbol in enumerate(symbols):
         bars = momentum_bars(600, 9 + n, persistence=0.8, noise=0.006, symbol=symbol)
         write_parquet(bars, folder / f"{symbol}.parquet")
-    return market_of(tiny_config(folder, *FREE, *overrides))
+    return market_of(tiny_config(folder, *FREE, *overrides, symbols=symbols))
 
 
 def market_of(config: Config) -> Market:
@@ -43,14 +44,24 @@ def market_of(config: Config) -> Market:
     return Market.build(config, INSTRUMENTS, "test")
 
 
-def random_hierarchy(market: Market, seed: int = 0, size: float = 1.0) -> Trained:
-    """Networks drawn at random, whose last layers are `size` times larger than fresh ones."""
-    inputs, entries = sizes(market)
-    crew = ActorCriticStack.fresh(PolicyShape(inputs, (8,), 1, 1), [seed, seed + 1])
-    meta = ActorCriticStack.fresh(PolicyShape(entries, (8,), 4), [seed + 2])
-    symbols = market.panel.symbols
-    weights = {symbol: scaled(crew.weights(k), inputs, size) for k, symbol in enumerate(symbols)}
-    return hierarchy_of(market, {**weights, META: scaled(meta.weights(0), entries, size)})
+def random_hierarchy(
+    market: Market, seed: int = 0, size: float = 1.0, domains: Domains | None = None
+) -> Trained:
+    """Networks drawn at random, whose last layers are `size` times larger than fresh ones; one
+    specialist per instrument unless told otherwise.
+    """
+    domains, (_, entries) = domains or one_each(market), sizes(market)
+    views = Hierarchy(layout_of(market), market.rules, domains).view_sizes
+    shapes = [
+        PolicyShape(inputs, (8,), len(own), len(own))
+        for inputs, own in zip(views, domains.values(), strict=True)
+    ]
+    count = len(shapes)
+    crew = ActorCriticStack.fresh(shapes, range(seed, seed + count))
+    meta = ActorCriticStack.fresh(PolicyShape(entries, (8,), count + 2), [seed + count])
+    weights = {name: scaled(crew.weights(k), views[k], size) for k, name in enumerate(domains)}
+    weights[META] = scaled(meta.weights(0), entries, size)
+    return hierarchy_of(market, weights, domains)
 
 
 def listening_hierarchy(market: Market, attention: float = 1.0) -> Trained:
@@ -124,12 +135,18 @@ def sizes(market: Market) -> tuple[int, int]:
     return hierarchy.view_sizes[0], len(hierarchy.meta_names())
 
 
-def hierarchy_of(market: Market, weights: dict[str, Weights]) -> Trained:
+def one_each(market: Market) -> Domains:
+    return domains_of({}, market.panel.symbols)
+
+
+def hierarchy_of(
+    market: Market, weights: dict[str, Weights], domains: Domains | None = None
+) -> Trained:
     """As `load_trained` gives one."""
     symbols, layout = market.panel.symbols, layout_of(market)
     manifest = HierarchyManifest(
         phase=3,
-        domains={symbol: (symbol,) for symbol in symbols},
+        domains=domains or one_each(market),
         feature_names=layout.feature_names,
         window_bars=1,
         meta_names=meta_names(market),

@@ -16,7 +16,7 @@ from mtquant.backtest.runner import run_backtest
 from mtquant.core.config import Config, load_config
 from mtquant.core.protocols import Policy
 from mtquant.data.bars import Bars
-from mtquant.data.files import write_parquet
+from mtquant.data.files import read_parquet, write_parquet
 from mtquant.data.instruments import load_instruments
 from mtquant.data.panel import Panel
 from mtquant.data.sources import split_bars
@@ -33,6 +33,10 @@ INSTRUMENTS = load_instruments(None)
 # 600 daily bars: 360 for training, 120 for validation, 120 for the test; the longest memory that a
 # policy or a baseline asks for is 120 bars.
 BARS = 600
+# Three instruments and two specialists, whose instruments are mixed up in the portfolio.
+DOMAIN_SYMBOLS = ("EURUSD", "XAUUSD", "GBPUSD")
+DOMAINS = {"forex": SYMBOLS, "metals": ("XAUUSD",)}
+SHARED_OUT = "training.specialists={metals: [XAUUSD], forex: [EURUSD, GBPUSD]}"
 FEATURES = ("log_return_1", "zscore_20", "volatility_60")
 TINY = (
     f"features.catalog=[{', '.join(FEATURES)}]",
@@ -60,6 +64,14 @@ def write_market(
     return folder
 
 
+def drop_bars(market: Path, symbol: str, share: float) -> None:
+    """Takes a share of an instrument's bars out of a folder of `write_market`."""
+    path = market / f"{symbol}.parquet"
+    own = read_parquet(path)
+    kept = np.random.default_rng(0).random(len(own)) >= share
+    write_parquet(own.rows(np.flatnonzero(kept)), path)
+
+
 def market_settings(folder: Path, symbols: Sequence[str] = SYMBOLS) -> list[str]:
     """``--set`` texts for the files of `write_market`."""
     return [
@@ -83,8 +95,14 @@ def tiny_trainer(config: Config, folder: Path, timesteps: int = TINY_STEPS) -> P
 
 def tiny_world(config: Config, bars: Bars) -> SpecialistWorld:
     """One instrument's world without a file."""
-    split = split_bars({bars.symbol: bars}, config.data)
-    return SpecialistWorld.build(bars, split, config, INSTRUMENTS)
+    return domain_world(config, [bars])
+
+
+def domain_world(config: Config, bars: Sequence[Bars]) -> SpecialistWorld:
+    """The world of several instruments, called after the first, without a file."""
+    own = {each.symbol: each for each in bars}
+    split = split_bars(own, config.data)
+    return SpecialistWorld.build(bars[0].symbol, own, split, config, INSTRUMENTS)
 
 
 def walk_world(*overrides: str, seed: int = 0, bars: int = BARS) -> SpecialistWorld:

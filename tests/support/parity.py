@@ -11,7 +11,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.logger import Logger
 
-from mtquant.agents.scaling import Scaling, observation_scaling
+from mtquant.agents.scaling import Scaling
 from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.agents.training.library import build_ppo
 from mtquant.agents.training.loop import PPOLoop
@@ -44,7 +44,7 @@ def make_loop(count: int = 2, dtype: torch.dtype = torch.float32, **changes: Any
     layout = envs[0].layout
     shape = PolicyShape(layout.size, (8, 8), 1, 1 if settings.forecast_coef else 0)
     stack = ActorCriticStack.fresh(shape, [node.integer() for node in seeds], dtype=dtype)
-    pairs = [observation_scaling(layout, WORLD.scaler, 0.1)] * count
+    pairs = [WORLD.scaling()] * count
     scaling = Scaling.of(pairs, stack.parameters)
     return PPOLoop(envs, stack, scaling, settings, 10 * settings.rollout_steps, seeds)
 
@@ -81,7 +81,7 @@ def _largest(weights: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) 
 def _library_twin(loop: PPOLoop, k: int, dtype: torch.dtype) -> PPO:
     """stable-baselines3's PPO with network k's weights."""
     env = MarketVecEnv(WORLD.training_env(ACCOUNTS, SeedTree(0)))
-    scaling = observation_scaling(env.env.layout, WORLD.scaler, 0.1)
+    scaling = WORLD.scaling()
     model = build_ppo(env, loop.settings, scaling, 0, "cpu")
     policy = model.policy.to(dtype)
     own = policy.state_dict()

@@ -48,10 +48,17 @@ class StubSpecialist:
     """
 
     def __init__(
-        self, features: tuple[str, ...], answer: float = 1.0, unit: float = 1.0, window: int = 1
+        self,
+        features: tuple[str, ...],
+        answer: float = 1.0,
+        unit: float = 1.0,
+        window: int = 1,
+        symbols: tuple[str, ...] = ("EURUSD",),
     ) -> None:
         self.feature_names, self.window_bars, self.answer = features, window, answer
-        self.manifest = SimpleNamespace(unit=unit, reward_scale=0.01, weights_sha256="0" * 64)
+        self.manifest = SimpleNamespace(
+            unit=unit, reward_scale=0.01, weights_sha256="0" * 64, symbols=symbols
+        )
         self.seen: list[NDArray[np.float32]] = []
 
     def initial_state(self) -> int:
@@ -59,7 +66,7 @@ class StubSpecialist:
 
     def decide(self, values: NDArray[np.float32], state: int) -> tuple[NDArray[np.float64], int]:
         self.seen.append(values)
-        return np.array([self.answer]), state + 1
+        return np.full(len(self.manifest.symbols), self.answer), state + 1
 
 
 class Replay:
@@ -93,4 +100,5 @@ def world_of(config: Config, symbol: str) -> SpecialistWorld:
     """One configured instrument's world, with its bars read and split as a trainer does it."""
     instruments = load_instruments(None)
     bars = load_bars(config.data, instruments)
-    return SpecialistWorld.build(bars[symbol], split_bars(bars, config.data), config, instruments)
+    split, own = split_bars(bars, config.data), {symbol: bars[symbol]}
+    return SpecialistWorld.build(symbol, own, split, config, instruments)

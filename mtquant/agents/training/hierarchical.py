@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mtquant.agents.actors import ACTOR_CRITIC
 from mtquant.agents.crew import Crew, kept
-from mtquant.agents.hierarchy import META, read_hierarchy, save_hierarchy
+from mtquant.agents.hierarchy import META, read_hierarchy, require_domains, save_hierarchy
 from mtquant.agents.scaling import Scaling
 from mtquant.agents.specialist import Specialist, bars_digest
 from mtquant.agents.stack import Weights
@@ -45,6 +45,7 @@ class HierarchicalTrainer(PhaseTrainer):
     Attributes:
         world: Bars, features, rules and reward of the portfolio.
         best: The best validation so far.
+        domains: Specialist -> the symbols it trades.
         forecast_units: Symbol -> log return that counts as 1 in its specialist's forecasts.
         env: The portfolios in training, once the engine is built.
     """
@@ -58,15 +59,17 @@ class HierarchicalTrainer(PhaseTrainer):
         self.world = PortfolioWorld.build(
             self.bars, self.split, self.config, self.instruments, terms
         )
+        self.domains = self.config.domains
         self.best = Best()
 
-    def check_specialist(self, specialist: Specialist, symbol: str, folder: object) -> None:
-        """Refuses a specialist of another network, instrument, other rules, features or bars.
+    def check_specialist(self, specialist: Specialist, name: str, folder: object) -> None:
+        """Refuses a specialist of another network, instruments, other rules, features or bars.
 
         Raises:
             CheckpointError: Which of them.
         """
         manifest = specialist.manifest
+        symbols = self.domains[name]
         if manifest.policy != ACTOR_CRITIC:
             raise CheckpointError(
                 f"policy of {folder}",
@@ -75,15 +78,16 @@ class HierarchicalTrainer(PhaseTrainer):
                 "Train phase 1 with --engine stacked, or --algorithm ppo, trpo or a2c.",
             )
         names = without_ages(manifest.feature_names)
-        pipeline = TimeframePipeline.from_config(self.config, self.instruments, [symbol], names)
-        rules = Rules.from_config(self.config.environment, self.instruments, [symbol])
-        known = bars_digest(self.bars[symbol], manifest.known_until_ns)
+        pipeline = TimeframePipeline.from_config(self.config, self.instruments, symbols, names)
+        rules = Rules.from_config(self.config.environment, self.instruments, symbols)
+        until = manifest.known_until_ns
+        known = {symbol: bars_digest(self.bars[symbol], until) for symbol in symbols}
         checks = (
-            ("instrument", manifest.symbol, symbol),
+            ("instruments", manifest.symbols, symbols),
             ("features", manifest.features_hash, pipeline.hash()),
             ("features", manifest.feature_names, self.world.pipeline.panel_names),
             ("rules", manifest.rules_hash, rules.hash()),
-            ("bars", manifest.bars_sha256, known),
+            ("bars", dict(manifest.bars_sha256), known),
         )
         for what, found, expected in checks:
             if found != expected:
@@ -96,7 +100,7 @@ class HierarchicalTrainer(PhaseTrainer):
 
     def speak_with(self, crew: Crew, env: MarketEnv) -> Speak:
         """The specialists as `MetaControllerBatch` asks for them."""
-        spoken = Hierarchy.of(env).spoken
+        spoken = Hierarchy.of(env, self.domains).spoken
         return lambda views: crew.speak(views)[:, spoken]
 
     def open_env(self) -> MarketEnv:
@@ -126,15 +130,18 @@ class HierarchicalTrainer(PhaseTrainer):
 
     def open_boards(self, stack: ExitStack, begun: int | None) -> list[Telemetry]:
         """Curves of the hierarchy, and of each specialist in it, closed with the stack."""
-        folders = [self.log_dir, *(self.log_dir / symbol for symbol in self.bars)]
+        folders = [self.log_dir, *(self.log_dir / name for name in self.domains)]
         boards = [stack.enter_context(Telemetry(own, self.logger, begun)) for own in folders]
         boards[0].settings(self.config.training.hyper_parameters(self.phase))
         return boards
 
     def batch(self, crew: Crew, n_accounts: int, seeds: SeedTree) -> MetaControllerBatch:
         """Portfolios on the training rows."""
-        env = self.world.training_env(n_accounts, seeds)
-        return MetaControllerBatch(env, self.speak_with(crew, env))
+        return self.heard(self.world.training_env(n_accounts, seeds), crew)
+
+    def heard(self, env: MarketEnv, crew: Crew) -> MetaControllerBatch:
+        """Portfolios in which these specialists speak."""
+        return MetaControllerBatch(env, self.speak_with(crew, env), self.domains)
 
     def meta_scaling(self, crew: Crew) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and deviation of every entry that the meta-controller observes, over random
@@ -146,8 +153,7 @@ class HierarchicalTrainer(PhaseTrainer):
     def validate(self, crew: Crew, meta: Crew) -> dict[str, float]:
         """The ``validation/*`` metrics of the hierarchy without noise in its actions."""
         env = self.world.evaluation_env(SeedTree(0), "validation")
-        batch = MetaControllerBatch(env, self.speak_with(crew, env))
-        (metrics,) = evaluate_parts(meta.act, [batch])
+        (metrics,) = evaluate_parts(meta.act, [self.heard(env, crew)])
         return metrics
 
     def evaluate(self, n_episodes: int = 100) -> dict[str, Any]:
@@ -156,12 +162,12 @@ class HierarchicalTrainer(PhaseTrainer):
         Returns:
             Means over the episodes, and the standard error of the mean growth.
         """
-        _, weights = read_hierarchy(self.output_dir)
-        crew = Crew.from_weights([weights[symbol] for symbol in self.bars], self.device)
+        manifest, weights = read_hierarchy(self.output_dir)
+        require_domains(manifest, self.domains, self.output_dir)
+        crew = Crew.from_weights([weights[name] for name in self.domains], self.device)
         meta = Crew.from_weights([weights[META]], self.device)
         env = self.world.episode_env(n_episodes, self.seeds.child("evaluation"))
-        batch = MetaControllerBatch(env, self.speak_with(crew, env))
-        return evaluate_episodes(lambda seen: meta.act(seen[None])[0], batch)
+        return evaluate_episodes(lambda seen: meta.act([seen])[0], self.heard(env, crew))
 
     def keep_best(self, metrics: Mapping[str, float], step: int, crew: Crew, meta: Crew) -> None:
         """Writes the hierarchy if it is the best so far."""
@@ -199,6 +205,7 @@ class HierarchicalTrainer(PhaseTrainer):
             "config_hash": trained_under(self.config),
             "timesteps": self.timesteps,
             "bars": manifest["bars_sha256"],
+            "domains": {name: list(own) for name, own in self.domains.items()},
             "begins_with": [weights_digest(crew.stack.parameters) for crew in first],
         }
         return Session(
@@ -218,7 +225,7 @@ class HierarchicalTrainer(PhaseTrainer):
 
     def weights(self, crew: Crew, meta: Crew) -> dict[str, Weights]:
         """All networks with their scalings, by owner."""
-        named = {symbol: kept(crew, k) for k, symbol in enumerate(self.bars)}
+        named = {name: kept(crew, k) for k, name in enumerate(self.domains)}
         return {**named, META: kept(meta, 0)}
 
     def manifest(self, step: int) -> dict[str, Any]:
@@ -228,10 +235,10 @@ class HierarchicalTrainer(PhaseTrainer):
         digests = {symbol: bars_digest(bars, until) for symbol, bars in self.bars.items()}
         return {
             "phase": self.phase,
-            "domains": {symbol: (symbol,) for symbol in self.bars},
+            "domains": self.domains,
             "feature_names": env.layout.feature_names,
             "window_bars": env.layout.window_bars,
-            "meta_names": Hierarchy.of(env).meta_names(),
+            "meta_names": Hierarchy.of(env, self.domains).meta_names(),
             "reward_scale": self.world.reward.scale,
             "forecast_units": dict(self.forecast_units),
             "rules_hash": self.world.rules.hash(),

@@ -31,7 +31,7 @@ class Job:
     """Specialists to be trained.
 
     Attributes:
-        worlds: Symbol -> what it is trained in.
+        worlds: Specialist -> what it is trained in.
         config: The configuration.
         timesteps: Bars per specialist.
         seeds: Node of the seed tree; a specialist's is its child.
@@ -60,10 +60,10 @@ class Job:
         """PPO's numbers."""
         return self.config.training.effective()
 
-    def report(self, symbol: str, step: int, metrics: Mapping[str, float]) -> None:
+    def report(self, name: str, step: int, metrics: Mapping[str, float]) -> None:
         """Tells whoever watches."""
         if self.progress is not None:
-            self.progress(symbol, step, metrics)
+            self.progress(name, step, metrics)
 
     def replay_record(self) -> ReplayRecord:
         """What is written down at the beginning, but for the updates."""
@@ -73,19 +73,19 @@ class Job:
             self.timesteps,
             self.device,
             tuple(self.worlds),
-            {symbol: world.bars for symbol, world in self.worlds.items()},
+            {symbol: own for world in self.worlds.values() for symbol, own in world.bars.items()},
             until_ns,
         )
 
-    def keep(self, symbol: str, weights: Mapping[str, torch.Tensor], step: int) -> None:
+    def keep(self, name: str, weights: Mapping[str, torch.Tensor], step: int) -> None:
         """Writes a network as the specialist, safetensors and zip."""
-        self._save(symbol, weights, {"timesteps": step})
-        env = MarketVecEnv(self.worlds[symbol].evaluation_env(1, SeedTree(0)))
-        sb3_export(weights, env, self.output_dir / symbol / ZIP_NAME)
+        self._save(name, weights, {"timesteps": step})
+        env = MarketVecEnv(self.worlds[name].evaluation_env(1, SeedTree(0)))
+        sb3_export(weights, env, self.output_dir / name / ZIP_NAME)
 
     def keep_library(
         self,
-        symbol: str,
+        name: str,
         weights: Mapping[str, torch.Tensor],
         step: int,
         policy: str,
@@ -96,19 +96,19 @@ class Job:
         algorithm's own zip.
         """
         fields = {"timesteps": step, "policy": policy, "policy_arguments": arguments}
-        self._save(symbol, weights, fields)
-        write_atomically(self.output_dir / symbol / ZIP_NAME, save)
+        self._save(name, weights, fields)
+        write_atomically(self.output_dir / name / ZIP_NAME, save)
 
     def _save(
-        self, symbol: str, weights: Mapping[str, torch.Tensor], fields: Mapping[str, Any]
+        self, name: str, weights: Mapping[str, torch.Tensor], fields: Mapping[str, Any]
     ) -> None:
         manifest = {
-            **self.worlds[symbol].manifest(),
+            **self.worlds[name].manifest(),
             "config_hash": config_hash(self.config),
             "seed": self.config.training.seed,
             **fields,
         }
-        save_specialist(self.output_dir / symbol, dict(weights), manifest)
+        save_specialist(self.output_dir / name, dict(weights), manifest)
 
 
 class Best:
@@ -136,12 +136,12 @@ class Best:
         """Goes on from an earlier `state`."""
         self.step, self.metrics = state["step"], dict(state["metrics"])
 
-    def result(self, job: Job, symbol: str, timesteps: int) -> dict[str, Any]:
+    def result(self, job: Job, name: str, timesteps: int) -> dict[str, Any]:
         """What `Phase1Trainer.train_specialist` returns, once training is over."""
-        manifest = load_specialist(job.output_dir / symbol).manifest
+        manifest = load_specialist(job.output_dir / name).manifest
         job.logger.info(
             "specialist %s: %d steps, best at %d, validation %s",
-            symbol,
+            name,
             timesteps,
             self.step,
             {name: round(value, 4) for name, value in self.metrics.items()},

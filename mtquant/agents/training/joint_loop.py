@@ -56,7 +56,8 @@ class JointUpdater:
         self.adam = StackedAdam(self.crew.stack.parameters, self.crew.stack.gradients)
         self.meta_adam = StackedAdam(self.meta.stack.parameters, self.meta.stack.gradients)
         hierarchy = collector.hierarchy
-        self._spoken = torch.from_numpy(hierarchy.spoken)
+        # Where an instrument's message stands among those of all specialists' K x A actions.
+        self._spoken = torch.from_numpy(self.crew.stack.entries[hierarchy.spoken])
         names = hierarchy.meta_names()
         symbols = hierarchy.layout.symbols
         self._entries = torch.tensor(
@@ -199,14 +200,19 @@ class JointUpdater:
             settings.ent_coef,
             settings.vf_coef,
             figures=final,
+            present=stack.present_actions,
         )
         forecast = forecast_gradients(
-            said.forecast, said.log_deviation, flat.came[:, rows], settings.forecast_coef
+            said.forecast,
+            said.log_deviation,
+            flat.came[:, rows],
+            settings.forecast_coef,
+            stack.present_forecasts,
         )
-        awake = flat.awake[:, rows].any(2).to(loss.value.dtype)
+        awake = flat.awake[:, rows].to(loss.value.dtype)
         change = Said(
-            loss.mean * awake[:, :, None],
-            loss.value * awake,
+            loss.mean * awake,
+            loss.value * awake.amax(2),
             forecast.mean,
             forecast.log_deviation,
         )
@@ -412,7 +418,7 @@ class JointLoop:
         self, rollout: JointRollout, report: JointReport, rate: float
     ) -> list[Metrics]:
         explained = rollout.own.explained_variance().tolist()
-        std = torch.exp(self.updater.crew.stack.log_std).mean(1).tolist()
+        std = self.updater.crew.stack.mean_deviation()
         coordination = self.updater.coordination.diagnostics()
         paid = rollout.own.rewards.mean((1, 2)).tolist()
         return [

@@ -9,6 +9,7 @@ the meta-controller, whose drawn decision scales the actions into exposures. Tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +17,13 @@ from numpy.typing import NDArray
 
 from mtquant.agents.crew import Crew, messages
 from mtquant.agents.stack import Said
-from mtquant.agents.training.rollout import Episodes, Rollout
+from mtquant.agents.training.rollout import Episodes, Rollout, drawn_noise
 from mtquant.core.states import Arrays, below, fill, generator_state, part, set_generator
 from mtquant.core.training_config import SpecialistReward
 from mtquant.envs import allocation
 from mtquant.envs.hierarchy import MESSAGE, Hierarchy, heard
 from mtquant.envs.market_env import EpisodeEnd, MarketEnv
 from mtquant.envs.shadow import Shadows
-from mtquant.learning.losses import HALF_LOG_TWO_PI
 
 Float32 = NDArray[np.float32]
 
@@ -35,7 +35,8 @@ class JointRollout:
         own: The specialists' part, K networks.
         meta: The meta-controller's part, one network.
         noise: [K, T, E, A], deviations of the specialists' actions, in units of `log_std`.
-        awake: bool [K, T, E, A], the instrument's market was open, so that what was said counted.
+        awake: bool [K, T, E, A], the instrument's market was open, so that what was said counted;
+            False where a specialist has no such instrument.
     """
 
     def __init__(self, crew: Crew, meta: Crew, n_steps: int, n_accounts: int) -> None:
@@ -50,7 +51,7 @@ class JointCollector:
 
     Args:
         env: The portfolios; their actions are exposures.
-        domains: Specialist -> symbols; all trade equally many.
+        domains: Specialist -> symbols.
         crew: The specialists.
         meta: The meta-controller.
         n_steps: Bars of one rollout.
@@ -88,9 +89,10 @@ class JointCollector:
         alone = specialist_reward == "difference"
         self._pay = shadows.differences if alone else shadows.shared
         self._units = forecast_units
-        self._actions = crew.stack.shape.actions
-        # Where each specialist's instruments stand in the panel, [K, A].
-        self._own = np.array(self.hierarchy.instruments)
+        # Which instrument each of K x A actions is about, in the specialists' order.
+        self._about = np.concatenate(self.hierarchy.instruments)
+        # And where an instrument's message stands among those of K x A actions.
+        self._spoken = crew.stack.entries[self.hierarchy.spoken]
         self.reset()
 
     def reset(self) -> None:
@@ -111,7 +113,7 @@ class JointCollector:
             (rollout.own, noise[0], self.crew),
             (rollout.meta, noise[1], self.meta),
         ):
-            constant = crew.stack.log_std.sum(1) + HALF_LOG_TWO_PI * crew.stack.shape.actions
+            constant = crew.stack.log_scale()
             density = drawn.square().sum(3).mul_(-0.5)
             torch.sub(density, constant[:, None, None], out=level.log_probs)
         own, meta = self.values(self.env.observations, self.scales, self.messages)
@@ -156,9 +158,7 @@ class JointCollector:
         spread = torch.exp(self.crew.stack.log_std)[:, None]
         torch.addcmul(said.mean, spread, noise[0][:, t], out=own.actions[:, t])
         self.messages[:] = self._told(seen, messages(said, own.actions[:, t]), self.messages)
-        rollout.awake[:, t] = torch.from_numpy(
-            hierarchy.tradable(seen)[:, self._own].transpose(1, 0, 2)
-        )
+        rollout.awake[:, t] = self._by_specialist(hierarchy.tradable(seen), False)
         observed = hierarchy.observe(seen, self.messages)
         decided = self.meta.stack.forward(
             self._scaled(self.meta, observed[None], meta.observations[:, t])
@@ -175,8 +175,7 @@ class JointCollector:
         own, meta, env = self.rollout.own, self.rollout.meta, self.env
         own.rewards[:, t] = torch.from_numpy(self._pay(targets).T)
         if self.crew.stack.shape.forecasts:
-            came = env.next_returns(self._units)[:, self._own]
-            own.forecasts[:, t] = torch.from_numpy(came.transpose(1, 0, 2))
+            own.forecasts[:, t] = self._by_specialist(env.next_returns(self._units), np.nan)
         ended = env.step(targets)
         meta.rewards[0, t] = torch.from_numpy(env.rewards)
         last = torch.from_numpy(env.done)
@@ -187,6 +186,13 @@ class JointCollector:
             if end.truncated:
                 self._go_on_behind_time(t, e, end, gamma)
         self.messages[ended], self.scales[ended] = 0.0, 0.0
+
+    def _by_specialist(self, values: NDArray[Any], padding: float) -> torch.Tensor:
+        """What is known of instruments [E, N], by specialist [K, E, A]."""
+        count, actions = len(self.crew), self.crew.stack.shape.actions
+        found = np.full((len(values), count * actions), padding, dtype=values.dtype)
+        found[:, self.crew.stack.entries] = values[:, self._about]
+        return torch.from_numpy(found.reshape(-1, count, actions).transpose(1, 0, 2))
 
     def _go_on_behind_time(self, t: int, e: int, end: EpisodeEnd, gamma: float) -> None:
         """Adds gamma x value of what came next, since time alone ended the episode."""
@@ -201,12 +207,12 @@ class JointCollector:
         self, seen: Float32, scales: NDArray[np.float64], out: torch.Tensor | None = None
     ) -> Said:
         """What specialists say about portfolios' observations; their scaled views go into `out`."""
-        views = np.stack(self.hierarchy.views(seen, scales))
+        views = self.crew.together(self.hierarchy.views(seen, scales))
         return self.crew.stack.forward(self._scaled(self.crew, views, out))
 
     def _told(self, seen: Float32, said: torch.Tensor, standing: Float32) -> Float32:
         """Messages that reach the meta-controller: where a market is closed the standing ones."""
-        new = said.flatten(1, 2).float().cpu().numpy()[:, self.hierarchy.spoken]
+        new = said.flatten(1, 2).float().cpu().numpy()[:, self._spoken]
         told = heard(new, standing.shape)
         messages: Float32 = np.where(self.hierarchy.tradable(seen)[:, :, None], told, standing)
         return messages
@@ -219,12 +225,6 @@ class JointCollector:
     def _noise(self) -> tuple[torch.Tensor, torch.Tensor]:
         """For specialists [K, T, E, A] and for the meta-controller [1, T, E, K + 2]."""
         *specialists, meta = self.generators
-        _, n_steps, n_accounts, actions = self.rollout.meta.actions.shape
-        size = (n_steps, n_accounts)
-        drawn = [
-            generator.standard_normal((*size, self._actions), dtype=np.float32)
-            for generator in specialists
-        ]
-        own = meta.standard_normal((*size, actions), dtype=np.float32)[None]
-        like = self.crew.stack.parameters
-        return torch.from_numpy(np.stack(drawn)).to(like), torch.from_numpy(own).to(like)
+        _, *size, _ = self.rollout.meta.actions.shape
+        own = drawn_noise(self.crew.stack, specialists, tuple(size))
+        return own, drawn_noise(self.meta.stack, [meta], tuple(size))

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from mtquant.agents.scaling import observation_scaling
 from mtquant.agents.training.algorithms import Setup, build_model
 from mtquant.agents.training.job import Job
 from mtquant.agents.training.monitor import Monitor, telemetry_logger
@@ -21,28 +20,27 @@ from mtquant.envs.sb3 import MarketVecEnv
 
 
 def train_with_library(job: Job) -> dict[str, dict[str, Any]]:
-    """Trains all specialists of a job; by symbol what `Phase1Trainer.train_specialist` returns."""
+    """Trains all specialists of a job; by name what `Phase1Trainer.train_specialist` returns."""
     torch.set_num_threads(job.config.training.torch_threads)
     recorder = Recorder(job.output_dir, job.replay_record())
-    return {symbol: _train(job, symbol, recorder) for symbol in job.worlds}
+    return {name: _train(job, name, recorder) for name in job.worlds}
 
 
-def _train(job: Job, symbol: str, recorder: Recorder) -> dict[str, Any]:
-    world, seeds = job.worlds[symbol], job.seeds.child(symbol)
+def _train(job: Job, name: str, recorder: Recorder) -> dict[str, Any]:
+    world, seeds = job.worlds[name], job.seeds.child(name)
     batch = world.training_env(job.settings.n_envs, seeds.child("episodes"))
-    unit = world.environment.max_position_size
-    scaling = observation_scaling(batch.layout, world.scaler, unit)
+    scaling = world.scaling()
     seed, algorithm = seeds.child("torch").integer(), job.config.training.algorithm
     setup = Setup(job.settings, job.timesteps)
     model = build_model(algorithm, MarketVecEnv(batch), setup, scaling, seed, job.device)
-    with Telemetry(job.log_dir / symbol, job.logger) as telemetry:
+    with Telemetry(job.log_dir / name, job.logger) as telemetry:
         telemetry.settings(job.config.training.hyper_parameters())
         model.set_logger(telemetry_logger(telemetry))
-        monitor = Monitor(job, symbol, telemetry, recorder)
+        monitor = Monitor(job, name, telemetry, recorder)
         every = _log_interval(model, algorithm, job.settings)
         model.learn(total_timesteps=job.timesteps, callback=monitor, log_interval=every)
         monitor.finish()
-    return monitor.best.result(job, symbol, int(model.num_timesteps))
+    return monitor.best.result(job, name, int(model.num_timesteps))
 
 
 def _log_interval(model: BaseAlgorithm, algorithm: Algorithm, settings: PPOSettings) -> int:

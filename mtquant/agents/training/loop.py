@@ -15,7 +15,7 @@ Source: Schulman et al. 2017, "Proximal policy optimization", algorithm 1.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +24,7 @@ import torch
 from mtquant.agents.scaling import Scaling
 from mtquant.agents.stack import ActorCriticStack, Said
 from mtquant.agents.training.rollout import Collector, Rollout
+from mtquant.core.errors import CheckpointError
 from mtquant.core.seeding import SeedTree
 from mtquant.core.states import (
     Arrays,
@@ -31,7 +32,6 @@ from mtquant.core.states import (
     fill,
     generator_state,
     part,
-    row,
     set_generator,
     stacked,
 )
@@ -50,6 +50,7 @@ from mtquant.learning.schedules import rate_at
 FACTS = 3  # log-probability, advantage, return; actions and forecasts follow
 KL_MARGIN = 1.5  # stable-baselines3 stops at 1.5 times `target_kl`
 SLOWER = 0.5  # what a restored network's learning rate is multiplied by
+OTHERWISE = "Resume under the configuration that the run began with."
 
 
 @dataclass
@@ -142,9 +143,14 @@ class Updater:
             settings.ent_coef,
             settings.vf_coef,
             figures=watched,
+            present=stack.present_actions,
         )
         forecast = forecast_gradients(
-            said.forecast, said.log_deviation, came, settings.forecast_coef
+            said.forecast,
+            said.log_deviation,
+            came,
+            settings.forecast_coef,
+            stack.present_forecasts,
         )
         change = Said(loss.mean, loss.value, forecast.mean, forecast.log_deviation)
         stack.backward(seen, change, loss.log_std, stack.gradients)
@@ -232,13 +238,12 @@ class PPOLoop:
         and generators of each. Networks know nothing of each other, so states can be put together
         in another way.
         """
-        weights = {"parameters": self.stack.parameters.cpu().numpy().copy()}
-        moments = adam_state(self.updater.adam)
+        learnt = {"parameters": self.stack.parameters, **self.updater.adam.state()}
         found = {"steps": np.array([self.steps])}
         for k, collected in enumerate(self.collector.states()):
             own = {
                 "order": generator_state(self._orders[k]),
-                **below("learnt", row({**weights, **moments}, k)),
+                **below("learnt", self._own_part(learnt, k)),
                 **below("collector", collected),
             }
             found |= below(network(k), own)
@@ -251,13 +256,37 @@ class PPOLoop:
             CheckpointError: It is of others.
         """
         parts = [part(network(k), state) for k in range(len(self.stack))]
-        learnt = stacked([part("learnt", own) for own in parts])
+        learnt = stacked([self._padded(part("learnt", own), k) for k, own in enumerate(parts)])
         load_parameters(self.stack, learnt)
         load_adam(self.updater.adam, learnt)
         for generator, own in zip(self._orders, parts, strict=True):
             set_generator(generator, own["order"])
         self.collector.load_states([part("collector", own) for own in parts])
         self.steps = int(state["steps"][0])
+
+    def _own_part(self, learnt: Mapping[str, torch.Tensor], k: int) -> Arrays:
+        """Network k's rows, without padding: that depends on who is trained beside it."""
+        rows = {name: held[k : k + 1] for name, held in learnt.items()}
+        return {
+            name: (self.stack.cut(k, held) if held.dim() == 2 else held).cpu().numpy().copy()
+            for name, held in rows.items()
+        }
+
+    def _padded(self, own: Arrays, k: int) -> Arrays:
+        """What `_own_part` gave, as rows of this stack.
+
+        Raises:
+            CheckpointError: It is of a network of another shape.
+        """
+        size = self.stack.own[k].size
+        found = {}
+        for name, held in own.items():
+            if held.ndim == 2 and held.shape[1] != size:
+                rule, remedy = f"must have {size} parameters", OTHERWISE
+                raise CheckpointError(f"network {k} of the checkpoint", rule, held.shape, remedy)
+            rows = torch.from_numpy(held)
+            found[name] = (self.stack.padded(k, rows) if held.ndim == 2 else rows).numpy()
+        return found
 
     def _permutations(self) -> list[torch.Tensor]:
         """For each pass, [K, T x E]."""
@@ -282,7 +311,7 @@ class PPOLoop:
         settings = self.settings
         explained = rollout.explained_variance().tolist()
         figures = report.figures.tolist()
-        std = torch.exp(self.stack.log_std).mean(1).tolist()
+        std = self.stack.mean_deviation()
         found = []
         for k, episodes in enumerate(self.collector.episodes):
             own = dict(zip(FIGURES, figures[k], strict=True))

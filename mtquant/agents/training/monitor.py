@@ -59,14 +59,14 @@ class Monitor(BaseCallback):
 
     Args:
         job: What it is part of.
-        symbol: Whose.
+        name: Whose.
         telemetry: Where the curves go.
         recorder: Who writes down the first updates.
     """
 
-    def __init__(self, job: Job, symbol: str, telemetry: Telemetry, recorder: Recorder) -> None:
+    def __init__(self, job: Job, name: str, telemetry: Telemetry, recorder: Recorder) -> None:
         super().__init__()
-        self._job, self._symbol, self._telemetry = job, symbol, telemetry
+        self._job, self._name, self._telemetry = job, name, telemetry
         self._episodes = Episodes()
         self._arguments = {"hidden_units": list(job.settings.hidden_units)}
         self._policy = job.config.training.algorithm
@@ -92,7 +92,7 @@ class Monitor(BaseCallback):
         found = self._episodes.metrics()
         own = {name: value for name, value in found.items() if not name.startswith("rollout/")}
         self._telemetry.scalars(own, self.num_timesteps)
-        self._job.report(self._symbol, self.num_timesteps, own)
+        self._job.report(self._name, self.num_timesteps, own)
 
     def _on_rollout_start(self) -> None:
         # A rollout starts after the update that used the one before.
@@ -109,7 +109,7 @@ class Monitor(BaseCallback):
             return
         digest = tensors_digest(kept_weights(self.model))
         if self._digest not in ("", digest):
-            self._recorder.add({self._symbol: digest})
+            self._recorder.add({self._name: digest})
         self._digest = digest
 
     def finish(self) -> None:
@@ -120,20 +120,20 @@ class Monitor(BaseCallback):
     def validate(self) -> None:
         """Measures the model on the validation rows; the best so far becomes the specialist."""
         self._validated_step = self.num_timesteps
-        env = self._job.worlds[self._symbol].evaluation_env(1, SeedTree(0), whole=True)
-        weights, inputs = kept_weights(self.model), env.layout.size
+        env = self._job.worlds[self._name].evaluation_env(1, SeedTree(0), whole=True)
+        weights, size = kept_weights(self.model), (env.layout.size, len(env.unit))
         own = self._policy in POLICIES
         policy, arguments = (self._policy, self._arguments) if own else (ACTOR_CRITIC, {})
-        walk = Walk(actor_of(policy, weights, inputs, arguments))
-        (metrics,) = evaluate_parts(lambda seen: walk(seen[0])[None], [env])
+        walk = Walk(actor_of(policy, weights, *size, arguments))
+        (metrics,) = evaluate_parts(lambda seen: [walk(seen[0])], [env])
         self._telemetry.scalars(metrics, self.num_timesteps)
         if self.best.beaten_by(metrics, self.num_timesteps):
             if own:
                 step, save = self.num_timesteps, self.model.save
-                self._job.keep_library(self._symbol, weights, step, policy, arguments, save)
+                self._job.keep_library(self._name, weights, step, policy, arguments, save)
             else:
-                self._job.keep(self._symbol, weights, self.num_timesteps)
-        self._job.report(self._symbol, self.num_timesteps, metrics)
+                self._job.keep(self._name, weights, self.num_timesteps)
+        self._job.report(self._name, self.num_timesteps, metrics)
 
 
 def kept_weights(model: BaseAlgorithm) -> Weights:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phase 1: one PPO specialist per instrument, each on its own bars.
+"""Phase 1: PPO specialists, one per instrument or as `training.specialists` says, each on its own
+bars.
 
     results = Phase1Trainer(load_config(None), Path("models/phase1"), Path("logs/phase1")).train()
 
@@ -30,7 +31,7 @@ class Phase1Trainer(PhaseTrainer):
     receive one folder per specialist.
 
     Raises:
-        RulesError: An instrument cannot be traded alone; and as `PhaseTrainer`.
+        RulesError: A specialist's instruments cannot be traded alone; and as `PhaseTrainer`.
     """
 
     phase = 1
@@ -38,15 +39,21 @@ class Phase1Trainer(PhaseTrainer):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.worlds = {
-            symbol: SpecialistWorld.build(series, self.split, self.config, self.instruments)
-            for symbol, series in self.bars.items()
+            name: SpecialistWorld.build(
+                name,
+                {symbol: self.bars[symbol] for symbol in own},
+                self.split,
+                self.config,
+                self.instruments,
+            )
+            for name, own in self.config.domains.items()
         }
 
     def create_specialist_environment(self, specialist_name: str) -> MarketGymEnv:
-        """One account on the training rows of an instrument as a Gymnasium environment.
+        """One account on a specialist's training rows as a Gymnasium environment.
 
         Raises:
-            ConfigError: There is no such instrument.
+            ConfigError: There is no such specialist.
         """
         seeds = self.seeds.child(specialist_name, "account")
         return MarketGymEnv(self._world(specialist_name).training_env(1, seeds))
@@ -55,7 +62,7 @@ class Phase1Trainer(PhaseTrainer):
         """Trains all specialists, at once with the stacked engine.
 
         Returns:
-            For each instrument what `train_specialist` returns.
+            For each specialist what `train_specialist` returns.
         """
         return self._train(list(self.worlds))
 
@@ -66,7 +73,7 @@ class Phase1Trainer(PhaseTrainer):
             ``"timesteps"``, ``"weights_sha256"``, ``"best_step"`` and the validation metrics.
 
         Raises:
-            ConfigError: There is no such instrument.
+            ConfigError: There is no such specialist.
         """
         self._world(specialist_name)
         return self._train([specialist_name])[specialist_name]
@@ -89,7 +96,7 @@ class Phase1Trainer(PhaseTrainer):
         if name not in self.worlds:
             known = ", ".join(self.worlds)
             raise ConfigError(
-                "specialist_name", "must be a configured instrument", name, f"Known: {known}."
+                "specialist_name", "must be a configured specialist", name, f"Known: {known}."
             )
         return self.worlds[name]
 

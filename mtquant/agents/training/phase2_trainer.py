@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mtquant.agents.crew import Crew
-from mtquant.agents.specialist import load_specialist
+from mtquant.agents.specialist import load_specialists
 from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.agents.training.curriculum_env import move_on
 from mtquant.agents.training.hierarchical import HierarchicalTrainer, scaling_of
@@ -23,7 +23,7 @@ from mtquant.agents.training.replay import Recorder
 from mtquant.agents.training.rollout import Rollout
 from mtquant.agents.training.session import weights_digest
 from mtquant.envs import allocation
-from mtquant.envs.meta import MetaControllerBatch, MetaControllerTrainingEnv
+from mtquant.envs.meta import MetaControllerTrainingEnv
 
 NAME = "meta-controller"
 
@@ -36,7 +36,7 @@ class Phase2Trainer(HierarchicalTrainer):
         specialists_dir: Folder of phase 1; ``phase1`` beside `output_dir` when None.
 
     Raises:
-        CheckpointError: Phase 1 has left no specialist for a configured instrument, or one of other
+        CheckpointError: Phase 1 has left no such specialists as are configured, or some of other
             rules, features or bars. It is checked here, before any training.
     """
 
@@ -48,21 +48,20 @@ class Phase2Trainer(HierarchicalTrainer):
         self.load_pretrained_specialists()
 
     def load_pretrained_specialists(self) -> None:
-        """Loads the phase 1 specialists of all configured instruments, and checks them."""
+        """Loads the configured specialists from phase 1, and checks them."""
         rows, units = [], {}
-        for symbol in self.bars:
-            folder = self.specialists_dir / symbol
-            specialist = load_specialist(folder)
-            self.check_specialist(specialist, symbol, folder)
+        for name, specialist in load_specialists(self.specialists_dir, self.domains).items():
+            self.check_specialist(specialist, name, self.specialists_dir / name)
             rows.append(specialist.weights)
-            units[symbol] = specialist.manifest.reward_scale / specialist.manifest.unit
+            for symbol in self.domains[name]:
+                units[symbol] = specialist.manifest.reward_scale / specialist.manifest.unit
         self.crew = Crew.from_weights(rows, self.device)
-        self.forecast_units = units
+        self.forecast_units = {symbol: units[symbol] for symbol in self.bars}
 
     def create_portfolio_environment(self) -> MetaControllerTrainingEnv:
         """One portfolio on the training rows as a Gymnasium environment."""
         env = self.world.training_env(1, self.seeds.child("portfolio"))
-        return MetaControllerTrainingEnv(env, self.speak_with(self.crew, env))
+        return MetaControllerTrainingEnv(env, self.speak_with(self.crew, env), self.domains)
 
     def train(self) -> dict[str, Any]:
         """Trains the meta-controller and keeps its best checkpoint on the validation rows.
@@ -101,7 +100,7 @@ class Phase2Trainer(HierarchicalTrainer):
         """The engine, ready to begin."""
         settings = self.settings
         env = self.open_env()
-        batch = MetaControllerBatch(env, self.speak_with(self.crew, env))
+        batch = self.heard(env, self.crew)
         shape = PolicyShape(batch.observations.shape[1], settings.hidden_units, len(batch.unit))
         seed = self.seeds.child("torch").integer()
         stack = ActorCriticStack.fresh(shape, [seed], device=self.device)

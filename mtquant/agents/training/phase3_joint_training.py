@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mtquant.agents.crew import Crew
-from mtquant.agents.hierarchy import META, HierarchyManifest, read_hierarchy
+from mtquant.agents.hierarchy import META, HierarchyManifest, read_hierarchy, require_domains
 from mtquant.agents.specialist import bars_digest
 from mtquant.agents.training.curriculum_env import move_on
 from mtquant.agents.training.gradient_coordination import GradientCoordinationSystem
@@ -36,8 +36,8 @@ class Phase3JointTrainer(HierarchicalTrainer):
         hierarchy_dir: Folder of phase 2; ``phase2`` beside `output_dir` when None.
 
     Raises:
-        CheckpointError: Phase 2 has left no hierarchy, or one of other instruments, rules, features
-            or bars. It is checked here, before any training.
+        CheckpointError: Phase 2 has left no hierarchy, or one of other instruments, specialists,
+            rules, features or bars. It is checked here, before any training.
     """
 
     phase = 3
@@ -52,12 +52,13 @@ class Phase3JointTrainer(HierarchicalTrainer):
         manifest, weights = read_hierarchy(self.hierarchy_dir)
         self._check(manifest)
         self.forecast_units = manifest.forecast_units
-        self.crew = Crew.from_weights([weights[name] for name in manifest.domains], self.device)
+        self.crew = Crew.from_weights([weights[name] for name in self.domains], self.device)
         self.meta = Crew.from_weights([weights[META]], self.device)
 
     def create_joint_training_env(self) -> JointTrainingEnv:
         """One portfolio on the training rows as a PettingZoo environment."""
-        return JointTrainingEnv(self.world.training_env(1, self.seeds.child("portfolio")))
+        env = self.world.training_env(1, self.seeds.child("portfolio"))
+        return JointTrainingEnv(env, self.domains)
 
     def train(self) -> dict[str, Any]:
         """Trains all networks and keeps the best hierarchy on the validation rows.
@@ -109,13 +110,12 @@ class Phase3JointTrainer(HierarchicalTrainer):
         env = self.open_env()
         for crew in (self.crew, self.meta):
             crew.stack.compute_in(training.precision)
-        names = [*self.bars, NAME]
+        names = [*self.domains, NAME]
         noise = [self.seeds.child("noise", name).generator() for name in names]
         units = np.array([self.forecast_units[symbol] for symbol in self.bars])
-        domains = {symbol: (symbol,) for symbol in self.bars}
         collector = JointCollector(
             env,
-            domains,
+            self.domains,
             self.crew,
             self.meta,
             settings.n_steps,
@@ -149,3 +149,4 @@ class Phase3JointTrainer(HierarchicalTrainer):
                     found,
                     "Use the configuration that phase 2 ran with, or train phase 2 again.",
                 )
+        require_domains(manifest, self.domains, self.hierarchy_dir)

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.agents.training.world import LEAST_ROWS, without_holes
+from mtquant.agents.training.world import behind, known_from, without_holes
 from mtquant.core.config import Config, EnvironmentConfig
-from mtquant.core.errors import DataError
 from mtquant.core.seeding import SeedTree
 from mtquant.data.bars import Bars
 from mtquant.data.instruments import Instrument
 from mtquant.data.panel import Panel
 from mtquant.data.splits import Split
 from mtquant.envs.market_env import MarketEnv, reward_scale
-from mtquant.features.timeframes import TimeframePipeline, warmup_rows
+from mtquant.features.timeframes import TimeframePipeline
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 from mtquant.rewards.compose import Reward
@@ -77,12 +76,12 @@ class PortfolioWorld:
         tape = Tape.from_panel(panel, rules)
         pipeline = TimeframePipeline.from_config(config, instruments, panel.symbols)
         features = pipeline.on_panel(panel, series)
-        # Markets keep different hours: every instrument counts its own bars.
-        known = (panel.own_row >= environment.warmup_steps).all(axis=1)
-        first = int(known.argmax()) if known.any() else len(panel)
-        first = max(first, warmup_rows(features)) + environment.window_bars - 1
+        first = known_from(panel, features, environment)
         parts = (("train", split.train), ("validation", split.validation), ("test", split.test))
-        rows = {name: _behind(panel.rows(part), first, name) for name, part in parts}
+        rows = {
+            part: behind(panel.rows(own), first, f"{part} rows of the portfolio")
+            for part, own in parts
+        }
         stretches = without_holes(rows["train"], panel, split)
         scale = reward_scale(tape, stretches, rules.max_gross_exposure)
         reward = Reward.from_config(config.reward, terms, scale, tape.bars_per_year)
@@ -123,16 +122,3 @@ class PortfolioWorld:
             seeds,
             unit=np.ones(len(self.tape.symbols)),
         )
-
-
-def _behind(rows: slice, first: int, name: str) -> slice:
-    """Rows of a part from `first` on."""
-    rows = slice(max(rows.start, first), rows.stop)
-    if rows.stop - rows.start < LEAST_ROWS:
-        raise DataError(
-            f"{name} rows of the portfolio",
-            f"must go on behind row {first}, up to which features warm up",
-            (rows.start, rows.stop),
-            "Use more bars, features of a shorter memory, or other split fractions.",
-        )
-    return rows

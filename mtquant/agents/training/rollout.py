@@ -2,7 +2,9 @@
 """Living through bars: K networks act in K batches of E accounts for T bars.
 
 All arrays are [K, T, E, ...]: a network, a bar, an account. Observations are kept as the networks
-see them, scaled; actions as they were drawn, before they are cut to the action space.
+see them, scaled; actions as they were drawn, before they are cut to the action space. Where a
+network has fewer inputs or actions than another, what is missing is 0, and NaN among the answers to
+its forecasts.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from mtquant.core.states import Arrays, below, generator_state, part, set_genera
 from mtquant.envs.batch import Batch, step_batch
 from mtquant.envs.fused import EPISODE_NAMES
 from mtquant.learning.gae import advantages
-from mtquant.learning.losses import HALF_LOG_TWO_PI
 from mtquant.rewards.compose import TERM_NAMES
 
 LATEST_EPISODES = 100
@@ -49,6 +50,8 @@ class Rollout:
         self.observations = own.new_zeros((*size, shape.inputs))
         self.actions = own.new_zeros((*size, shape.actions))
         self.forecasts = own.new_zeros((*size, shape.forecasts))
+        for k, each in enumerate(stack.own):
+            self.forecasts[k, ..., each.forecasts :] = torch.nan
         self.log_probs, self.values, self.rewards, self.advantages, self.returns = (
             own.new_zeros(size) for _ in range(5)
         )
@@ -170,7 +173,7 @@ class Collector:
             rollout.values[:, t] = said.value
             torch.addcmul(said.mean, spread, noise[:, t], out=rollout.actions[:, t])
             self._move(t, rollout.actions[:, t].clamp(-1.0, 1.0).float().cpu().numpy())
-        constant = self.stack.log_std.sum(1) + HALF_LOG_TWO_PI * self.stack.shape.actions
+        constant = self.stack.log_scale()
         torch.sub(noise.square().sum(3).mul_(-0.5), constant[:, None, None], out=rollout.log_probs)
         self._go_on_behind_time(gamma)
         bootstrap = self.stack.forward(self._observe()).value
@@ -200,25 +203,24 @@ class Collector:
 
     def _noise(self) -> torch.Tensor:
         """[K, T, E, A], each network's from its own generator."""
-        own = self.stack.parameters
-        size = (*self._shape[1:], self.stack.shape.actions)
-        drawn = [generator.standard_normal(size, dtype=np.float32) for generator in self.generators]
-        return torch.from_numpy(np.stack(drawn)).to(own)
+        return drawn_noise(self.stack, self.generators, self._shape[1:])
 
     def _observe(self, out: torch.Tensor | None = None) -> torch.Tensor:
         """What all accounts see now, scaled, [K, E, inputs]."""
         raw = self._raw.numpy()
-        for k, batch in enumerate(self.batches):
-            raw[k] = batch.observations
+        for own, batch, shape in zip(raw, self.batches, self.stack.own, strict=True):
+            own[:, : shape.inputs] = batch.observations
         return self.scaling.apply(self._raw.to(self.stack.parameters), out)
 
     def _move(self, t: int, actions: NDArray[np.float32]) -> None:
         """All accounts live through bar `t` of the rollout under actions [K, E, A]."""
         rollout = self.rollout
-        for k, batch in enumerate(self.batches):
-            if self.stack.shape.forecasts:
-                rollout.forecasts[k, t] = torch.from_numpy(_next_returns(batch))
-            for e, end in step_batch(batch, actions[k]):
+        for k, (batch, own) in enumerate(zip(self.batches, self.stack.own, strict=True)):
+            if own.forecasts:
+                came = torch.from_numpy(_next_returns(batch))
+                rollout.forecasts[k, t, :, : own.forecasts] = came
+            acted = np.ascontiguousarray(actions[k, :, : own.actions])
+            for e, end in step_batch(batch, acted):
                 self.episodes[k].add(end.totals, end.rewards, end.drawdown)
                 if end.truncated:
                     self._terminal.append((k, t, e, end.terminal_observation))
@@ -234,9 +236,23 @@ class Collector:
                 continue
             bars, accounts, seen = zip(*ends, strict=True)
             raw = torch.zeros(len(self.batches), len(ends), self.stack.shape.inputs)
-            raw[k] = torch.from_numpy(np.stack(seen))
+            raw[k, :, : self.stack.own[k].inputs] = torch.from_numpy(np.stack(seen))
             value = self.stack.forward(self.scaling.apply(raw.to(own))).value[k]
             self.rollout.rewards[k, torch.tensor(bars), torch.tensor(accounts)] += gamma * value
+
+
+def drawn_noise(
+    stack: ActorCriticStack, generators: Sequence[np.random.Generator], size: tuple[int, ...]
+) -> torch.Tensor:
+    """Standard normal deviations of the actions of K networks, [K, *size, A], each network's from
+    its own generator; 0 where a network has no such action.
+    """
+    found = np.zeros((len(stack), *size, stack.shape.actions), dtype=np.float32)
+    for drawn, generator, own in zip(found, generators, stack.own, strict=True):
+        drawn[..., : own.actions] = generator.standard_normal(
+            (*size, own.actions), dtype=np.float32
+        )
+    return torch.from_numpy(found).to(stack.parameters)
 
 
 def _next_returns(batch: Any) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from mtquant.agents.crew import Crew, kept
-from mtquant.agents.scaling import Scaling, observation_scaling
+from mtquant.agents.scaling import Scaling
 from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.agents.training.curriculum_env import move_on, training_env
 from mtquant.agents.training.job import Best, Job
@@ -31,8 +31,8 @@ Metrics = dict[str, float]
 
 
 def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
-    """Trains all specialists of a job; by symbol what `Phase1Trainer.train_specialist` returns."""
-    best = {symbol: Best() for symbol in job.worlds}
+    """Trains all specialists of a job; by name what `Phase1Trainer.train_specialist` returns."""
+    best = {name: Best() for name in job.worlds}
     session = Session(
         job.output_dir,
         identity(job),
@@ -48,8 +48,8 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
         begun = session.begin(team, best, resume=job.resume)
         recorder = Recorder(job.output_dir, job.replay_record(), begun)
         boards = {
-            symbol: stack.enter_context(Telemetry(job.log_dir / symbol, job.logger, begun))
-            for symbol in job.worlds
+            name: stack.enter_context(Telemetry(job.log_dir / name, job.logger, begun))
+            for name in job.worlds
         }
         for board in boards.values():
             board.settings(job.config.training.hyper_parameters())
@@ -64,15 +64,15 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
             if validated is not None:
                 team.keep([s for s in best if best[s].beaten_by(validated[s], steps)])
             for metrics_of in (validated or {}, team.move_on(validated)):
-                for symbol, metrics in metrics_of.items():
-                    found[symbol] |= metrics
-            for symbol, metrics in found.items():
-                boards[symbol].scalars(metrics, steps)
+                for name, metrics in metrics_of.items():
+                    found[name] |= metrics
+            for name, metrics in found.items():
+                boards[name].scalars(metrics, steps)
             if checked:
                 session.save(team, best, boards.values())
-            for symbol, metrics in found.items():
-                job.report(symbol, steps, metrics)
-    return {symbol: best[symbol].result(job, symbol, steps) for symbol in job.worlds}
+            for name, metrics in found.items():
+                job.report(name, steps, metrics)
+    return {name: best[name].result(job, name, steps) for name in job.worlds}
 
 
 def identity(job: Job) -> dict[str, Any]:
@@ -82,6 +82,7 @@ def identity(job: Job) -> dict[str, Any]:
         "config_hash": trained_under(job.config),
         "timesteps": job.timesteps,
         "bars": {name: world.manifest()["bars_sha256"] for name, world in job.worlds.items()},
+        "domains": {name: list(world.bars) for name, world in job.worlds.items()},
     }
 
 
@@ -94,26 +95,26 @@ class Team(Protocol):
         ...
 
     def iterate(self) -> dict[str, Metrics]:
-        """One rollout and one update of all; metrics by symbol."""
+        """One rollout and one update of all; metrics by name."""
         ...
 
     def validate(self) -> dict[str, Metrics]:
         """The ``validation/*`` metrics of all, on the whole of their validation rows."""
         ...
 
-    def keep(self, symbols: Sequence[str]) -> None:
+    def keep(self, names: Sequence[str]) -> None:
         """Writes these as they are now."""
 
     def digests(self) -> dict[str, str]:
-        """sha256 of everybody's weights, by symbol."""
+        """sha256 of everybody's weights, by name."""
         ...
 
     def move_on(self, validated: Mapping[str, Metrics] | None) -> dict[str, Metrics]:
-        """Lets the curriculum go on (`curriculum_env.move_on`); its metrics by symbol."""
+        """Lets the curriculum go on (`curriculum_env.move_on`); its metrics by name."""
         ...
 
     def state(self) -> Arrays:
-        """Everything that goes on, by symbol: the same whatever process it is in."""
+        """Everything that goes on, by name: the same whatever process it is in."""
         ...
 
     def load_state(self, state: Arrays) -> None:
@@ -168,38 +169,41 @@ class Shift:
         envs = [world.evaluation_env(1, SeedTree(0), whole=True) for world in worlds.values()]
         return dict(zip(worlds, evaluate_parts(self._crew.act, envs), strict=True))
 
-    def keep(self, symbols: Sequence[str]) -> None:
+    def keep(self, names: Sequence[str]) -> None:
         """See `Team`."""
-        for k, symbol in enumerate(self._job.worlds):
-            if symbol in symbols:
-                self._job.keep(symbol, kept(self._crew, k), self._loop.steps)
+        for k, name in enumerate(self._job.worlds):
+            if name in names:
+                self._job.keep(name, kept(self._crew, k), self._loop.steps)
 
     def digests(self) -> dict[str, str]:
         """See `Team`."""
-        weights = self._loop.stack.parameters
-        return {symbol: weights_digest(weights[k]) for k, symbol in enumerate(self._job.worlds)}
+        stack = self._loop.stack
+        return {
+            name: weights_digest(stack.cut(k, stack.parameters[k]))
+            for k, name in enumerate(self._job.worlds)
+        }
 
     def move_on(self, validated: Mapping[str, Metrics] | None) -> dict[str, Metrics]:
         """See `Team`."""
         found = {}
-        for symbol, batch in zip(self._job.worlds, self._loop.collector.batches, strict=True):
-            validation = None if validated is None else validated[symbol]
-            found[symbol] = move_on(batch, self.steps, validation, batch.reset)
+        for name, batch in zip(self._job.worlds, self._loop.collector.batches, strict=True):
+            validation = None if validated is None else validated[name]
+            found[name] = move_on(batch, self.steps, validation, batch.reset)
         return found
 
     def state(self) -> Arrays:
         """See `Team`."""
         state = self._loop.state()
         found = {"steps": state["steps"]}
-        for k, symbol in enumerate(self._job.worlds):
-            found |= below(symbol, part(network(k), state))
+        for k, name in enumerate(self._job.worlds):
+            found |= below(name, part(network(k), state))
         return found
 
     def load_state(self, state: Arrays) -> None:
         """See `Team`."""
         found = {"steps": state["steps"]}
-        for k, symbol in enumerate(self._job.worlds):
-            found |= below(network(k), part(symbol, state))
+        for k, name in enumerate(self._job.worlds):
+            found |= below(network(k), part(name, state))
         self._loop.load_state(found)
 
 
@@ -226,9 +230,9 @@ class Shifts:
         """See `Team`."""
         return self._merged("validate")
 
-    def keep(self, symbols: Sequence[str]) -> None:
+    def keep(self, names: Sequence[str]) -> None:
         """See `Team`."""
-        self._workers.ask("keep", list(symbols))
+        self._workers.ask("keep", list(names))
 
     def digests(self) -> dict[str, str]:
         """See `Team`."""
@@ -262,29 +266,28 @@ class Shifts:
 def build_loop(job: Job) -> PPOLoop:
     """The engine, ready to begin."""
     settings = job.settings
-    seeds = [job.seeds.child(symbol) for symbol in job.worlds]
+    seeds = [job.seeds.child(name) for name in job.worlds]
     batches = [
         training_env(
             world,
             job.config.training,
-            {symbol: world.bars},
+            world.bars,
             world.split,
             settings.n_envs,
             node.child("episodes"),
-            name=symbol,
+            name=name,
             logger=job.logger,
         )
-        for (symbol, world), node in zip(job.worlds.items(), seeds, strict=True)
+        for (name, world), node in zip(job.worlds.items(), seeds, strict=True)
     ]
-    layout, actions = batches[0].layout, len(batches[0].unit)
-    forecasts = actions if settings.forecast_coef else 0
-    shape = PolicyShape(layout.size, settings.hidden_units, actions, forecasts)
+    shapes = []
+    for batch in batches:
+        actions = len(batch.unit)
+        forecasts = actions if settings.forecast_coef else 0
+        shapes.append(PolicyShape(batch.layout.size, settings.hidden_units, actions, forecasts))
     networks = ActorCriticStack.fresh(
-        shape, [node.child("torch").integer() for node in seeds], device=job.device
+        shapes, [node.child("torch").integer() for node in seeds], device=job.device
     ).compute_in(job.config.training.precision)
-    pairs = [
-        observation_scaling(layout, world.scaler, world.environment.max_position_size)
-        for world in job.worlds.values()
-    ]
+    pairs = [world.scaling() for world in job.worlds.values()]
     scaling = Scaling.of(pairs, networks.parameters)
     return PPOLoop(batches, networks, scaling, settings, job.timesteps, seeds)

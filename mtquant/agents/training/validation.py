@@ -32,8 +32,9 @@ LIMITS = {
     oc.LIMIT_TURNOVER: "turnover",
     oc.LIMIT_UNKNOWN: "unknown_risk",
 }
-ActTogether = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Raw observations float32 [K, B, size] -> actions in [-1, 1], float32 [K, B, actions]."""
+ActTogether = Callable[[Sequence[NDArray[np.float32]]], Sequence[NDArray[np.float32]]]
+"""Raw observations, float32 [B, size] each -> actions in [-1, 1], float32 [B, actions] each; of K
+policies."""
 
 
 def evaluate_parts(
@@ -42,7 +43,8 @@ def evaluate_parts(
     """One pass of each policy over a whole part (``evaluation_env(1, ..., whole=True)``).
 
     Args:
-        act: Raw observations float32 [K, 1, size] -> actions in [-1, 1], float32 [K, 1, actions].
+        act: Raw observations, float32 [1, size] each -> actions in [-1, 1], float32 [1, actions]
+            each.
         envs: One per policy, each of one account.
 
     Returns:
@@ -129,7 +131,7 @@ def _live(
     held: list[Held] = [[] for _ in envs]
     accounts = [env.env if isinstance(env, MetaControllerBatch) else env for env in envs]
     exposures = [_exposures(account) for account in accounts]
-    observations = np.stack([env.reset() for env in envs])
+    observations = [env.reset() for env in envs]
     alive = set(range(len(envs)))
     while alive:
         actions = act(observations)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one specialist is trained in: bars, tape, features, split, rules and reward."""
+"""What one specialist is trained in: bars, tape, features, split, rules and reward.
+
+It lives through the union of its instruments' bars; of one instrument, that is its own bars.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.agents.scaling import observation_scaling
 from mtquant.agents.specialist import bars_digest
 from mtquant.core.config import Config, EnvironmentConfig
 from mtquant.core.errors import DataError
@@ -17,7 +21,7 @@ from mtquant.core.seeding import SeedTree
 from mtquant.data.bars import Bars
 from mtquant.data.instruments import Instrument
 from mtquant.data.panel import Panel
-from mtquant.data.splits import Part, Split
+from mtquant.data.splits import Split
 from mtquant.envs.market_env import MarketEnv, reward_scale
 from mtquant.features.pipeline import Scaler
 from mtquant.features.timeframes import TimeframePipeline, warmup_rows
@@ -30,28 +34,30 @@ LEAST_ROWS = 3
 
 @dataclass(frozen=True)
 class SpecialistWorld:
-    """One instrument's bars, laid out for training and validation.
+    """A specialist's bars, laid out for training and validation; T rows, N instruments.
 
     Attributes:
-        bars: The bars.
+        name: What the specialist is called.
+        bars: Symbol -> bars, in the order of its observation.
         split: Train, validation and test.
         tape, rules: What the desk reads.
         pipeline: The features.
-        features: float32 [T, 1, F].
-        scaler: Fitted on the training rows.
+        features: float32 [T, N, F].
+        scalers: Of every instrument's features, fitted on the training rows.
         reward: The phase 1 reward.
-        rows: Rows per part, behind the warm-up.
+        rows: Rows per part, behind the warm-up of every instrument.
         stretches: The training rows without the split's holes.
         environment: The environment section of the config.
     """
 
-    bars: Bars
+    name: str
+    bars: Mapping[str, Bars]
     split: Split
     tape: Tape
     rules: Rules
     pipeline: TimeframePipeline
     features: NDArray[np.float32]
-    scaler: Scaler
+    scalers: tuple[Scaler, ...]
     reward: Reward
     rows: Mapping[str, slice]
     stretches: tuple[slice, ...]
@@ -59,43 +65,56 @@ class SpecialistWorld:
 
     @classmethod
     def build(
-        cls, bars: Bars, split: Split, config: Config, instruments: Mapping[str, Instrument]
+        cls,
+        name: str,
+        bars: Mapping[str, Bars],
+        split: Split,
+        config: Config,
+        instruments: Mapping[str, Instrument],
     ) -> SpecialistWorld:
-        """Computes everything from one instrument's bars.
+        """Computes everything from the bars of the specialist's instruments.
+
+        Args:
+            name: What it is called.
+            bars: Symbol -> bars, in the order of its observation.
+            split: Train, validation and test.
+            config: The configuration.
+            instruments: Costs, lots and sessions.
 
         Raises:
             DataError: A part has no rows behind the features' warm-up.
-            RulesError: Its quote currency has no path to the account currency. A currency pair
-                that converts another instrument has to be traded with it, in phases 2 and 3.
+            RulesError: A quote currency has no path to the account currency. A currency pair that
+                converts another instrument has to be traded with it: by the same specialist, or
+                in phases 2 and 3.
         """
-        panel = Panel.from_bars([bars])
+        series = list(bars.values())
+        panel = Panel.from_bars(series)
         rules = Rules.from_config(config.environment, instruments, panel.symbols)
         tape = Tape.from_panel(panel, rules)
         pipeline = TimeframePipeline.from_config(config, instruments, panel.symbols)
-        features = pipeline.on_panel(panel, [bars])
-        warm = max(warmup_rows(features), config.environment.warmup_steps)
-        warm += config.environment.window_bars - 1
+        features = pipeline.on_panel(panel, series)
+        warm = known_from(panel, features, config.environment)
+        parts = (("train", split.train), ("validation", split.validation), ("test", split.test))
         rows = {
-            name: _behind(panel, part, warm, bars.symbol, name)
-            for name, part in (
-                ("train", split.train),
-                ("validation", split.validation),
-                ("test", split.test),
-            )
+            part: behind(panel.rows(own), warm, f"{part} rows of {name}") for part, own in parts
         }
         unit = config.environment.max_position_size
         stretches = without_holes(rows["train"], panel, split)
         scale = reward_scale(tape, stretches, unit)
         reward = Reward.from_config(config.reward, config.reward.phase_1, scale, tape.bars_per_year)
-        scaler = Scaler.fit(np.concatenate([features[own, 0] for own in stretches]))
+        scalers = [
+            Scaler.fit(np.concatenate([features[own, n] for own in stretches]))
+            for n in range(len(series))
+        ]
         return cls(
-            bars,
+            name,
+            dict(bars),
             split,
             tape,
             rules,
             pipeline,
             features,
-            scaler,
+            tuple(scalers),
             reward,
             rows,
             stretches,
@@ -117,21 +136,28 @@ class SpecialistWorld:
         changes = {"cost_draw_range": (1.0, 1.0), "episode_length": length}
         return self._env(part, n_accounts, seeds, self.environment.model_copy(update=changes))
 
+    def scaling(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and scale of every entry of the observation, float32 [size] each."""
+        layout = self.evaluation_env(1, SeedTree(0)).layout
+        return observation_scaling(layout, self.scalers, self.environment.max_position_size)
+
     def manifest(self) -> dict[str, Any]:
         """What the specialist has to remember of its world (see `SpecialistManifest`)."""
         layout = self.evaluation_env(1, SeedTree(0)).layout
-        prefix = f"{self.bars.symbol}."
+        alone = f"{layout.symbols[0]}." if len(self.bars) == 1 else ""
+        until = self.split.known_until_ns
         return {
-            "symbol": self.bars.symbol,
+            "name": self.name,
+            "symbols": layout.symbols,
             "feature_names": layout.feature_names,
             "window_bars": layout.window_bars,
-            "observation_names": tuple(name.removeprefix(prefix) for name in layout.names()),
+            "observation_names": tuple(name.removeprefix(alone) for name in layout.names()),
             "unit": self.environment.max_position_size,
             "reward_scale": self.reward.scale,
             "rules_hash": self.rules.hash(),
             "features_hash": self.pipeline.hash(),
-            "bars_sha256": bars_digest(self.bars, self.split.known_until_ns),
-            "known_until_ns": self.split.known_until_ns,
+            "bars_sha256": {own: bars_digest(bars, until) for own, bars in self.bars.items()},
+            "known_until_ns": until,
         }
 
     def _env(
@@ -157,14 +183,27 @@ def without_holes(rows: slice, panel: Panel, split: Split) -> tuple[slice, ...]:
     return tuple(part for part in found if part.stop - part.start >= LEAST_ROWS)
 
 
-def _behind(panel: Panel, part: Part, warm: int, symbol: str, name: str) -> slice:
-    """Rows of a part whose features are known."""
-    rows = panel.rows(part)
-    rows = slice(max(rows.start, warm), rows.stop)
+def known_from(panel: Panel, features: NDArray[np.float32], environment: EnvironmentConfig) -> int:
+    """First row in which a decision may be taken: every instrument has had its warm-up of bars,
+    all features are known, and a window is full.
+    """
+    # Markets keep different hours: every instrument counts its own bars.
+    known = (panel.own_row >= environment.warmup_steps).all(axis=1)
+    first = int(known.argmax()) if known.any() else len(panel)
+    return max(first, warmup_rows(features)) + environment.window_bars - 1
+
+
+def behind(rows: slice, first: int, what: str) -> slice:
+    """Rows of a part from `first` on.
+
+    Raises:
+        DataError: Less than `LEAST_ROWS` of them.
+    """
+    rows = slice(max(rows.start, first), rows.stop)
     if rows.stop - rows.start < LEAST_ROWS:
         raise DataError(
-            f"{name} rows of {symbol}",
-            f"must go on behind the first {warm} bars, in which features warm up",
+            what,
+            f"must go on behind the first {first} bars, in which features warm up",
             (rows.start, rows.stop),
             "Use more bars, features of a shorter memory, or other split fractions.",
         )

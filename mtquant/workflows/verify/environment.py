@@ -132,14 +132,15 @@ def _joint_life(
         policy.meta,
         rows.stop - rows.start - 1,
         [node.child(name).generator() for name in (*domains, META)],
-        np.array([manifest.forecast_units[name] for name in domains]),
+        np.array([manifest.forecast_units[symbol] for symbol in manifest.symbols]),
         subject.config.training.specialist_reward,
     )
     rollout = collector.collect(1.0, 1.0)
     own, meta = rollout.own, rollout.meta
     # Behind the end of an episode the account lives another one.
     lived = int(np.append(np.flatnonzero(meta.last[0, :, 0].numpy()), len(meta.last[0]))[0]) + 1
-    views = [own.observations[k, :lived, 0].numpy() for k in range(len(domains))]
+    sizes = collector.hierarchy.view_sizes
+    views = [own.observations[k, :lived, 0, :size].numpy() for k, size in enumerate(sizes)]
     names = [
         *(name for view in policy.view_names() for name in view),
         *collector.hierarchy.meta_names(),

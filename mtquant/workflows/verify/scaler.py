@@ -6,6 +6,7 @@ the model have to be the same bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,11 @@ from mtquant.agents.hierarchy import HierarchyPolicy
 from mtquant.agents.scaling import observation_scaling
 from mtquant.agents.specialist import Specialist
 from mtquant.agents.stack import Weights
-from mtquant.agents.training.world import without_holes
-from mtquant.data.bars import Bars
+from mtquant.agents.training.world import known_from, without_holes
 from mtquant.data.panel import Panel
 from mtquant.envs.market_env import reward_scale
 from mtquant.features.pipeline import Scaler
-from mtquant.features.timeframes import TimeframePipeline, warmup_rows, without_ages
+from mtquant.features.timeframes import TimeframePipeline, without_ages
 from mtquant.market.observation import ObservationLayout
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
@@ -41,9 +41,8 @@ def check_scaler(subject: Subject) -> Record:
     if not kept:
         return Record.not_checked(NAME, f"{subject.name} holds no scaler of ours")
     findings: list[Finding] = []
-    for own in subject.bars:
-        if own.symbol in kept:
-            findings += _compare(subject, own, kept[own.symbol])
+    for own, weights in kept.values():
+        findings += _compare(subject, own, weights)
     looked = (
         f"means and deviations of {len(kept)} specialists are those of bars that end with the "
         "training part, byte for byte"
@@ -60,23 +59,25 @@ def check_scaler(subject: Subject) -> Record:
     return Record.of(NAME, findings, looked, REMEDY)
 
 
-def specialists(policy: object) -> Mapping[str, Weights]:
-    """Symbol -> weights of the specialist that trades it alone."""
+def specialists(policy: object) -> Mapping[str, tuple[tuple[str, ...], Weights]]:
+    """Name -> the symbols it trades, and its weights."""
     if isinstance(policy, SpecialistEnsemble):
-        return {symbol: one.weights for symbol, one in policy.specialists.items()}
+        return {
+            name: (own.manifest.symbols, own.weights) for name, own in policy.specialists.items()
+        }
     if isinstance(policy, Specialist):
-        return {policy.manifest.symbol: policy.weights}
+        return {policy.manifest.name: (policy.manifest.symbols, policy.weights)}
     if isinstance(policy, HierarchyPolicy):
         domains = policy.manifest.domains
-        return {own[0]: policy.weights[name] for name, own in domains.items() if len(own) == 1}
+        return {name: (own, policy.weights[name]) for name, own in domains.items()}
     return {}
 
 
-def _compare(subject: Subject, bars: Bars, weights: Weights) -> list[Finding]:
+def _compare(subject: Subject, symbols: tuple[str, ...], weights: Weights) -> list[Finding]:
     """Mean and scale of one specialist, entry by entry."""
-    fitted = fitted_scaling(subject, bars)
+    fitted = fitted_scaling(subject, symbols)
     kept = [_held(weights, name) for name in (MEAN, SCALE)]
-    names = _layout(subject, bars.symbol).names()
+    names = _layout(subject, symbols).names()
     found = []
     for what, own, again in zip(("mean", "scale"), kept, fitted, strict=True):
         # The observation repeats a feature for every bar of its window: once is enough.
@@ -87,8 +88,9 @@ def _compare(subject: Subject, bars: Bars, weights: Weights) -> list[Finding]:
                 f"{what} {float(own[k]):.6g} in the model, {float(again[k]):.6g} of the training "
                 f"rows ({size:.3g} deviations)"
             )
-            name = names[k].removeprefix(f"{bars.symbol}.")
-            found.append(Finding(f"{what} of {name}", text, bars.symbol, size=size))
+            symbol, dot, name = names[k].partition(".")
+            symbol, name = (symbol, name) if dot else ("", symbol)
+            found.append(Finding(f"{what} of {name}", text, symbol, size=size))
     return sorted(found, key=lambda finding: -finding.size)
 
 
@@ -99,54 +101,61 @@ def _held(weights: Weights, name: str) -> Rows32:
     return found
 
 
-def fitted_scaling(subject: Subject, bars: Bars) -> tuple[Rows32, Rows32]:
+@dataclass(frozen=True)
+class _Fitted:
+    """What bars that end with the training part say of one specialist.
+
+    Attributes:
+        panel: Of its instruments.
+        features: float32 [T, N, F], as the policy has them.
+        stretches: The training rows, as `SpecialistWorld` counts them.
+    """
+
+    panel: Panel
+    features: Rows32
+    stretches: tuple[slice, ...]
+
+
+def fitted_scaling(subject: Subject, symbols: tuple[str, ...]) -> tuple[Rows32, Rows32]:
     """Mean and scale of a specialist's observation, of bars that end with the training part."""
-    own = cut(bars, subject.split.train.end_ns - 1)
-    panel = Panel.from_bars([own])
+    own = _fitted(subject, symbols)
+    scalers = [
+        Scaler.fit(np.concatenate([own.features[rows, n] for rows in own.stretches]))
+        for n in range(len(symbols))
+    ]
+    unit = subject.config.environment.max_position_size
+    return observation_scaling(_layout(subject, symbols), scalers, unit)
+
+
+def _fitted(subject: Subject, symbols: tuple[str, ...]) -> _Fitted:
+    by_symbol = {bars.symbol: bars for bars in subject.bars}
+    bars = [cut(by_symbol[symbol], subject.split.train.end_ns - 1) for symbol in symbols]
+    panel, config = Panel.from_bars(bars), subject.config
     names = without_ages(tuple(subject.policy.feature_names))
-    config, instruments = subject.config, subject.instruments
-    pipeline = TimeframePipeline.from_config(config, instruments, [own.symbol], names)
-    features = pipeline.on_panel(panel, [own])
-    columns = [pipeline.panel_names.index(name) for name in subject.policy.feature_names]
-    stretches = _training_rows(subject, panel, features)
-    scaler = Scaler.fit(np.concatenate([features[rows, 0] for rows in stretches])[:, columns])
-    return observation_scaling(
-        _layout(subject, own.symbol), scaler, config.environment.max_position_size
-    )
-
-
-def _training_rows(subject: Subject, panel: Panel, features: Rows32) -> tuple[slice, ...]:
-    """As `SpecialistWorld` counts them: behind the warm-up and a window, without holes."""
-    environment = subject.config.environment
-    warm = max(warmup_rows(features), environment.warmup_steps) + environment.window_bars - 1
+    pipeline = TimeframePipeline.from_config(config, subject.instruments, symbols, names)
+    features = pipeline.on_panel(panel, bars)
     rows = panel.rows(subject.split.train)
-    return without_holes(slice(max(rows.start, warm), rows.stop), panel, subject.split)
+    first = max(rows.start, known_from(panel, features, config.environment))
+    stretches = without_holes(slice(first, rows.stop), panel, subject.split)
+    columns = [pipeline.panel_names.index(name) for name in subject.policy.feature_names]
+    return _Fitted(panel, features[:, :, columns], stretches)
 
 
-def _layout(subject: Subject, symbol: str) -> ObservationLayout:
+def _layout(subject: Subject, symbols: tuple[str, ...]) -> ObservationLayout:
     features = tuple(subject.policy.feature_names)
-    return ObservationLayout((symbol,), features, subject.policy.window_bars, STATE_NAMES)
+    return ObservationLayout(symbols, features, subject.policy.window_bars, STATE_NAMES)
 
 
 def _reward_units(subject: Subject, kept: Mapping[str, Specialist]) -> list[Finding]:
     """The return that counts as 1, of every specialist."""
-    found = []
-    for own in subject.bars:
-        if own.symbol not in kept:
-            continue
-        bars = cut(own, subject.split.train.end_ns - 1)
-        panel = Panel.from_bars([bars])
-        rules = Rules.from_config(subject.config.environment, subject.instruments, panel.symbols)
-        pipeline = TimeframePipeline.from_config(
-            subject.config,
-            subject.instruments,
-            panel.symbols,
-            without_ages(tuple(subject.policy.feature_names)),
-        )
-        rows = _training_rows(subject, panel, pipeline.on_panel(panel, [bars]))
-        unit = subject.config.environment.max_position_size
-        again = reward_scale(Tape.from_panel(panel, rules), rows, unit)
-        found += _unit_finding(own.symbol, kept[own.symbol].manifest.reward_scale, again)
+    found, environment = [], subject.config.environment
+    for name, specialist in kept.items():
+        symbols = specialist.manifest.symbols
+        own = _fitted(subject, symbols)
+        rules = Rules.from_config(environment, subject.instruments, symbols)
+        tape = Tape.from_panel(own.panel, rules)
+        again = reward_scale(tape, own.stretches, environment.max_position_size)
+        found += _unit_finding(name, specialist.manifest.reward_scale, again)
     return found
 
 
@@ -157,10 +166,8 @@ def _portfolio_unit(subject: Subject) -> list[Finding]:
     stamp = subject.split.train.end_ns - 1
     market = subject.market_of([cut(own, stamp) for own in subject.bars])
     features = market.features_of(subject.policy)
-    environment, panel = subject.config.environment, market.panel
-    known = (panel.own_row >= environment.warmup_steps).all(axis=1)
-    first = int(known.argmax()) if known.any() else len(panel)
-    first = max(first, warmup_rows(features)) + environment.window_bars - 1
+    panel = market.panel
+    first = known_from(panel, features, subject.config.environment)
     rows = panel.rows(subject.split.train)
     rows = slice(max(rows.start, first), rows.stop)
     stretches = without_holes(rows, panel, subject.split)

@@ -32,8 +32,7 @@ def world() -> SpecialistWorld:
 
 def accounts(training: TrainingConfig = ON, seed: int = 0) -> MarketEnv:
     own = world()
-    bars = {own.bars.symbol: own.bars}
-    return training_env(own, training, bars, own.split, ACCOUNTS, SeedTree(seed))
+    return training_env(own, training, own.bars, own.split, ACCOUNTS, SeedTree(seed))
 
 
 def schooled(seed: int = 0) -> CurriculumEnv:
@@ -107,7 +106,7 @@ def test_behind_a_scenario_it_lives_as_a_batch_made_for_that_scenario() -> None:
     scenario = env.curriculum.latest
     assert scenario is not None
     own, seeds = world(), scenario.seeds.child("episodes")
-    fresh = scenario_env(own, scenario, {own.bars.symbol: own.bars}, own.split, ACCOUNTS, seeds)
+    fresh = scenario_env(own, scenario, own.bars, own.split, ACCOUNTS, seeds)
     fresh.reset()
     assert np.array_equal(held[0], fresh.observations)
     for _ in range(400):  # past the ends of episodes

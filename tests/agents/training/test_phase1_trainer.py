@@ -101,7 +101,7 @@ def test_the_manifest_says_what_it_was_trained_on(run: Run) -> None:
     for symbol in SYMBOLS:
         manifest = load_specialist(run.specialist_folder(symbol)).manifest
         world = run.trainer.worlds[symbol]
-        assert manifest.symbol == symbol
+        assert (manifest.name, manifest.symbols) == (symbol, (symbol,))
         assert manifest.feature_names == (*FEATURES, "age_bars")
         assert manifest.window_bars == 1
         # 3 features and their age, 5 of the position, 5 of the account, 3 of the reward.

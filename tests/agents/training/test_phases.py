@@ -24,7 +24,17 @@ from mtquant.core.errors import CheckpointError, RulesError
 from mtquant.core.seeding import SeedTree
 from mtquant.envs.meta import MetaControllerBatch
 from mtquant.envs.pettingzoo import JointTrainingEnv
-from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
+from tests.support.markets import (
+    DOMAIN_SYMBOLS,
+    DOMAINS,
+    INSTRUMENTS,
+    SHARED_OUT,
+    SYMBOLS,
+    TINY_STEPS,
+    drop_bars,
+    tiny_config,
+    write_market,
+)
 
 
 @dataclass(frozen=True)
@@ -41,28 +51,49 @@ class Trained:
         return kind(self.config, *folders, INSTRUMENTS, timesteps=TINY_STEPS, **named)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    root = tmp_path_factory.mktemp("phases")
-    market = write_market(root / "bars")
-    found = Trained(root, tiny_config(market), market, {})
+def train_all(root: Path, market: Path, *overrides: str, symbols: tuple[str, ...]) -> Trained:
+    """All phases in a row."""
+    found = Trained(root, tiny_config(market, *overrides, symbols=symbols), market, {})
     kinds = (Phase1Trainer, Phase2Trainer, Phase3JointTrainer)
     for phase, kind in enumerate(kinds, start=1):
         found.results[phase] = found.trainer(kind, f"phase{phase}").train()
     return found
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    root = tmp_path_factory.mktemp("phases")
+    return train_all(root, write_market(root / "bars"), symbols=SYMBOLS)
+
+
+@pytest.fixture(scope="module")
+def shared_out(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A specialist of two instruments, one of which has holes, and a specialist of one."""
+    root = tmp_path_factory.mktemp("domains")
+    market = write_market(root / "bars", DOMAIN_SYMBOLS)
+    drop_bars(market, DOMAIN_SYMBOLS[0], 0.1)
+    return train_all(root, market, SHARED_OUT, symbols=DOMAIN_SYMBOLS)
+
+
+@pytest.fixture(scope="module", params=["trained", "shared_out"])
+def either(request: pytest.FixtureRequest) -> Trained:
+    """One specialist per instrument, or unequally many instruments."""
+    found: Trained = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.mark.parametrize("phase", [2, 3])
-def test_the_kept_hierarchy_trades_as_it_was_validated(trained: Trained, phase: int) -> None:
+def test_the_kept_hierarchy_trades_as_it_was_validated(either: Trained, phase: int) -> None:
     """The policy, one bar at a time through the backtest's desk, is what the batch validated."""
     kind = Phase2Trainer if phase == 2 else Phase3JointTrainer
-    world = trained.trainer(kind, f"again{phase}", **source(trained, phase)).world
-    policy = load_hierarchy(trained.root / f"phase{phase}", world.rules)
+    world = either.trainer(kind, f"again{phase}", **source(either, phase)).world
+    policy = load_hierarchy(either.root / f"phase{phase}", world.rules)
     assert policy.manifest.phase == phase
-    assert policy.manifest.symbols == SYMBOLS
+    assert policy.manifest.symbols == either.config.data.instruments
+    assert policy.manifest.domains == either.config.domains
     rows = world.rows["validation"]
     ledger = run_backtest(policy, world.tape, world.rules, world.features, rows, world.reward)
-    result = trained.results[phase]
+    result = either.results[phase]
     turnover = ledger.outcomes[:, oc.TURNOVER].mean()
     assert turnover == pytest.approx(result["validation/turnover"], rel=1e-4)
     assert turnover > 0.0
@@ -73,12 +104,12 @@ def source(trained: Trained, phase: int) -> dict[str, Path]:
     return {name: trained.root / f"phase{phase - 1}"}
 
 
-def test_phase_2_leaves_the_specialists_as_they_are(trained: Trained) -> None:
-    _, before = read_hierarchy(trained.root / "phase2")
-    trainer = trained.trainer(Phase2Trainer, "fresh", **source(trained, 2))
-    for k, symbol in enumerate(SYMBOLS):
+def test_phase_2_leaves_the_specialists_as_they_are(either: Trained) -> None:
+    _, before = read_hierarchy(either.root / "phase2")
+    trainer = either.trainer(Phase2Trainer, "fresh", **source(either, 2))
+    for k, owner in enumerate(either.config.domains):
         for name, tensor in trainer.crew.stack.weights(k).items():
-            assert torch.equal(tensor, before[symbol][name])
+            assert torch.equal(tensor, before[owner][name])
 
 
 def test_recommended_phase_2_learns_oftener_and_is_checked_as_often(trained: Trained) -> None:
@@ -94,8 +125,8 @@ def test_recommended_phase_2_learns_oftener_and_is_checked_as_often(trained: Tra
     assert second.check_every == third.check_every == 2 * 64 * 256
 
 
-def test_phase_3_moves_everybody(trained: Trained) -> None:
-    trainer = trained.trainer(Phase3JointTrainer, "moved", **source(trained, 3))
+def test_phase_3_moves_everybody(either: Trained) -> None:
+    trainer = either.trainer(Phase3JointTrainer, "moved", **source(either, 3))
     crew, meta = trainer.crew.stack.parameters.clone(), trainer.meta.stack.parameters.clone()
     loop = trainer.build_loop()
     loop.iterate()
@@ -106,9 +137,9 @@ def test_phase_3_moves_everybody(trained: Trained) -> None:
     assert torch.equal(loop.updater.crew.stack.parameters, crew)
 
 
-def test_the_meta_loss_reaches_every_specialist(trained: Trained) -> None:
+def test_the_meta_loss_reaches_every_specialist(either: Trained) -> None:
     """Also the hidden layers, and of every specialist: through its messages."""
-    trainer = trained.trainer(Phase3JointTrainer, "reach", **source(trained, 3))
+    trainer = either.trainer(Phase3JointTrainer, "reach", **source(either, 3))
     loop = trainer.build_loop()
     loop.iterate()
     gradients = loop.updater._meta_gradients
@@ -116,9 +147,9 @@ def test_the_meta_loss_reaches_every_specialist(trained: Trained) -> None:
     assert bool((first.abs().sum((1, 2)) > 0.0).all())
 
 
-def test_the_gradient_through_messages_is_autograds(trained: Trained) -> None:
+def test_the_gradient_through_messages_is_autograds(either: Trained) -> None:
     """The meta-controller's loss by every specialist's parameters, by finite differences."""
-    trainer = trained.trainer(Phase3JointTrainer, "finite", **source(trained, 3))
+    trainer = either.trainer(Phase3JointTrainer, "finite", **source(either, 3))
     loop = trainer.build_loop()
     updater, rollout = loop.updater, loop.collector.collect(0.99, 0.95)
     crew, meta = updater.crew.stack, updater.meta.stack
@@ -141,6 +172,8 @@ def test_the_gradient_through_messages_is_autograds(trained: Trained) -> None:
         assert own.figures is not None
         return float(own.figures[0, 0] + 0.5 * own.figures[0, 1])
 
+    # Before any update, what is said again is what was heard.
+    torch.testing.assert_close(observed(), flat.meta_seen[:, rows], rtol=0.0, atol=1e-4)
     with torch.no_grad():
         spoken = updater._speak(flat, rows)
         back = updater._meta_loss(flat, rows, observed(), report, final=False)
@@ -148,7 +181,7 @@ def test_the_gradient_through_messages_is_autograds(trained: Trained) -> None:
         wanted = updater._meta_gradients.clone()
         for k in range(len(crew)):
             direction = wanted[k] / wanted[k].norm()
-            step = 1e-2
+            step = 1e-3
             crew.parameters[k] += step * direction
             above = loss()
             crew.parameters[k] -= 2.0 * step * direction
@@ -158,13 +191,13 @@ def test_the_gradient_through_messages_is_autograds(trained: Trained) -> None:
             assert slope == pytest.approx(float(wanted[k].norm()), rel=0.05)
 
 
-def test_the_trainer_is_the_order_of_agents_ledger_for_ledger(trained: Trained) -> None:
+def test_the_trainer_is_the_order_of_agents_ledger_for_ledger(either: Trained) -> None:
     """One portfolio by the collector, and the same drawn actions told to `JointTrainingEnv`."""
-    trainer = trained.trainer(Phase3JointTrainer, "order", **source(trained, 3))
+    trainer = either.trainer(Phase3JointTrainer, "order", **source(either, 3))
     crew, meta, steps = trainer.crew, trainer.meta, 40
-    units = np.array([trainer.forecast_units[symbol] for symbol in SYMBOLS])
+    units = np.array([trainer.forecast_units[symbol] for symbol in trainer.bars])
     noise = [np.random.default_rng(k) for k in range(3)]
-    seeds, domains = SeedTree(11), {symbol: (symbol,) for symbol in SYMBOLS}
+    seeds, domains = SeedTree(11), either.config.domains
     env = trainer.world.training_env(1, seeds)
     collector = JointCollector(env, domains, crew, meta, steps, noise, units)
     told, decided = [], []
@@ -178,11 +211,11 @@ def test_the_trainer_is_the_order_of_agents_ledger_for_ledger(trained: Trained) 
 
     collector._decide = watched  # type: ignore[method-assign]
     rollout = collector.collect(0.99, 0.95)
-    twin = JointTrainingEnv(trainer.world.training_env(1, seeds))
+    twin = JointTrainingEnv(trainer.world.training_env(1, seeds), domains)
     twin.reset()
     for t in range(steps):
-        for message in told[t]:
-            twin.step(message)
+        for own in collector.hierarchy.instruments:
+            twin.step(told[t][own].ravel())
         np.testing.assert_allclose(
             trainer.meta.scaling.apply(torch.from_numpy(twin.observe("meta_0"))[None, None])[0, 0],
             rollout.meta.observations[0, t, 0],
@@ -197,26 +230,26 @@ def test_the_trainer_is_the_order_of_agents_ledger_for_ledger(trained: Trained) 
     assert t > 20
 
 
-def test_the_same_seed_is_the_same_hierarchy(trained: Trained) -> None:
+def test_the_same_seed_is_the_same_hierarchy(either: Trained) -> None:
     for phase, kind in ((2, Phase2Trainer), (3, Phase3JointTrainer)):
-        again = trained.trainer(kind, f"twice{phase}", **source(trained, phase)).train()
-        assert again == trained.results[phase]
-        files = [trained.root / name / FILE_NAME for name in (f"phase{phase}", f"twice{phase}")]
+        again = either.trainer(kind, f"twice{phase}", **source(either, phase)).train()
+        assert again == either.results[phase]
+        files = [either.root / name / FILE_NAME for name in (f"phase{phase}", f"twice{phase}")]
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_evaluation_lives_different_episodes(trained: Trained) -> None:
-    trainer = trained.trainer(Phase3JointTrainer, "phase3", hierarchy_dir=trained.root / "phase2")
+def test_evaluation_lives_different_episodes(either: Trained) -> None:
+    trainer = either.trainer(Phase3JointTrainer, "phase3", hierarchy_dir=either.root / "phase2")
     found = trainer.evaluate(8)
     assert found["episodes"] == 8
     assert found["growth_standard_error"] > 0.0
 
 
-def test_environments_of_the_trainers(trained: Trained) -> None:
-    phase2 = trained.trainer(Phase2Trainer, "envs", **source(trained, 2))
+def test_environments_of_the_trainers(either: Trained) -> None:
+    phase2 = either.trainer(Phase2Trainer, "envs", **source(either, 2))
     env = phase2.create_portfolio_environment()
     assert env.reset(seed=1)[0].shape == env.observation_space.shape
-    phase3 = trained.trainer(Phase3JointTrainer, "envs", **source(trained, 3))
+    phase3 = either.trainer(Phase3JointTrainer, "envs", **source(either, 3))
     joint = phase3.create_joint_training_env()
     joint.reset(seed=1)
     assert joint.agents == ["specialist_0", "specialist_1", "meta_0"]
@@ -308,7 +341,38 @@ def test_a_damaged_hierarchy_is_refused(trained: Trained, tmp_path: Path) -> Non
         read_hierarchy(tmp_path)
 
 
-def test_owners_of_the_weights(trained: Trained) -> None:
-    manifest, weights = read_hierarchy(trained.root / "phase3")
-    assert set(weights) == {*SYMBOLS, META}
-    assert manifest.forecast_units.keys() == set(SYMBOLS)
+def test_owners_of_the_weights(either: Trained) -> None:
+    manifest, weights = read_hierarchy(either.root / "phase3")
+    assert set(weights) == {*either.config.domains, META}
+    assert tuple(manifest.forecast_units) == either.config.data.instruments
+
+
+def test_specialists_of_unequal_networks_are_cut_to_their_own(shared_out: Trained) -> None:
+    """2 instruments of 3 features, their age and 5 entries each, or 1; 8 of the account."""
+    _, weights = read_hierarchy(shared_out.root / "phase3")
+    assert shared_out.config.domains == DOMAINS
+    for name, inputs, actions in (("forex", 26, 2), ("metals", 17, 1)):
+        own = weights[name]
+        assert own["mlp_extractor.policy_net.0.weight"].shape == (8, inputs)
+        assert own["mlp_extractor.value_net.0.weight"].shape == (8, inputs)
+        assert own["action_net.weight"].shape == (actions, 8)
+        assert own["message_net.bias"].shape == (2 * actions,)
+        assert own["log_std"].shape == (actions,)
+        assert own["features_extractor.scale"].shape == (inputs,)
+
+
+def test_models_of_other_specialists_are_refused(
+    trained: Trained, shared_out: Trained, tmp_path: Path
+) -> None:
+    """Each of the two folders under the other's configuration, and phase 1's own."""
+    folders = tmp_path / "out", tmp_path / "logs"
+    alone = tiny_config(shared_out.market, symbols=DOMAIN_SYMBOLS)
+    said = r"specialists of .*must be those of the configuration.*\['EURUSD', 'GBPUSD'\].*train"
+    with pytest.raises(CheckpointError, match=said):
+        Phase2Trainer(alone, *folders, INSTRUMENTS, **source(shared_out, 2))
+    with pytest.raises(CheckpointError, match=r"specialists of .*forex \[EURUSD, GBPUSD\]"):
+        Phase3JointTrainer(alone, *folders, INSTRUMENTS, **source(shared_out, 3))
+    together = tiny_config(trained.market, "training.specialists={forex: [EURUSD, GBPUSD]}")
+    said = r"of which forex trades EURUSD, GBPUSD; found \{'EURUSD': \['EURUSD'\]"
+    with pytest.raises(CheckpointError, match=said):
+        Phase2Trainer(together, *folders, INSTRUMENTS, **source(trained, 2))

@@ -74,5 +74,5 @@ def test_the_same_seed_gives_the_same_episodes() -> None:
 
 
 def test_bars_that_end_before_features_are_known_are_refused() -> None:
-    with pytest.raises(DataError, match=r"train rows of the portfolio must go on behind row"):
+    with pytest.raises(DataError, match=r"train rows of the portfolio must go on behind the first"):
         portfolio(walks(), "environment.warmup_steps=500")

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 from collections import namedtuple
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,16 @@ from mtquant.core.errors import CheckpointError, RunError
 from mtquant.core.runs import LEAST_FREE_BYTES
 from mtquant.learning.checkpoints import MANIFEST_NAME as MANIFEST
 from mtquant.learning.checkpoints import STATE_NAME, sealed
-from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
+from tests.support.markets import (
+    DOMAIN_SYMBOLS,
+    DOMAINS,
+    INSTRUMENTS,
+    SHARED_OUT,
+    SYMBOLS,
+    TINY_STEPS,
+    tiny_config,
+    write_market,
+)
 from tests.support.permissions import read_only
 
 KINDS: dict[int, type[PhaseTrainer]] = {1: Phase1Trainer, 2: Phase2Trainer, 3: Phase3JointTrainer}
@@ -43,13 +52,17 @@ CURRICULUM = (
 )
 
 
+# A specialist of two instruments beside one of one, which is padded.
+UNEQUAL = (f"data.instruments=[{', '.join(DOMAIN_SYMBOLS)}]", SHARED_OUT)
+
+
 class Killed(Exception):
     """Stands for a kill."""
 
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_market(tmp_path_factory.mktemp("bars"))
+    return write_market(tmp_path_factory.mktemp("bars"), DOMAIN_SYMBOLS)
 
 
 def trainer(
@@ -80,6 +93,15 @@ def schooled(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def unequal(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with specialists of unequally many instruments."""
+    root = tmp_path_factory.mktemp("unequal")
+    for phase in KINDS:
+        trainer(phase, market, root, root, *UNEQUAL).train()
+    return root
+
+
 def interrupted(
     phase: int, market: Path, root: Path, before: Path, after: int, *overrides: str
 ) -> None:
@@ -93,9 +115,9 @@ def interrupted(
         trainer(phase, market, root, before, *overrides, progress=progress).train()
 
 
-def models(root: Path, phase: int) -> dict[str, bytes]:
+def models(root: Path, phase: int, owners: Sequence[str] = SYMBOLS) -> dict[str, bytes]:
     names = (
-        [f"{symbol}/{name}" for symbol in SYMBOLS for name in (WEIGHTS_NAME, MANIFEST_NAME)]
+        [f"{owner}/{name}" for owner in owners for name in (WEIGHTS_NAME, MANIFEST_NAME)]
         if phase == 1
         else [FILE_NAME]
     )
@@ -150,6 +172,23 @@ def test_resumed_is_uninterrupted_with_the_curriculum(
     ]
     assert len(levels) == (len(SYMBOLS) if phase == 1 else 1)
     assert all(len(set(own)) > 1 for own in levels)
+
+
+@pytest.mark.parametrize("phase", KINDS)
+def test_resumed_is_uninterrupted_with_unequal_specialists(
+    phase: int, market: Path, unequal: Path, tmp_path: Path
+) -> None:
+    interrupted(phase, market, tmp_path, unequal, 3, *UNEQUAL)
+    trainer(phase, market, tmp_path, unequal, *UNEQUAL, resume=True).train()
+    assert models(tmp_path, phase, tuple(DOMAINS)) == models(unequal, phase, tuple(DOMAINS))
+    assert curves(tmp_path, phase) == curves(unequal, phase)
+
+
+def test_other_specialists_are_refused(market: Path, unequal: Path, tmp_path: Path) -> None:
+    interrupted(1, market, tmp_path, unequal, 3, *UNEQUAL)
+    others = (*UNEQUAL, "training.specialists={a: [EURUSD], b: [GBPUSD, XAUUSD]}")
+    with pytest.raises(CheckpointError, match=r"checkpoint's bars, config_hash, domains must be"):
+        trainer(1, market, tmp_path, unequal, *others, resume=True).train()
 
 
 def test_a_damaged_checkpoint_is_passed_over(

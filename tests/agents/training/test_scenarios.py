@@ -215,7 +215,7 @@ def test_costs_and_episodes_grow_in_the_accounts() -> None:
     found = []
     for difficulty in (0.0, 0.5, 1.0):
         scenario = scenario_at(difficulty, cost_factor=(0.5, 2.0), episode_factor=(0.25, 1.0))
-        real = {"EURUSD": world.bars}
+        real = world.bars
         env = scenario_env(world, scenario, real, world.split, 64, SeedTree(1))
         cost, lengths = alternating(env, 41)
         found.append((cost, np.mean(lengths)))

@@ -18,10 +18,11 @@ def test_weekly_features_of_daily_bars() -> None:
     assert manifest["feature_names"] == names
     # Training begins when the 31st week has closed: files of days that are no sessions are days of
     # UTC, and so are their weeks.
-    weeks = resample(world.bars, "1w")
-    assert world.rows["train"].start == np.searchsorted(world.bars.stamps, weeks.stamps[30])
+    bars = world.bars["EURUSD"]
+    weeks = resample(bars, "1w")
+    assert world.rows["train"].start == np.searchsorted(bars.stamps, weeks.stamps[30])
     values = FeaturePipeline(["log_return_30"]).compute(weeks)[:, 0]
-    last = np.searchsorted(weeks.stamps, world.bars.stamps, side="right") - 1
+    last = np.searchsorted(weeks.stamps, bars.stamps, side="right") - 1
     rows = world.features[world.rows["train"].start :, 0, 1]
     assert rows.tobytes() == values[last[world.rows["train"].start :]].tobytes()
     pipeline = TimeframePipeline(names[:2], {"EURUSD": None})

@@ -8,7 +8,6 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from mtquant.agents.specialist import MANIFEST_NAME, load_specialist, save_specialist
@@ -19,7 +18,14 @@ from mtquant.features.pipeline import Scaler
 from mtquant.workflows.training import train_phase
 from mtquant.workflows.verify import Subject
 from mtquant.workflows.verify.scaler import MEAN, SCALE
-from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config, write_market
+from tests.support.markets import (
+    INSTRUMENTS,
+    SYMBOLS,
+    TINY_STEPS,
+    drop_bars,
+    tiny_config,
+    write_market,
+)
 
 SEEN = 80  # rows in which the tiny features are known
 
@@ -52,16 +58,17 @@ class Trained:
 
 
 def trained_in(
-    root: Path, phases: tuple[int, ...], *overrides: str, missing: float = 0.0
+    root: Path,
+    phases: tuple[int, ...],
+    *overrides: str,
+    missing: float = 0.0,
+    symbols: tuple[str, ...] = SYMBOLS,
 ) -> Trained:
     """Trains; `missing` is the share of bars that the second instrument does not have."""
-    market = write_market(root / "bars")
+    market = write_market(root / "bars", symbols)
     if missing:
-        path = market / f"{SYMBOLS[1]}.parquet"
-        own = read_parquet(path)
-        kept = np.random.default_rng(0).random(len(own)) >= missing
-        write_parquet(own.rows(np.flatnonzero(kept)), path)
-    config = tiny_config(market, *overrides)
+        drop_bars(market, SYMBOLS[1], missing)
+    config = tiny_config(market, *overrides, symbols=symbols)
     found = Trained(root, market, config)
     for phase in phases:
         train_phase(

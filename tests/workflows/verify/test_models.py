@@ -42,7 +42,14 @@ from tests.support.leaks.models import (
     with_revised_bars,
 )
 from tests.support.leaks.plants import EagerEnv, PeekingEnv
-from tests.support.markets import INSTRUMENTS, SYMBOLS, TINY_STEPS, tiny_config
+from tests.support.markets import (
+    DOMAIN_SYMBOLS,
+    INSTRUMENTS,
+    SHARED_OUT,
+    SYMBOLS,
+    TINY_STEPS,
+    tiny_config,
+)
 
 LITTLE = Effort(cuts=2, decisions=2, replayed=80)
 
@@ -74,6 +81,20 @@ def test_every_phase_passes(trained: Trained, phase: int) -> None:
 def holed(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """One of the instruments has no bar on every seventh day or so."""
     return trained_in(tmp_path_factory.mktemp("holed"), (1, 2, 3), missing=0.15)
+
+
+@pytest.mark.parametrize("phase", [1, 3])
+def test_specialists_of_several_instruments_pass(domains: Trained, phase: int) -> None:
+    report = verify(domains.subject(domains.folder(phase)), LITTLE)
+    assert report.passed, [record for record in report.records if record.verdict == "failed"]
+    assert not [own.name for own in report.records if own.verdict == "not checked"]
+
+
+@pytest.fixture(scope="module")
+def domains(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """One trades two instruments, of which the second has holes."""
+    root = tmp_path_factory.mktemp("domains")
+    return trained_in(root, (1, 2, 3), SHARED_OUT, missing=0.15, symbols=DOMAIN_SYMBOLS)
 
 
 @pytest.mark.parametrize("phase", [1, 2, 3])
