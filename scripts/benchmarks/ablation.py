@@ -18,7 +18,6 @@ is printed beside. *bundled*: S&P 500, NASDAQ and WTI, daily; the seeds train on
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -267,8 +266,8 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean and half of its 95 % t interval."""
     if len(values) < 2:
         return values[0], float("nan")
-    spread = statistics.stdev(values) / len(values) ** 0.5
-    return statistics.fmean(values), float(stats.t.ppf(0.975, len(values) - 1)) * spread
+    error = float(np.std(values, ddof=1)) / len(values) ** 0.5  # NaN of what was not measured
+    return float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1)) * error
 
 
 def run_market(market: str, seeds: int, scale: Scale) -> dict[str, list[Result]]:
