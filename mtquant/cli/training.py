@@ -131,10 +131,11 @@ def results_table(result: PhaseResult) -> Table:
             f"{metrics['validation/turnover']:.4f}",
         )
     table.caption = "chosen on these rows, so no evidence: the test period decides (backtest)"
+    count = len(result.results)
     idle = sum(metrics["validation/sharpe"] <= 0.0 for metrics in result.results.values())
     if idle:
-        count = f"{idle} of {len(result.results)}"
-        table.caption = f"{count} earned nothing even here, where they were {table.caption}"
+        who = "it" if count == 1 else f"{idle} of {count}"
+        table.caption += f"; {who} earned nothing even here"
     return table
 
 

@@ -214,11 +214,9 @@ def _forecast_figures(
     happened = labels[read]
     hits = np.array([answer.predicted for answer in answers if answer is not None]) == happened
     stated = np.array([answer.confidence for answer in answers if answer is not None])
-    loss, plain = (
-        brier_loss(chances, happened),
-        brier_loss(np.tile(base, (len(happened), 1)), happened),
-    )
-    resamples, better = _resamples(examples.take(read), plain - loss, "skill"), plain - loss
+    plain = brier_loss(np.tile(base, (len(happened), 1)), happened)
+    better = plain - brier_loss(chances, happened)
+    resamples = _resamples(examples.take(read), better, "skill")
     low, high = (NAN, NAN)
     if resamples.days >= FEWEST_DAYS:
         low, high = resamples.ratio_interval(better, plain, confidence)

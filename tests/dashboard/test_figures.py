@@ -75,7 +75,7 @@ def test_a_map_of_messages_has_the_more_colour_the_further_from_nothing():
 def test_a_map_of_nothing_said_can_be_drawn(values):
     index = pd.date_range("2025-01-01", periods=len(values), freq="h")
     chart, _ = figures.messages_chart(pd.DataFrame({"A": values}, index=index), "signal")
-    chart.to_dict()
+    assert bool(chart.to_dict()["layer"]) == np.isfinite(values).any()
 
 
 def test_equal_lines_have_a_difference_of_nothing():

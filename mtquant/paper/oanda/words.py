@@ -252,11 +252,8 @@ def _rate(row: Transaction, gain: float) -> float:
     """Account currency per unit of quote currency that OANDA converted with; NaN where unknown."""
     side = "gain" if gain >= 0.0 else "loss"
     factors = row.get("homeConversionFactors") or {}
+    older = f"{side}QuoteHomeConversionFactor"  # deprecated by OANDA, and still sent
     try:
-        return float(factors[f"{side}QuoteHome"]["factor"])
-    except (KeyError, TypeError, ValueError):
-        pass
-    try:
-        return float(row[f"{side}QuoteHomeConversionFactor"])
+        return float(factors[f"{side}QuoteHome"]["factor"] if factors else row[older])
     except (KeyError, TypeError, ValueError):
         return float("nan")

@@ -75,31 +75,28 @@ def trainer(
     return KINDS[phase](config, *folders, INSTRUMENTS, timesteps=STEPS, **options, **named)
 
 
+def all_phases(market: Path, root: Path, *settings: str) -> Path:
+    """All phases without interruption."""
+    for phase in KINDS:
+        trainer(phase, market, root, root, *settings).train()
+    return root
+
+
 @pytest.fixture(scope="module")
 def whole(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All phases without interruption."""
-    root = tmp_path_factory.mktemp("whole")
-    for phase in KINDS:
-        trainer(phase, market, root, root).train()
-    return root
+    return all_phases(market, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture(scope="module")
 def schooled(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with the curriculum."""
-    root = tmp_path_factory.mktemp("schooled")
-    for phase in KINDS:
-        trainer(phase, market, root, root, *CURRICULUM).train()
-    return root
+    """With the curriculum."""
+    return all_phases(market, tmp_path_factory.mktemp("schooled"), *CURRICULUM)
 
 
 @pytest.fixture(scope="module")
 def unequal(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with specialists of unequally many instruments."""
-    root = tmp_path_factory.mktemp("unequal")
-    for phase in KINDS:
-        trainer(phase, market, root, root, *UNEQUAL).train()
-    return root
+    """With specialists of unequally many instruments."""
+    return all_phases(market, tmp_path_factory.mktemp("unequal"), *UNEQUAL)
 
 
 def interrupted(
