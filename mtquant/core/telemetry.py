@@ -30,6 +30,7 @@ METRICS = {
     "train/clip_fraction": "share of samples whose probability ratio was clipped",
     "train/explained_variance": "share of the returns' variance that the value estimate explains",
     "train/learning_rate": "Adam step size",
+    "train/cost_share": "the share of their costs that training accounts pay",
     "train/std": "standard deviation of the action distribution",
     "rollout/ep_rew_mean": "mean reward of the latest finished episodes",
     "rollout/ep_len_mean": "mean length of the latest finished episodes",

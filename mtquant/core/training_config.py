@@ -19,7 +19,7 @@ from mtquant.core.checked import Section
 from mtquant.core.curriculum_config import CurriculumConfig
 from mtquant.core.errors import ConfigError
 
-Discount = Annotated[float, Field(ge=0.0, le=1.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Decay = Literal["constant", "linear"]
 Preset = Literal["spec", "recommended"]
 Engine = Literal["stacked", "sb3"]
@@ -59,14 +59,17 @@ class PPONumbers(Section):
         n_envs: Accounts stepped side by side, per specialist.
         n_steps: Rollout length per account, bars.
         hidden_units: Width of each hidden layer of the actor, and of the critic.
+        cost_ramp: Share of the phase over which training costs rise from 0 to what they are; 0:
+            they are in force from the first bar. What is tried out before anything is known costs
+            more than the best choice can earn, so that the first thing learnt may be not to trade.
     """
 
     learning_rate: PositiveFloat = 3e-4
     learning_rate_decay: Decay = "constant"
     batch_size: PositiveInt = 256
     n_epochs: PositiveInt = 10
-    gamma: Discount = 0.99
-    gae_lambda: Discount = 0.95
+    gamma: Share = 0.99
+    gae_lambda: Share = 0.95
     clip_range: PositiveFloat = 0.2
     ent_coef: NonNegativeFloat = 0.0
     vf_coef: NonNegativeFloat = 0.5
@@ -76,6 +79,7 @@ class PPONumbers(Section):
     n_envs: PositiveInt = 8
     n_steps: PositiveInt = 2048
     hidden_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)
+    cost_ramp: Share = 0.0
 
 
 class PPOSettings(PPONumbers):
@@ -115,10 +119,12 @@ class Phase2Config(Section):
             policy of an update may not leave that of its rollout far behind.
         gamma: Discount per bar in phase 2. Lower than elsewhere: what the bars behind a decision
             bring is mostly noise to a choice of weights.
+        cost_ramp: Share of phase 2 over which costs rise to what they are.
     """
 
     n_steps: PositiveInt = 32
-    gamma: Discount = 0.8
+    gamma: Share = 0.8
+    cost_ramp: Share = 0.5
 
 
 class RecommendedConfig(Section):
@@ -132,7 +138,7 @@ class RecommendedConfig(Section):
     learning_rate_decay: Decay = "linear"
     batch_size: PositiveInt = 2048
     n_epochs: PositiveInt = 4
-    gamma: Discount = 0.95
+    gamma: Share = 0.95
     n_envs: PositiveInt = 64
     n_steps: PositiveInt = 256
     phase_2: Phase2Config = Phase2Config()
@@ -254,6 +260,17 @@ class TrainingConfig(PPONumbers):
                 "must be false for the engine sb3, which cannot change its bars while it learns",
                 True,
                 "Use --engine stacked, or leave the curriculum out.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_engine_has_the_ramp(self) -> Self:
+        if self.engine == "sb3" and self.cost_ramp > 0.0:
+            raise ConfigError(
+                "training.cost_ramp",
+                "must be 0 for the engine sb3, which cannot change its costs while it learns",
+                self.cost_ramp,
+                "Use --engine stacked, or leave it out.",
             )
         return self
 

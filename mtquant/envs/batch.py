@@ -45,6 +45,9 @@ class Batch(Protocol):
         """Starts a new episode everywhere; the observations."""
         ...
 
+    def charge(self, share: float) -> None:
+        """Lets all pay this share of the trading costs they have drawn, until told otherwise."""
+
     def state(self) -> Arrays:
         """Copies of everything that a run which goes on has to know."""
         ...

@@ -210,6 +210,10 @@ class MarketEnv:
         """Starts every account's stream of episodes anew; takes effect at the next reset."""
         self.simulator.seed(seeds)
 
+    def charge(self, share: float) -> None:
+        """As `Simulator.charge`; what is observed of costs follows with the next bar."""
+        self.simulator.charge(share)
+
     def reset(self) -> Float32:
         """Starts a new episode in every account and returns the observations (the env's own
         array).

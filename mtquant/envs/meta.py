@@ -69,6 +69,10 @@ class MetaControllerBatch:
         """Starts every portfolio's stream of episodes anew; takes effect at the next reset."""
         self.env.seed(seeds)
 
+    def charge(self, share: float) -> None:
+        """As `MarketEnv.charge`."""
+        self.env.charge(share)
+
     def reset(self) -> Float32:
         """Starts a new episode everywhere; the observations."""
         self.messages[:] = 0.0

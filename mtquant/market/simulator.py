@@ -16,7 +16,7 @@ from mtquant.core.errors import DataError
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
 from mtquant.core.states import Arrays, fill, generator_state, set_generator
-from mtquant.market.account import ACCOUNT, account_of, block_size, open_account
+from mtquant.market.account import A_COST_SCALE, ACCOUNT, account_of, block_size, open_account
 from mtquant.market.planning import limit_arrays
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
@@ -47,7 +47,7 @@ class Simulator:
         row: int64 [E], panel row each account stands at the close of.
         end: int64 [E], row at which its episode is truncated.
         starts, ends: int64 [E, DRAWS], rows of the episodes drawn ahead.
-        scales: float64 [E, DRAWS], their cost multipliers.
+        scales: float64 [E, DRAWS], their cost multipliers, as far as they are charged.
         cursor: int64 [E], which of them is next.
     """
 
@@ -78,6 +78,9 @@ class Simulator:
         self.starts = np.zeros((n_accounts, DRAWS), dtype=np.int64)
         self.ends = np.zeros((n_accounts, DRAWS), dtype=np.int64)
         self.scales = np.zeros((n_accounts, DRAWS))
+        # Multipliers as they were drawn: of the episode before the drawn ones, then of those.
+        self._drawn = np.zeros((n_accounts, 1 + DRAWS))
+        self._share = np.ones(1)
         self.cursor = np.zeros(n_accounts, dtype=np.int64)
         self.seed(seeds)
 
@@ -117,8 +120,22 @@ class Simulator:
         drawn = generator.integers(0, len(self._begins), DRAWS)
         self.starts[e] = self._begins[drawn]
         self.ends[e] = np.minimum(self.starts[e] + self.episode_length, self._lasts[drawn])
-        self.scales[e] = np.exp(generator.uniform(self._log_costs[0], self._log_costs[1], DRAWS))
+        drawn = self._drawn[e]
+        drawn[0] = drawn[self.cursor[e]]
+        drawn[1:] = np.exp(generator.uniform(self._log_costs[0], self._log_costs[1], DRAWS))
+        self.scales[e] = drawn[1:] * self._share
         self.cursor[e] = 0
+
+    def charge(self, share: float) -> None:
+        """Lets every account pay `share` of the trading costs it has drawn, from the next bar on
+        and until told otherwise: 0 is free, 1 what it has drawn. Financing stays as it is.
+        """
+        self._share[0] = share
+        np.multiply(self._drawn[:, 1:], share, out=self.scales)
+        column = A_COST_SCALE - ACCOUNT
+        own = np.zeros(len(self.rows))
+        own[: len(self)] = share * self._drawn[np.arange(len(self)), self.cursor]
+        self.blocks[:, column : column + LANES] = own.reshape(-1, LANES)
 
     def start_episode(self, e: int) -> None:
         """Opens account `e` at a random bar of the allowed rows, with randomly scaled costs."""
@@ -155,5 +172,7 @@ class Simulator:
             "starts": self.starts,
             "ends": self.ends,
             "scales": self.scales,
+            "drawn": self._drawn,
+            "share": self._share,
             "cursor": self.cursor,
         }

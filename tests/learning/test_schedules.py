@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning rates fall as they say."""
+"""Learning rates fall, and costs rise, as they say."""
 
 from __future__ import annotations
 
-from mtquant.learning.schedules import rate_at
+from mtquant.learning.schedules import rate_at, share_at
 
 
 def test_linear_falls_to_nothing_and_stays_there() -> None:
@@ -12,3 +12,8 @@ def test_linear_falls_to_nothing_and_stays_there() -> None:
 
 def test_constant_stays() -> None:
     assert [rate_at(0.4, "constant", done) for done in (0.0, 1.0)] == [0.4, 0.4]
+
+
+def test_costs_rise_from_nothing_to_what_they_are() -> None:
+    assert [share_at(0.5, done) for done in (0.0, 0.25, 0.5, 1.1)] == [0.0, 0.5, 1.0, 1.0]
+    assert [share_at(0.0, done) for done in (0.0, 1.0)] == [1.0, 1.0]

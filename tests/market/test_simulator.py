@@ -23,7 +23,7 @@ from mtquant.market.account import (
     FIRST_POSITION,
     POSITION_SIZE,
 )
-from mtquant.market.simulator import Simulator
+from mtquant.market.simulator import DRAWS, Simulator
 from mtquant.market.tape import T_CLOSE, T_RATE_CLOSE
 from tests.support.tapes import random_world
 
@@ -99,6 +99,45 @@ def test_a_stream_depends_on_seed_and_number_alone():
     again.start_episode(0)
     again.seed(SeedTree(0))
     assert starts(again, [0, 1, 2, 0, 1, 2]) == ours
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.sampled_from((0.0, 0.3, 0.7, 2.0))), max_size=40),
+    st.integers(0, 3),
+)
+def test_accounts_pay_the_share_they_are_charged(happenings, seed):
+    """Whoever runs, whatever was drawn ahead and whenever: drawn costs times the share."""
+    ours, whole = make(accounts=9, seed=seed), make(accounts=9, seed=seed)
+    share = 1.0
+    for e in range(9):
+        ours.start_episode(e), whole.start_episode(e)
+    for e, asked in happenings:
+        for simulator in (ours, whole):
+            for _ in range(DRAWS // 3):  # every third time behind what was drawn ahead
+                simulator.start_episode(e)
+        for own in range(9):
+            expected = share * scalar(whole, own, A_COST_SCALE)
+            assert scalar(ours, own, A_COST_SCALE) == expected
+        ours.charge(asked)
+        share = asked
+    np.testing.assert_array_equal(ours.scales, share * whole.scales)
+    ours.charge(1.0)
+    np.testing.assert_array_equal(ours.scales, whole.scales)
+    np.testing.assert_array_equal(ours.blocks, whole.blocks)
+
+
+def test_the_share_goes_on_from_a_state():
+    ours, other = make(seed=1), make(seed=2)
+    for e in range(4):
+        ours.start_episode(e)
+    ours.charge(0.25)
+    other.load_state(ours.state())
+    for simulator in (ours, other):
+        for _ in range(DRAWS + 1):
+            simulator.start_episode(3)
+        simulator.charge(0.5)
+    np.testing.assert_array_equal(ours.blocks, other.blocks)
+    np.testing.assert_array_equal(ours.scales, other.scales)
 
 
 def test_one_row_is_nothing_to_trade_in():

@@ -23,7 +23,7 @@ from mtquant.agents.scaling import CLIP
 from mtquant.agents.stack import Said
 from mtquant.agents.training.gradient_coordination import GradientCoordinationSystem
 from mtquant.agents.training.joint_rollout import JointCollector, JointRollout
-from mtquant.agents.training.loop import adam_state, load_adam, load_parameters
+from mtquant.agents.training.loop import adam_state, charge, load_adam, load_parameters
 from mtquant.core.seeding import SeedTree
 from mtquant.core.states import Arrays, below, generator_state, part, set_generator
 from mtquant.core.training_config import PPOSettings
@@ -327,6 +327,7 @@ class JointLoop:
         started = time.perf_counter()
         done = self.steps / self.timesteps
         rate = rate_at(settings.learning_rate, settings.learning_rate_decay, done)
+        charged = charge([self.collector.env], settings, done)
         rollout = self.collector.collect(settings.gamma, settings.gae_lambda)
         good = self._state()
         on_beat = self.iterations % self._specialists_every == 0
@@ -341,7 +342,7 @@ class JointLoop:
         self.steps += settings.rollout_steps
         self.iterations += 1
         seconds = time.perf_counter() - started
-        meta = self._metrics(rollout, report, rate, seconds)
+        meta = charged | self._metrics(rollout, report, rate, seconds)
         return meta, self._specialists(rollout, report, rate) if on_beat else []
 
     def state(self) -> Arrays:

@@ -45,7 +45,7 @@ from mtquant.learning.losses import (
     forecast_gradients,
     ppo_gradients,
 )
-from mtquant.learning.schedules import rate_at
+from mtquant.learning.schedules import rate_at, share_at
 
 FACTS = 3  # log-probability, advantage, return; actions and forecasts follow
 KL_MARGIN = 1.5  # stable-baselines3 stops at 1.5 times `target_kl`
@@ -221,9 +221,9 @@ class PPOLoop:
         """
         settings = self.settings
         started = time.perf_counter()
-        rate = rate_at(
-            settings.learning_rate, settings.learning_rate_decay, self.steps / self.timesteps
-        )
+        done = self.steps / self.timesteps
+        rate = rate_at(settings.learning_rate, settings.learning_rate_decay, done)
+        charged = charge(self.collector.batches, settings, done)
         rollout = self.collector.collect(settings.gamma, settings.gae_lambda)
         self._good = self.stack.parameters.clone(), self.updater.adam.state()
         report = self.updater.update(rollout, rate, self._permutations())
@@ -231,7 +231,7 @@ class PPOLoop:
             self._restore(k)
         self.steps += settings.rollout_steps
         seconds = time.perf_counter() - started
-        return self._metrics(rollout, report, rate, seconds)
+        return [charged | own for own in self._metrics(rollout, report, rate, seconds)]
 
     def state(self) -> Arrays:
         """Everything that goes on: steps, and below ``network0``, ... weights, moments, environment
@@ -333,6 +333,25 @@ class PPOLoop:
                 }
             )
         return found
+
+
+def charge(batches: Sequence[Batch], settings: PPOSettings, done: float) -> dict[str, float]:
+    """Lets accounts pay as much of their costs as `settings.cost_ramp` says.
+
+    Args:
+        batches: The accounts.
+        settings: PPO's numbers.
+        done: The share of the phase that is over.
+
+    Returns:
+        ``train/cost_share``, where there is a ramp.
+    """
+    if not settings.cost_ramp:
+        return {}
+    share = share_at(settings.cost_ramp, done)
+    for batch in batches:
+        batch.charge(share)
+    return {"train/cost_share": share}
 
 
 def network(k: int) -> str:
