@@ -35,8 +35,8 @@ from mtquant.rewards.compose import Reward
 
 pytestmark = pytest.mark.slow
 
-COUNT, STEPS, BARS = 8, 163_840, 40_000
-FREE = (
+COUNT, STEPS, BARS = 8, 229_376, 40_000
+WORLD = (
     "environment.cost_model=flat",
     "environment.transaction_cost=0.0002",
     "environment.cost_draw_range=[1.0, 1.0]",
@@ -69,7 +69,7 @@ def portfolios(accounts: int, seeds: SeedTree) -> MetaControllerBatch:
         bars.append(replace(own, symbol=f"P{n}"))
         instruments[f"P{n}"] = kind.model_copy(update={"symbol": f"P{n}", "yahoo": f"P{n}"})
     features = np.concatenate([single.features for single in singles], axis=1)
-    environment = load_config(None, FREE).environment
+    environment = load_config(None, WORLD).environment
     panel = Panel.from_bars(bars)
     rules = Rules.from_config(environment, instruments, panel.symbols)
     tape, rows = Tape.from_panel(panel, rules), slice(0, BARS)
@@ -109,7 +109,7 @@ def judged(meta: Crew, batch: MetaControllerBatch) -> tuple[float, float]:
 
 
 def test_the_meta_controller_finds_the_one_good_specialist() -> None:
-    """Measured: TODO"""
+    """Measured: 0.96 and 1.76e-4; without the ramp 0.01 and 0, since it does not trade."""
     share, growth = learnt(TrainingConfig(preset="recommended").effective(2).cost_ramp)
-    assert share > 0.7
+    assert share > 0.8
     assert growth > 1e-4
