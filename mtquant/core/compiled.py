@@ -9,12 +9,14 @@ stale; nothing outside mtquant is affected.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,7 +88,7 @@ def _compiled(function: Function, inline: bool) -> Function:
     previous = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(folder) if folder else ""
     try:
-        return numba.njit(
+        made: Any = numba.njit(
             cache=folder is not None,
             error_model="numpy",
             nogil=True,
@@ -95,3 +97,31 @@ def _compiled(function: Function, inline: bool) -> Function:
         )(function)
     finally:
         numba.config.CACHE_DIR = previous
+    if folder is not None and not numba.config.DISABLE_JIT:
+        _save_alone(made, folder)
+    found: Function = made
+    return found
+
+
+def _save_alone(made: Any, folder: Path) -> None:
+    """Lets one process at a time add to the cache of a kernel.
+
+    Numba numbers the files of a kernel's signatures without a lock: of two processes that save two
+    signatures in the same moment, one would later run the other's code.
+    """
+    file = made._cache._cache_file
+    save = file.save
+
+    def alone(key: Any, data: Any) -> None:
+        with saving(folder):
+            save(key, data)
+
+    file.save = alone
+
+
+@contextlib.contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Waits until no other process saves into the cache `folder`."""
+    with (folder / "lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # let go when the file is closed
+        yield

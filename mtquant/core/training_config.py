@@ -59,9 +59,9 @@ class PPONumbers(Section):
         n_envs: Accounts stepped side by side, per specialist.
         n_steps: Rollout length per account, bars.
         hidden_units: Width of each hidden layer of the actor, and of the critic.
-        cost_ramp: Share of the phase over which training costs rise from 0 to what they are; 0:
-            they are in force from the first bar. What is tried out before anything is known costs
-            more than the best choice can earn, so that the first thing learnt may be not to trade.
+        cost_start: What training accounts pay at the beginning of the phase, times their own
+            trading costs; validation always charges 1.
+        cost_ramp: Share of the phase over which that becomes 1, linearly.
     """
 
     learning_rate: PositiveFloat = 3e-4
@@ -79,7 +79,8 @@ class PPONumbers(Section):
     n_envs: PositiveInt = 8
     n_steps: PositiveInt = 2048
     hidden_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)
-    cost_ramp: Share = 0.0
+    cost_start: NonNegativeFloat = 1.0
+    cost_ramp: Share = 1.0
 
 
 class PPOSettings(PPONumbers):
@@ -111,6 +112,20 @@ class PPOSettings(PPONumbers):
         return self
 
 
+class Phase1Config(Section):
+    """What phase 1 does otherwise than the others; `docs/learning.md` has the measurements.
+
+    Attributes:
+        cost_start: Of phase 1. Twice the costs at first: noise in actions trades whatever the mean
+            does, so that less depends on how much the mean trades, and policies would learn to
+            trade too much. Noise fades while specialists learn, and so does this.
+        cost_ramp: Of phase 1.
+    """
+
+    cost_start: NonNegativeFloat = 2.0
+    cost_ramp: Share = 1.0
+
+
 class Phase2Config(Section):
     """What phase 2 does otherwise than phase 1; `docs/learning.md` has the measurements.
 
@@ -119,11 +134,14 @@ class Phase2Config(Section):
             policy of an update may not leave that of its rollout far behind.
         gamma: Discount per bar in phase 2. Lower than elsewhere: what the bars behind a decision
             bring is mostly noise to a choice of weights.
-        cost_ramp: Share of phase 2 over which costs rise to what they are.
+        cost_start: Of phase 2. None at first: what is tried out before anything is known costs more
+            than the best choice can earn, and the first thing learnt would be not to trade.
+        cost_ramp: Of phase 2.
     """
 
     n_steps: PositiveInt = 32
     gamma: Share = 0.8
+    cost_start: NonNegativeFloat = 0.0
     cost_ramp: Share = 0.5
 
 
@@ -131,7 +149,8 @@ class RecommendedConfig(Section):
     """Settings that learn where the spec's overfit noise.
 
     Large batches, few epochs, a decaying rate and a shorter discount. They replace the values of
-    the same name when ``training.preset`` is ``"recommended"``; those of `phase_2` in phase 2.
+    the same name when ``training.preset`` is ``"recommended"``; those of `phase_1` and `phase_2`
+    in that phase alone.
     """
 
     learning_rate: PositiveFloat = 1e-3
@@ -141,6 +160,7 @@ class RecommendedConfig(Section):
     gamma: Share = 0.95
     n_envs: PositiveInt = 64
     n_steps: PositiveInt = 256
+    phase_1: Phase1Config = Phase1Config()
     phase_2: Phase2Config = Phase2Config()
 
 
@@ -220,7 +240,9 @@ class TrainingConfig(PPONumbers):
     def _resolved(self, preset: Preset, phase: int = 1) -> PPOSettings:
         values = {name: getattr(self, name) for name in PPONumbers.model_fields}
         if preset == "recommended":
-            values.update(self.recommended.model_dump(exclude={"phase_2"}))
+            values.update(self.recommended.model_dump(exclude={"phase_1", "phase_2"}))
+            if phase == 1 and self.engine == "stacked":  # others cannot change costs on the way
+                values.update(self.recommended.phase_1.model_dump())
             if phase == 2:
                 values.update(self.recommended.phase_2.model_dump())
                 rollout = values["n_envs"] * values["n_steps"]
@@ -265,11 +287,11 @@ class TrainingConfig(PPONumbers):
 
     @model_validator(mode="after")
     def _the_engine_has_the_ramp(self) -> Self:
-        if self.engine == "sb3" and self.cost_ramp > 0.0:
+        if self.engine == "sb3" and self.cost_start != 1.0:
             raise ConfigError(
-                "training.cost_ramp",
-                "must be 0 for the engine sb3, which cannot change its costs while it learns",
-                self.cost_ramp,
+                "training.cost_start",
+                "must be 1 for the engine sb3, which cannot change its costs while it learns",
+                self.cost_start,
                 "Use --engine stacked, or leave it out.",
             )
         return self

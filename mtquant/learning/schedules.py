@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a learning rate falls over a phase, and how costs rise."""
+"""How a learning rate falls over a phase, and how costs become what they are."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ def rate_at(start: float, decay: str, done: float) -> float:
     return start if decay == "constant" else start * max(0.0, 1.0 - done)
 
 
-def share_at(ramp: float, done: float) -> float:
-    """The share of its costs that an account pays when the share `done` of the phase is over.
+def charged_at(start: float, ramp: float, done: float) -> float:
+    """What an account pays, in units of its own costs, when the share `done` of the phase is over.
 
     Args:
-        ramp: The share of the phase over which costs rise from 0 to what they are; 0: never less.
+        start: At the beginning.
+        ramp: The share of the phase over which that becomes 1, linearly; 0: at once.
         done: In [0, 1].
     """
-    return 1.0 if done >= ramp else done / ramp
+    return 1.0 if done >= ramp else start + (1.0 - start) * done / ramp

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import numba
 import numpy as np
@@ -107,3 +108,18 @@ def test_results_do_not_depend_on_the_order_of_a_loop_being_kept():
     for value in values.tolist():
         expected += value
     assert total(values) == expected
+
+
+def test_kernels_are_saved_one_at_a_time():
+    @compiled.kernel
+    def half(a):
+        return a / 2.0
+
+    folder = compiled.cache_folder()
+    with compiled.saving(folder):
+        other = threading.Thread(target=half, args=(1.0,))
+        other.start()
+        other.join(3.0)  # it compiles in a fraction of that
+        assert other.is_alive() and not list(folder.rglob("*.nb?"))
+    other.join()
+    assert len(list(folder.rglob("*.nb?"))) == 2  # index and code

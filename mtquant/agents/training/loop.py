@@ -45,7 +45,7 @@ from mtquant.learning.losses import (
     forecast_gradients,
     ppo_gradients,
 )
-from mtquant.learning.schedules import rate_at, share_at
+from mtquant.learning.schedules import charged_at, rate_at
 
 FACTS = 3  # log-probability, advantage, return; actions and forecasts follow
 KL_MARGIN = 1.5  # stable-baselines3 stops at 1.5 times `target_kl`
@@ -336,7 +336,7 @@ class PPOLoop:
 
 
 def charge(batches: Sequence[Batch], settings: PPOSettings, done: float) -> dict[str, float]:
-    """Lets accounts pay as much of their costs as `settings.cost_ramp` says.
+    """Lets accounts pay as much of their costs as `settings` say.
 
     Args:
         batches: The accounts.
@@ -344,11 +344,11 @@ def charge(batches: Sequence[Batch], settings: PPOSettings, done: float) -> dict
         done: The share of the phase that is over.
 
     Returns:
-        ``train/cost_share``, where there is a ramp.
+        ``train/cost_share``, where that is not all throughout.
     """
-    if not settings.cost_ramp:
+    if settings.cost_start == 1.0:
         return {}
-    share = share_at(settings.cost_ramp, done)
+    share = charged_at(settings.cost_start, settings.cost_ramp, done)
     for batch in batches:
         batch.charge(share)
     return {"train/cost_share": share}

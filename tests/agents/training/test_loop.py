@@ -90,17 +90,17 @@ def test_the_same_seed_is_the_same_run() -> None:
 
 
 def test_costs_rise_over_the_ramp_and_then_stay() -> None:
-    loop = make_loop(1, cost_ramp=0.5)  # ten rollouts
+    loop = make_loop(1, cost_start=0.0, cost_ramp=0.5)  # ten rollouts
     shares = [loop.iterate()[0]["train/cost_share"] for _ in range(10)]
     assert shares == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.0, 1.0, 1.0, 1.0])
     assert "train/cost_share" not in make_loop(1).iterate()[0]
 
 
 def test_what_is_free_earns_more_by_what_it_costs() -> None:
-    """The first rollout of the ramp lives the same bars by nearly the same actions, since the network
-    sees what trading costs, and pays nothing.
+    """The first rollout of the ramp lives the same bars by nearly the same actions, since networks
+    see what trading costs, and pays nothing.
     """
-    free, paid = (make_loop(1, cost_ramp=ramp) for ramp in (0.5, 0.0))
+    free, paid = (make_loop(1, cost_start=start) for start in (0.0, 1.0))
     for loop in (free, paid):
         loop.iterate()
     mine, theirs = (loop.collector.rollout for loop in (free, paid))

@@ -22,7 +22,7 @@ from mtquant.agents.training.hierarchical import scaling_over
 from mtquant.agents.training.loop import PPOLoop
 from mtquant.core.config import load_config
 from mtquant.core.seeding import SeedTree
-from mtquant.core.training_config import TrainingConfig
+from mtquant.core.training_config import PPOSettings, TrainingConfig
 from mtquant.data.panel import Panel
 from mtquant.data.planted import RANDOM_WALK, STRONG, signal_market
 from mtquant.envs import allocation
@@ -79,13 +79,11 @@ def portfolios(accounts: int, seeds: SeedTree) -> MetaControllerBatch:
     return MetaControllerBatch(env, followers)
 
 
-def learnt(cost_ramp: float) -> tuple[float, float]:
+def learnt(settings: PPOSettings) -> tuple[float, float]:
     """The first specialist's share of what specialists got, and growth per bar at the true costs,
     without noise.
     """
     seeds = SeedTree(3)
-    chosen = TrainingConfig(preset="recommended").effective(2)
-    settings = chosen.model_copy(update={"cost_ramp": cost_ramp})
     batch = portfolios(settings.n_envs, seeds.child("portfolios"))
     pair = scaling_over(batch, seeds.child("scaling").generator())
     shape = PolicyShape(batch.observations.shape[1], settings.hidden_units, len(batch.unit))
@@ -110,6 +108,6 @@ def judged(meta: Crew, batch: MetaControllerBatch) -> tuple[float, float]:
 
 def test_the_meta_controller_finds_the_one_good_specialist() -> None:
     """Measured: 0.96 and 1.76e-4; without the ramp 0.01 and 0, since it does not trade."""
-    share, growth = learnt(TrainingConfig(preset="recommended").effective(2).cost_ramp)
+    share, growth = learnt(TrainingConfig(preset="recommended").effective(2))
     assert share > 0.8
     assert growth > 1e-4
