@@ -188,7 +188,7 @@ class Specialist:
             )
         actions, state = self.actor.decide(values[None], state)
         action = actions[0].astype(np.float64)
-        if not np.all(np.isfinite(action)):
+        if not np.isfinite(action).all():
             raise PolicyError(
                 f"action of {self.manifest.name}",
                 "must be finite",
