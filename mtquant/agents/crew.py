@@ -49,7 +49,7 @@ class Crew:
         float32 [B, its inputs] each.
         """
         found = self.stack.act(self.scaled(observations))  # no critic: nobody asks for values
-        actions = found.clamp(-1.0, 1.0).float().cpu().numpy()
+        actions = np.minimum(np.maximum(found.float().cpu().numpy(), -1.0), 1.0)
         if self.stack.present_actions is None:
             return list(actions)
         return [
@@ -72,7 +72,7 @@ class Crew:
             return views
         own = self.stack.own
         if len({view.shape for view in views}) == 1:
-            return np.stack(views)
+            return np.concatenate(views).reshape(len(own), -1, self.stack.shape.inputs)
         found = np.zeros((len(own), len(views[0]), self.stack.shape.inputs), dtype=np.float32)
         for padded, view, shape in zip(found, views, own, strict=True):
             padded[:, : shape.inputs] = view
@@ -92,7 +92,7 @@ def messages(said: Said, signals: torch.Tensor | None = None) -> torch.Tensor:
         said: What they say about observations [K, B].
         signals: [K, B, A], the actions taken; the mean ones when None.
     """
-    signal = (said.mean if signals is None else signals).clamp(-1.0, 1.0)
+    signal = said.mean if signals is None else signals  # cut with all the others
     value = said.value.unsqueeze(2).expand_as(signal)
     if said.forecast.shape[2]:
         sure = confidence(said.forecast, said.log_deviation)
