@@ -24,6 +24,7 @@ from mtquant.llm.stages import LlmRun
 
 UPDATES = {"grpo": "grpo.max_steps", "ppo": "ppo.num_rollouts", "dpo": "dpo.rounds"}
 TRIED = {"grpo": 3, "ppo": 3, "dpo": 1}
+TRUTH = "chance_correlation"
 
 
 def trained(start: LlmRun, algorithm: str, updates: int, seed: int) -> tuple[LlmRun, float]:
@@ -44,7 +45,8 @@ def gains(start: LlmRun, algorithm: str, seconds: float, seed: int) -> dict[str,
     run, took = trained(start, algorithm, updates, seed)
     texts = stage_answers(run, "stage1")
     figures = test_figures(run, texts) | {"updates": updates, "seconds": took}
-    print(line(f"{algorithm}, seed {seed}, {updates} updates in {took:.0f} s", figures), flush=True)
+    print(line(f"{algorithm}, seed {seed}, {updates} updates in {took:.0f} s", figures))
+    print(f"  stated chance of a rise with the true one: {figures[TRUTH]:.3f}", flush=True)
     return figures
 
 
@@ -73,8 +75,10 @@ def main() -> None:
     result = {f"{name}_reward_gain": own[reward] - before[reward] for name, own in mean.items()}
     result |= {f"{name}_accuracy": own["accuracy"] for name, own in mean.items()}
     result |= {f"{name}_ece": own["ece"] for name, own in mean.items()}
+    result |= {f"{name}_{TRUTH}": own[TRUTH] for name, own in mean.items()}
+    result |= {f"{name}_seconds": own["seconds"] for name, own in mean.items()}
     result |= {"bayes_accuracy": before["bayes_accuracy"], "ece": mean["ppo"]["ece"]}
-    result |= {"accuracy_before": before["accuracy"], "ece_before": before["ece"]}
+    result |= {f"{name}_before": before[name] for name in ("accuracy", "ece", TRUTH)}
     print_result({name: round(value, 4) for name, value in result.items()} | {"seeds": len(seeds)})
 
 
