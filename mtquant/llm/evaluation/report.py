@@ -258,14 +258,14 @@ def _page(evaluation: Evaluation, card: Mapping[str, Any] | None) -> str:
 
 
 STYLE = (
-    "body{font:15px system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;"
+    "body{font:15px system-ui,sans-serif;max-width:1400px;margin:2em auto;padding:0 1em;"
     "color:#1b1f24}table{border-collapse:collapse;display:block;overflow-x:auto}"
     "th,td{padding:.3em .7em;border-bottom:1px solid #d8dee4;text-align:right;white-space:nowrap}"
     # Who a row is about stays in sight while a wide table is moved under a narrow screen.
     "th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:#fff}"
-    ".text td{text-align:left;white-space:normal;overflow-wrap:anywhere}"
-    ".text th{text-align:left}pre{background:#f6f8fa;padding:1em;"
-    "overflow-x:auto;white-space:pre-wrap}.own{font-weight:600}"
+    ".text th,.text td{text-align:left}"
+    ".text td:last-child{white-space:normal;overflow-wrap:anywhere}"
+    "pre{background:#f6f8fa;padding:1em;overflow-x:auto;white-space:pre-wrap}.own{font-weight:600}"
 )
 
 

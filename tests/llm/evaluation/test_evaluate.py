@@ -56,6 +56,8 @@ def test_the_best_rule_beats_the_base_rate_and_ties_with_itself(judged):
     assert abs(gain) < 0.005  # whole percent
     assert judged.model.scores["accuracy"] == judged.rival("best rule").scores["accuracy"]
     assert judged.model.scores["confidence_correlation"] > 0.99
+    assert judged.rival("best rule").scores["confidence_correlation"] == pytest.approx(1.0)
+    assert np.isnan(judged.rival("base rate").scores["confidence_correlation"])
     assert judged.model.scores["parse_rate"] == 1.0
     assert judged.model.scores["data_usage"] > 0.98
     assert judged.model.scores["coherence"] == pytest.approx(1.0)

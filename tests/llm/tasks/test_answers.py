@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mtquant.llm.tasks import answers
@@ -84,6 +84,7 @@ THREE_WAYS = "Prediction: {}\nChances: {}% home, {}% draw\nReasoning: x"
 
 
 @given(tenths=st.tuples(st.integers(0, 1_000), st.integers(0, 1_000)))
+@example(tenths=(644, 356))  # 100 less both is below 0 in binary fractions
 def test_the_away_chance_is_what_home_and_draw_leave(tenths):
     home, draw = tenths
     text = THREE_WAYS.format("Arsenal", home / 10, draw / 10)
