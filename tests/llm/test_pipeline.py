@@ -68,6 +68,12 @@ def test_it_says_which_condition_is_missing(finished):
     assert "gate not asked accuracy" in result.stdout
 
 
+def test_what_the_report_comes_to_is_said_on_the_terminal_too(finished):
+    folder, result = finished
+    sentence = (folder / "run" / "report" / "report.md").read_text().splitlines()[2]
+    assert f"skill         {sentence}\n" in result.stdout
+
+
 def test_every_stage_opens_with_transformers(finished):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -118,7 +118,7 @@ def write_evaluation(
 
 def evaluation_markdown(evaluation: Evaluation, card: Mapping[str, Any] | None = None) -> str:
     """The tables as Markdown."""
-    title = f"{_title(evaluation)}\n\n{_verdict(evaluation)}"
+    title = f"{_title(evaluation)}\n\n{skill_sentence(evaluation)}"
     return document(title, _sections(evaluation, card))
 
 
@@ -216,7 +216,7 @@ def _gains(evaluation: Evaluation) -> Section:
     return Section("Log loss below the rivals'", (RIVAL, "gain", "95 %"), rows, (note,))
 
 
-def _verdict(evaluation: Evaluation) -> str:
+def skill_sentence(evaluation: Evaluation) -> str:
     """One sentence that a reader in a hurry may rely on."""
     if "base rate" not in evaluation.gains:
         return "No answer parses: there is nothing to judge."
@@ -252,7 +252,7 @@ def _page(evaluation: Evaluation, card: Mapping[str, Any] | None) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(_title(evaluation))}</title><style>{STYLE}</style></head><body>"
         f"<h1>{html.escape(_title(evaluation))}</h1>"
-        f"<p><strong>{html.escape(_verdict(evaluation))}</strong></p>{plots}{tables}"
+        f"<p><strong>{html.escape(skill_sentence(evaluation))}</strong></p>{plots}{tables}"
         f"<h2>Some answers</h2>{shown}</body></html>\n"
     )
 

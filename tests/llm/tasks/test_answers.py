@@ -107,3 +107,32 @@ def test_three_ways_name_a_side_of_the_prompt():
     for broken in ("48% home", "48% home, 27% draw, 25% away", "48% draw, 27% home", "48%, 27%"):
         text = f"Prediction: Arsenal\nChances: {broken}\nReasoning: x"
         assert answers.parse_1x2(FOOTBALL, text) is None
+
+
+PIECES = ["Prediction: ", "UP", "Yes", "-4.5", "BOS", "Draw", "\n", "Confidence: ", "Chances: "]
+PIECES += [
+    "48",
+    "% home, ",
+    "% draw",
+    "%",
+    ".",
+    "\u0663",
+    "Reasoning: ",
+    "<think>",
+    "</think>",
+    "x",
+]
+
+
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=14))
+def test_whatever_a_model_writes_is_read_or_not(pieces):
+    text = "".join(pieces)
+    for parse, prompt in (
+        (answers.parse_direction, ""),
+        (answers.parse_winner, GAME),
+        (answers.parse_spread, LINED),
+        (answers.parse_total, ""),
+        (answers.parse_1x2, FOOTBALL),
+    ):
+        answer = parse(prompt, text)
+        assert answer is None or answer.chances.sum() == pytest.approx(1.0)
