@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -27,14 +28,23 @@ Float = NDArray[np.float64]
 
 def observed(observation: Observation, feature: str) -> Float:
     """The latest value of a feature for each instrument, float64 [N] (0 where not yet known)."""
-    wanted = [f"{symbol}.{feature}" for symbol in observation.symbols]
+    columns = _columns(observation.symbols, observation.names, feature)
+    return observation.values[columns].astype(np.float64)
+
+
+@lru_cache(maxsize=64)  # every bar of a run asks for the same
+def _columns(symbols: tuple[str, ...], names: tuple[str, ...], feature: str) -> NDArray[np.int64]:
+    """Where `names` have the feature of each symbol.
+
+    Raises:
+        PolicyError: They have not.
+    """
     try:
-        columns = [observation.names.index(name) for name in wanted]
+        return np.array([names.index(f"{symbol}.{feature}") for symbol in symbols])
     except ValueError as error:
         raise PolicyError(
             "observation", f"must hold {feature}", str(error), "Add it to the policy's features."
         ) from error
-    return observation.values[columns].astype(np.float64)
 
 
 def observed_past(observation: Observation, feature: str, bars: int) -> Float:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -11,11 +12,9 @@ from numpy.typing import NDArray
 
 from mtquant.agents.scaling import Scaling
 from mtquant.agents.stack import ActorCriticStack, Said, Weights, confidence, stack_of
-from mtquant.envs.hierarchy import MESSAGE_HIGH, MESSAGE_LOW
+from mtquant.envs.hierarchy import MESSAGE_HIGH, MESSAGE_LOW, Views
 
 Float32 = NDArray[np.float32]
-Views = Float32 | Sequence[Float32]
-"""What each of K networks sees, float32 [B, its inputs]; of equally many, [K, B, inputs] too."""
 
 
 class Crew:
@@ -49,7 +48,10 @@ class Crew:
         """Mean actions in [-1, 1] of each network, float32 [B, its actions], for raw observations
         float32 [B, its inputs] each.
         """
-        actions = self._say(observations).mean.clamp(-1.0, 1.0).float().cpu().numpy()
+        found = self.stack.act(self.scaled(observations))  # no critic: nobody asks for values
+        actions = np.minimum(np.maximum(found.float().cpu().numpy(), -1.0), 1.0)
+        if self.stack.present_actions is None:
+            return list(actions)
         return [
             np.ascontiguousarray(acted[:, : own.actions])
             for acted, own in zip(actions, self.stack.own, strict=True)
@@ -59,8 +61,10 @@ class Crew:
         """Messages float32 [B, N, MESSAGE] (`envs/hierarchy.py`) about the specialists' instruments
         in turn, for their views, float32 [B, its inputs] each.
         """
-        said = messages(self._say(views)).flatten(1, 2)
-        return said[:, self.stack.entries].float().cpu().numpy()
+        said = messages(self.stack.forward(self.scaled(views))).flatten(1, 2)
+        if self.stack.present_actions is not None:
+            said = said[:, self.stack.entries]
+        return said.float().cpu().numpy()
 
     def together(self, views: Views) -> Float32:
         """Views of all as one array, float32 [K, B, inputs], 0 where a network has fewer."""
@@ -68,16 +72,16 @@ class Crew:
             return views
         own = self.stack.own
         if len({view.shape for view in views}) == 1:
-            return np.stack(views)
+            return np.concatenate(views).reshape(len(own), -1, self.stack.shape.inputs)
         found = np.zeros((len(own), len(views[0]), self.stack.shape.inputs), dtype=np.float32)
         for padded, view, shape in zip(found, views, own, strict=True):
             padded[:, : shape.inputs] = view
         return found
 
-    @torch.no_grad()
-    def _say(self, observations: Views) -> Said:
-        raw = torch.from_numpy(np.ascontiguousarray(self.together(observations)))
-        return self.stack.forward(self.scaling.apply(raw.to(self.stack.parameters)))
+    def scaled(self, views: Views, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Views as the networks take them, [K, B, inputs], in `out` where one is given."""
+        raw = torch.from_numpy(np.ascontiguousarray(self.together(views)))
+        return self.scaling.apply(raw.to(self.stack.parameters), out)
 
 
 def messages(said: Said, signals: torch.Tensor | None = None) -> torch.Tensor:
@@ -88,16 +92,23 @@ def messages(said: Said, signals: torch.Tensor | None = None) -> torch.Tensor:
         said: What they say about observations [K, B].
         signals: [K, B, A], the actions taken; the mean ones when None.
     """
-    signal = (said.mean if signals is None else signals).clamp(-1.0, 1.0)
-    value = said.value[:, :, None].expand_as(signal)
-    nothing = torch.zeros_like(signal)
-    parts = [signal, nothing, value, nothing, nothing]
+    signal = said.mean if signals is None else signals  # cut with all the others
+    value = said.value.unsqueeze(2).expand_as(signal)
     if said.forecast.shape[2]:
         sure = confidence(said.forecast, said.log_deviation)
         parts = [signal, sure, value, said.forecast, torch.exp(said.log_deviation)]
+    else:
+        nothing = torch.zeros_like(signal)
+        parts = [signal, nothing, value, nothing, nothing]
     stacked = torch.stack(parts, dim=3).transpose(0, 1)
-    low, high = (torch.from_numpy(bound).to(stacked) for bound in (MESSAGE_LOW, MESSAGE_HIGH))
-    return stacked.clamp(low, high)
+    return stacked.clamp(*_bounds(stacked.dtype, stacked.device))
+
+
+@cache
+def _bounds(dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lowest and highest message, [MESSAGE] each."""
+    low, high = (torch.from_numpy(own) for own in (MESSAGE_LOW, MESSAGE_HIGH))
+    return low.to(device, dtype), high.to(device, dtype)
 
 
 def kept(crew: Crew, k: int) -> Weights:

@@ -9,11 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.agents.actors import ACTOR_CRITIC
 from mtquant.agents.baselines import inverse_volatility_weights, observed
+from mtquant.agents.crew import Crew
 from mtquant.agents.specialist import Specialist
+from mtquant.agents.stack import shape_of
 from mtquant.core.errors import PolicyError
 from mtquant.core.protocols import Observation
 from mtquant.market.observation import INSTRUMENT_EXTRAS, specialist_view
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
 
 
 class EnsembleMemory(NamedTuple):
@@ -89,6 +95,7 @@ class SpecialistEnsemble:
             np.array([self.symbols.index(symbol) for symbol in own])
             for own in self.domains.values()
         ]
+        self._crew = _crew_of(list(self.specialists.values()))
         self._caps = (name_cap, gross_cap)
         self._volatility = volatility_feature
         self._features, self._window = first.feature_names, first.window_bars
@@ -126,22 +133,57 @@ class SpecialistEnsemble:
             )
         volatility = observed(observation, self._volatility)
         weights = inverse_volatility_weights(volatility, *self._caps)
-        n_instruments = len(weights)
-        block = self._window * len(self._features) + INSTRUMENT_EXTRAS
         tradable = observed(observation, "tradable") > 0.0
         targets, states = state.targets.copy(), list(state.states)
         targets[tradable] = 0.0
-        for k, (own, specialist) in enumerate(
-            zip(self._own, self.specialists.values(), strict=True)
-        ):
-            asked = tradable[own] & (weights[own] > 0.0)
-            if not asked.any():
-                continue
-            view = specialist_view(observation.values, block, own.tolist(), n_instruments)
-            # It knows its positions as shares of what an action of 1 buys.
-            unit = np.full(len(own), specialist.manifest.unit)
-            shares = np.divide(unit, weights[own], out=np.ones_like(unit), where=weights[own] > 0.0)
-            view[np.arange(1, len(own) + 1) * block - INSTRUMENT_EXTRAS] *= shares
-            action, states[k] = specialist.decide(view, states[k])
-            targets[own[asked]] = (weights[own] * action)[asked]
+        wanted = tradable & (weights > 0.0)
+        asked = [k for k, own in enumerate(self._own) if wanted[own].any()]
+        actions = self._actions(observation.values, weights, asked, states)
+        for k, action in zip(asked, actions, strict=True):
+            own = self._own[k][wanted[self._own[k]]]
+            targets[own] = (weights[self._own[k]] * action)[wanted[self._own[k]]]
         return targets, EnsembleMemory(targets, tuple(states))
+
+    def _actions(
+        self, values: Float32, weights: Float, asked: Sequence[int], states: list[Any]
+    ) -> list[Float]:
+        """What the specialists that are asked answer, float64 [its instruments] each; what they
+        remember then goes into `states`.
+        """
+        specialists = list(self.specialists.values())
+        if self._crew is None or not asked:
+            found = []
+            for k in asked:
+                action, states[k] = specialists[k].decide(self._view(values, weights, k), states[k])
+                found.append(action)
+            return found
+        views = [self._view(values, weights, k) for k in range(len(specialists))]
+        for own, view in zip(specialists, views, strict=True):
+            own.check_size(view)
+        answers = self._crew.act(np.array(views)[:, None])
+        return [specialists[k].checked(answers[k][0]) for k in asked]
+
+    def _view(self, values: Float32, weights: Float, k: int) -> Float32:
+        """What specialist k sees of the portfolio's observation."""
+        own, specialist = self._own[k], list(self.specialists.values())[k]
+        block = self._window * len(self._features) + INSTRUMENT_EXTRAS
+        view = specialist_view(values, block, own.tolist(), len(weights))
+        # It knows its positions as shares of what an action of 1 buys.
+        unit = np.full(len(own), specialist.manifest.unit)
+        shares = np.divide(unit, weights[own], out=np.ones_like(unit), where=weights[own] > 0.0)
+        view[np.arange(1, len(own) + 1) * block - INSTRUMENT_EXTRAS] *= shares
+        return view
+
+
+def _crew_of(specialists: Sequence[Specialist]) -> Crew | None:
+    """All as one, which asks them for the price of one and hears the same; None where they are not
+    feed-forward networks of one shape.
+    """
+    rows = [
+        own.weights
+        for own in specialists
+        if isinstance(own, Specialist) and own.manifest.policy == ACTOR_CRITIC
+    ]
+    if len(rows) < len(specialists):
+        return None
+    return Crew.from_weights(rows) if len({shape_of(own) for own in rows}) == 1 else None

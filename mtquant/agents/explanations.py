@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtquant.agents.crew import Crew, Views, messages
+from mtquant.agents.crew import Crew, messages
 from mtquant.agents.hierarchy import HierarchyPolicy
 from mtquant.agents.scaling import CLIP
 from mtquant.agents.stack import ActorCriticStack, Said
 from mtquant.envs.allocation import LOGIT_RANGE, SMALLEST_SIGNAL
-from mtquant.envs.hierarchy import MESSAGE_NAMES, SIGNAL
+from mtquant.envs.hierarchy import MESSAGE_NAMES, SIGNAL, Views
 from mtquant.learning.attribution import STEPS, integrated_gradients
 from mtquant.learning.towers import Layers
 
@@ -66,7 +66,7 @@ def explain_actions(
     Returns:
         For each specialist its B x A actions.
     """
-    scaled = _scaled(crew, views).transpose(0, 1)
+    scaled = crew.scaled(views).transpose(0, 1)
 
     def actions(points: Sequence[torch.Tensor]) -> torch.Tensor:
         # A sum over specialists: each one's action depends on its own view alone.
@@ -102,8 +102,8 @@ def explain_scales(
         specialist and meta-controller.
     """
     hierarchy = policy.hierarchy
-    views = _scaled(policy.crew, hierarchy.views(seen, scales)).transpose(0, 1)
-    observed = _scaled(policy.meta, hierarchy.observe(seen, heard)[None])[0]
+    views = policy.crew.scaled(hierarchy.views(seen, scales)).transpose(0, 1)
+    observed = policy.meta.scaled(hierarchy.observe(seen, heard)[None])[0]
     own = torch.from_numpy(hierarchy.tradable(seen))
     decide = _Decision(policy, own)
     inputs = [views, observed]
@@ -192,11 +192,6 @@ def _tower(layers: Layers, values: torch.Tensor) -> torch.Tensor:
     for matrix, own in hidden:
         values = torch.tanh(torch.baddbmm(own, values, matrix))
     return torch.baddbmm(bias, values, last)
-
-
-def _scaled(crew: Crew, raw: Views) -> torch.Tensor:
-    together = np.ascontiguousarray(crew.together(raw))
-    return crew.scaling.apply(torch.from_numpy(together).to(crew.stack.parameters))
 
 
 def _flat(found: torch.Tensor) -> Float:

@@ -208,7 +208,7 @@ class HierarchyPolicy:
         """
         hierarchy = self.hierarchy
         action = self.meta.act([hierarchy.observe(seen, messages)])[0]
-        if not np.all(np.isfinite(action)):
+        if not np.isfinite(action).all():
             raise PolicyError(
                 "action of the meta-controller",
                 "must be finite",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,10 +47,14 @@ class Scaling:
             means[k, : len(mean)], scales[k, : len(scale)] = mean, scale
         return cls(torch.from_numpy(means).to(like), torch.from_numpy(scales).to(like))
 
+    @cached_property
+    def _rows(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.mean[:, None], self.scale[:, None]
+
     def apply(self, raw: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Scaled observations of raw ones [K, B, inputs]."""
-        scaled = torch.sub(raw, self.mean[:, None], out=out)
-        return scaled.div_(self.scale[:, None]).clamp_(-CLIP, CLIP)
+        mean, scale = self._rows
+        return torch.sub(raw, mean, out=out).div_(scale).clamp_(-CLIP, CLIP)
 
 
 def observation_scaling(

@@ -178,6 +178,16 @@ class Specialist:
         Raises:
             PolicyError: The observation has another size, or the action is not finite.
         """
+        self.check_size(values)
+        actions, state = self.actor.decide(values[None], state)
+        return self.checked(actions[0]), state
+
+    def check_size(self, values: NDArray[np.float32]) -> None:
+        """Refuses an observation of another size.
+
+        Raises:
+            PolicyError: It is one.
+        """
         size = len(self.manifest.observation_names)
         if values.shape != (size,):
             raise PolicyError(
@@ -186,16 +196,22 @@ class Specialist:
                 values.shape,
                 "Use the features, window and rules that the specialist was trained with.",
             )
-        actions, state = self.actor.decide(values[None], state)
-        action = actions[0].astype(np.float64)
-        if not np.all(np.isfinite(action)):
+
+    def checked(self, answer: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What its network answered, float32 [N], as actions float64 [N].
+
+        Raises:
+            PolicyError: It is not finite.
+        """
+        action = answer.astype(np.float64)
+        if not np.isfinite(action).all():
             raise PolicyError(
                 f"action of {self.manifest.name}",
                 "must be finite",
                 action.tolist(),
                 "The weights or the observation hold NaN: load an earlier checkpoint.",
             )
-        return action, state
+        return action
 
 
 def save_specialist(

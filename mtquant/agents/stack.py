@@ -218,16 +218,20 @@ class ActorCriticStack:
         """What the networks say about scaled observations [K, B, inputs]; valid until the next call
         with as many samples.
         """
-        shape = self.shape
+        actions, forecasts = self.shape.actions, self.shape.forecasts
         outputs = self.actor.forward(observations)
-        middle = shape.actions + shape.forecasts
-        value = self.critic.forward(observations)[:, :, 0]
+        value = self.critic.forward(observations).squeeze(2)
+        # `narrow` is the quickest way to a part, which counts where B is 1.
         return Said(
-            outputs[:, :, : shape.actions],
+            outputs.narrow(2, 0, actions),
             value,
-            outputs[:, :, shape.actions : middle],
-            outputs[:, :, middle:],
+            outputs.narrow(2, actions, forecasts),
+            outputs.narrow(2, actions + forecasts, forecasts),
         )
+
+    def act(self, observations: torch.Tensor) -> torch.Tensor:
+        """The mean actions of `forward`, [K, B, A], for who asks for nothing else."""
+        return self.actor.forward(observations).narrow(2, 0, self.shape.actions)
 
     def backward(
         self, observations: torch.Tensor, said: Said, log_std: torch.Tensor, out: torch.Tensor

@@ -28,6 +28,8 @@ def run(output: Path, timesteps: int | None, overrides: Sequence[str]) -> None:
         timesteps: Bars of every phase; `TIMESTEPS` when None.
         overrides: ``section.key=value`` texts.
     """
+    from mtquant.workflows.ahead import compiled_ahead, marker  # slow to import
+
     console = Console()
     config = load_config(None, [*SETTINGS, *overrides])
     instruments = load_instruments(None)
@@ -35,7 +37,10 @@ def run(output: Path, timesteps: int | None, overrides: Sequence[str]) -> None:
     say(console, f"configuration built-in defaults and --set {' '.join([*SETTINGS, *overrides])}")
     with interruptible(f"what was kept so far is in {output}"):
         pipeline = Pipeline(config, instruments, output, output / "logs", steps, None)
-        pipeline.train(console, overwrite=True)
+        if (done := marker()) is not None and not done.exists():
+            say(console, "compiling kernels, once for this version of the source: about a minute")
+        with compiled_ahead(config, instruments):
+            pipeline.train(console, overwrite=True)
         console.rule("out of sample: the hierarchy")
         models = output / "phase3"
         out = output / "backtest"

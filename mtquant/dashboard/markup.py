@@ -20,6 +20,7 @@ SHEET = """<style>
 /* A page that reads its ledger again every few seconds must not flicker. */
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 .stAppHeader { background: transparent; height: 2.2rem; }
+.mt-head { display: grid; gap: .9rem; }
 .mt-kicker { font-size: .78rem; letter-spacing: .08em; text-transform: uppercase; opacity: .65; }
 .mt-title { font-size: 1.45rem; font-weight: 650; letter-spacing: -.01em; line-height: 1.3; }
 .mt-title small { font-size: .86rem; font-weight: 400; opacity: .7; letter-spacing: 0; }
@@ -99,7 +100,7 @@ def title(name: str, below: str) -> str:
     """The head of the page."""
     small = f"<small>{escape(below)}</small>"
     kicker = '<div class="mt-kicker">mtquant paper</div>'
-    return f'{kicker}<div class="mt-title">{escape(name)} {small}</div>'
+    return f'<div>{kicker}<div class="mt-title">{escape(name)} {small}</div></div>'
 
 
 def facts(known: Mapping[str, str]) -> str:

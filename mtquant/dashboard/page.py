@@ -9,14 +9,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import streamlit as st
 
 from mtquant.core.errors import MtquantError
-from mtquant.dashboard import markup, tables, views
-from mtquant.dashboard.accounts import Account, account
+from mtquant.dashboard import markup, views
+from mtquant.dashboard.accounts import account
 from mtquant.dashboard.asked import Asked
-from mtquant.evaluation.report.style import LOSS_COLOUR, STOP_COLOUR
+from mtquant.dashboard.head import head
 
 REFRESH_SECONDS = 3.0
 SPANS: dict[str, int | None] = {"All": None, "1,000 bars": 1_000, "200 bars": 200}
@@ -72,7 +71,7 @@ def _live(ledger: Path, last: int | None, roots: Sequence[Path]) -> None:
         st.subheader("Training")
         _told(partial(views.training, tuple(roots)))
         return
-    _head(ledger, found)
+    st.html(head(ledger, found))
     watched = views.Watched(ledger, found, last, tuple(roots))
     opened = st.tabs(list(TABS), on_change="rerun", key="tab")
     for tab, show in zip(opened, TABS.values(), strict=True):
@@ -87,66 +86,3 @@ def _told(show: Callable[[], None]) -> None:
         show()
     except (MtquantError, OSError) as error:
         st.error(views.plain(str(error)))
-
-
-def _head(ledger: Path, found: Account) -> None:
-    """Who trades, whether it lives, and the figures that one looks at first."""
-    st.html(markup.title(found.name, f"{len(found.symbols)} instruments, {ledger}"))
-    if found.halted_by is not None:
-        st.html(markup.banner(f"A person halted this account: {found.halted_by}", LOSS_COLOUR))
-    if found.silent:
-        st.html(markup.banner(_silence(found), LOSS_COLOUR))
-    if found.unknown_orders:
-        text = f"{found.unknown_orders} orders of unknown fate: neither filled nor flat."
-        st.html(markup.banner(text, STOP_COLOUR))
-    st.html(markup.tiles(_tiles(found)))
-
-
-def _silence(found: Account) -> str:
-    """What a silent loop means."""
-    if found.beat_age is None:
-        said = "No heartbeat: no loop has said that it lives."
-    else:
-        said = f"Silent: the loop last said that it lives {age(found.beat_age)} ago."
-    return f"{said} Below is what was last known; unknown is not flat."
-
-
-def _tiles(found: Account) -> list[tuple[str, str, str]]:
-    equity, outcome = found.equity, found.outcome
-    gain = None if equity is None else equity / found.initial_equity - 1.0
-    closed = "no bar yet"
-    if found.stamp_ns is not None:
-        closed = str(np.datetime64(found.stamp_ns, "ns").astype("datetime64[m]"))
-    loop = ("silent", LOSS_COLOUR) if found.silent else ("alive", markup.tone_of(0))
-    beat = "never" if found.beat_age is None else f"{age(found.beat_age)} ago"
-    guard = markup.word(tables.mode_word(found.mode), markup.tone_of(found.mode))
-    return [
-        ("loop", markup.word(*loop), beat),
-        ("guard", guard, found.reasons or "all clear"),
-        ("equity", number(equity, ",.0f"), f"{found.currency}, {number(gain, '+z.2%')}"),
-        ("drawdown", number(outcome.get("drawdown", 0.0), ".2%"), "below the peak"),
-        (
-            "gross",
-            number(outcome.get("gross", 0.0), ".1%"),
-            f"net {number(outcome.get('net', 0.0), '+z.1%')}",
-        ),
-        ("open orders", f"{found.open_orders:,}", f"{found.unknown_orders} unknown"),
-        (
-            "last bar",
-            "" if found.bar is None else f"{found.bar:,}",
-            f"{closed.replace('T', ' ')} UTC",
-        ),
-    ]
-
-
-def number(value: float | None, shown: str) -> str:
-    """A number, or that it is not known."""
-    return "unknown" if value is None else format(value, shown)
-
-
-def age(seconds: float) -> str:
-    """A time span in the largest whole unit."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -3,34 +3,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import ipaddress
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from streamlit.starlette import App
 from streamlit.web import bootstrap
 
 from mtquant.core.errors import ConfigError
 from mtquant.dashboard.asked import Asked
+from mtquant.dashboard.front import front
+from mtquant.dashboard.theme import DARK, FONT, LIGHT, ROOT_SIZE
 from mtquant.risk.limits import correlation_exposure, portfolio_deviation
 
 SCRIPT = Path(__file__).parent / "entry" / "app.py"
 LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]", "::1"]
-LIGHT = {
-    "backgroundColor": "#ffffff",
-    "secondaryBackgroundColor": "#f5f7f9",
-    "textColor": "#1b2026",
-    "primaryColor": "#1f62b4",
-    "borderColor": "#e1e4e8",
-}
-DARK = {
-    "backgroundColor": "#14171b",
-    "secondaryBackgroundColor": "#1c2026",
-    "textColor": "#e6e9ec",
-    "primaryColor": "#79b0f3",
-    "borderColor": "#2c3138",
-}
 
 
 def options(host: str, port: int) -> dict[str, object]:
@@ -46,8 +39,7 @@ def options(host: str, port: int) -> dict[str, object]:
         "server.enableAgentApi": False,
         "server.enableCORS": True,
         "server.enableXsrfProtection": True,
-        # On loopback a page of the internet that calls itself this machine is turned away.
-        "server.allowedHosts": LOOPBACK_NAMES if is_loopback(host) else [],
+        "server.allowedHosts": known_names(host),
         "browser.gatherUsageStats": False,
         "browser.serverAddress": host,
         "client.toolbarMode": "minimal",
@@ -56,8 +48,8 @@ def options(host: str, port: int) -> dict[str, object]:
         "global.developmentMode": False,
         "logger.level": "error",
         "logger.hideWelcomeMessage": True,  # the command has said where the page is
-        "theme.font": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
-        "theme.baseFontSize": 15,
+        "theme.font": FONT,
+        "theme.baseFontSize": ROOT_SIZE,
         "theme.baseRadius": "6px",
         **{f"theme.light.{name}": tone for name, tone in LIGHT.items()},
         **{f"theme.dark.{name}": tone for name, tone in DARK.items()},
@@ -72,12 +64,37 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def known_names(host: str) -> list[str]:
+    """Names by which a browser may call the server: a page of the internet that calls itself this
+    machine is turned away on loopback. Empty: any, since others know the machine by names that it
+    does not.
+    """
+    return [*LOOPBACK_NAMES, host] if is_loopback(host) else []
+
+
 def serve(asked: Asked, host: str, port: int) -> None:
     """Serves the page until it is interrupted."""
     chosen = options(host, port)
     bootstrap.load_config_options(chosen)
     _warm()
-    bootstrap.run(str(SCRIPT), False, [asked.to_text()], chosen)
+    sys.argv = [str(SCRIPT), asked.to_text()]  # what the script is told
+    with contextlib.suppress(KeyboardInterrupt):
+        app(asked.ledgers[0], host).run(config=chosen)
+
+
+def app(ledger: Path, host: str) -> App:
+    """Streamlit's server, with an answer of our own to the first request in front of it.
+
+    Streamlit itself asks for a known name only where a web socket is opened; the figures are in the
+    page before that.
+
+    Args:
+        ledger: Whose figures that answer shows.
+        host: Where it listens.
+    """
+    known = known_names(host) or ["*"]
+    guard = Middleware(TrustedHostMiddleware, allowed_hosts=known, www_redirect=False)
+    return App(SCRIPT, routes=[front(ledger)], middleware=[guard])
 
 
 def check_free(host: str, port: int) -> None:

@@ -49,7 +49,7 @@ def weights_and_budget(actions: Float32) -> tuple[Float, Float]:
         Weights of the specialists and of cash, float64 [..., K + 1], which sum to 1, and the risk
         budgets in [0, 1], float64 [...].
     """
-    entries = np.clip(actions.astype(np.float64), -1.0, 1.0)
+    entries = np.minimum(np.maximum(actions.astype(np.float64), -1.0), 1.0)
     powers = np.exp(LOGIT_RANGE * entries[..., :-1])
     weights = powers / powers.sum(axis=-1, keepdims=True)
     return weights, 0.5 + 0.5 * entries[..., -1]
@@ -75,7 +75,7 @@ def instrument_scales(
     """
     instruments = np.bincount(owner, minlength=weights.shape[-1] - 1)
     whole = budgets[..., None] * gross_cap
-    asked: Float = whole * (weights[..., owner] / instruments[owner])
+    asked: Float = whole * (weights.take(owner, axis=-1) / instruments[owner])
     largest = name_caps / np.maximum(np.abs(signals), SMALLEST_SIGNAL)
     return shared_out_within(asked, whole * weights[..., -1:], largest)
 

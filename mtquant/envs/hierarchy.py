@@ -49,9 +49,11 @@ MESSAGE_HIGH = np.array([1.0, 1.0, 10.0, 10.0, 10.0], dtype=np.float32)
 SHARE_BOUND = 2.0  # a position left over from a larger scale is shown as at most this
 EXPOSURE, TRADABLE = INSTRUMENT_NAMES.index("exposure"), INSTRUMENT_NAMES.index("tradable")
 
-Speak = Callable[[Sequence[Float32]], Float32]
-"""Frozen specialists: their views, float32 [E, view], one array per specialist in the order of the
-domains, to messages float32 [E, N, MESSAGE] in the order of the panel."""
+Views = Float32 | Sequence[Float32]
+"""What each of K specialists sees, float32 [E, its entries] each, in the order of the domains; of
+equally many entries one array, [K, E, entries]."""
+Speak = Callable[[Views], Float32]
+"""Frozen specialists: their views to messages float32 [E, N, MESSAGE] in the order of the panel."""
 
 
 class Hierarchy:
@@ -99,9 +101,13 @@ class Hierarchy:
         block = layout.block_size
         starts = np.arange(n) * block
         self._extras = (starts + block - INSTRUMENT_EXTRAS)[:, None] + np.arange(INSTRUMENT_EXTRAS)
-        self._account = np.arange(n * block, layout.size)
+        self._exposures, self._tradables = self._extras[:, EXPOSURE], self._extras[:, TRADABLE]
+        self._account = n * block  # the account's entries stand behind the instruments'
+        account = np.arange(self._account, layout.size)
         blocks = starts[:, None] + np.arange(block)
-        self._views = [np.append(blocks[own].ravel(), self._account) for own in self.instruments]
+        self._views = [np.append(blocks[own].ravel(), account) for own in self.instruments]
+        alike = len(set(self.view_sizes)) == 1
+        self._together = np.array(self._views) if alike else None
         self.sectors, self._sector_of = _sectors(rules)
 
     @classmethod
@@ -140,26 +146,28 @@ class Hierarchy:
         """One name per entry of the meta-controller's observation."""
         entries = (*INSTRUMENT_NAMES, *MESSAGE_NAMES)
         own = [f"{symbol}.{name}" for symbol in self.layout.symbols for name in entries]
-        account = self.layout.names()[self._account[0] :]
+        account = self.layout.names()[self._account :]
         return (*own, *account, *(f"gross.{sector}" for sector in self.sectors))
 
     # --- what each one sees; observations are float32 [E, layout.size] ---
 
-    def views(self, observations: Float32, scales: Float) -> list[Float32]:
-        """The specialists' own observations, float32 [E, view_sizes[k]] each.
+    def views(self, observations: Float32, scales: Float) -> Views:
+        """The specialists' own observations.
 
         Args:
             observations: The portfolio's.
             scales: float64 [E, N], exposures that a signal of 1 asked for in the last decision.
         """
         seen = observations.copy()
-        columns = self._extras[:, EXPOSURE]
-        exposure = seen[:, columns]
+        exposure = seen.take(self._exposures, axis=1)
         # What a signal of 1 buys: no more than the name cap lets it.
         largest = np.minimum(scales, self.name_caps)
         share = np.divide(exposure, largest, out=np.sign(exposure, dtype=float), where=largest > 0)
-        seen[:, columns] = np.clip(share, -SHARE_BOUND, SHARE_BOUND) * self.name_caps
-        return [seen[:, columns] for columns in self._views]
+        share = np.minimum(np.maximum(share, -SHARE_BOUND), SHARE_BOUND)
+        seen[:, self._exposures] = share * self.name_caps
+        if self._together is None:
+            return [seen.take(columns, axis=1) for columns in self._views]
+        return np.ascontiguousarray(seen.take(self._together, axis=1).swapaxes(0, 1))
 
     def scales(self, actions: Float32, messages: Float32) -> Float:
         """What decisions of the meta-controller mean (`allocation.py`): the exposure that a signal
@@ -176,7 +184,7 @@ class Hierarchy:
 
     def tradable(self, observations: Float32) -> NDArray[np.bool_]:
         """Where the bar just closed is the instrument's own, bool [E, N]."""
-        own: NDArray[np.bool_] = observations[:, self._extras[:, TRADABLE]] > 0.0
+        own: NDArray[np.bool_] = observations.take(self._tradables, axis=1) > 0.0
         return own
 
     def observe(self, observations: Float32, messages: Float32) -> Float32:
@@ -186,9 +194,9 @@ class Hierarchy:
             observations: The portfolio's.
             messages: float32 [E, N, MESSAGE].
         """
-        extras = observations[:, self._extras]
+        extras = observations.take(self._extras, axis=1)
         told = np.concatenate([extras, messages], axis=2).reshape(len(observations), -1)
-        account = observations[:, self._account]
+        account = observations[:, self._account :]
         return np.concatenate([told, account, self._risk(extras[:, :, EXPOSURE])], axis=1)
 
     def _risk(self, exposure: Float32) -> Float32:
@@ -211,7 +219,9 @@ def heard(messages: Float32, shape: tuple[int, ...]) -> Float32:
     remedy = f"Give {', '.join(MESSAGE_NAMES)} for each instrument."
     _require_finite("messages", messages, shape, remedy)
     rows = np.reshape(messages, (-1, MESSAGE))
-    return np.clip(rows, MESSAGE_LOW, MESSAGE_HIGH, dtype=np.float32).reshape(shape)
+    # Not np.clip, which takes longer to begin than both of these together.
+    cut = np.minimum(np.maximum(rows, MESSAGE_LOW, dtype=np.float32), MESSAGE_HIGH)
+    return cut.reshape(shape)
 
 
 def require_decision(actions: Float32, shape: tuple[int, ...]) -> None:
@@ -227,7 +237,7 @@ def require_decision(actions: Float32, shape: tuple[int, ...]) -> None:
 def _require_finite(field: str, values: Float32, shape: tuple[int, ...], remedy: str) -> None:
     if np.shape(values) != shape:
         raise PolicyError(field, f"must have shape {shape}", np.shape(values), remedy)
-    if not np.all(np.isfinite(values)):
+    if not np.isfinite(values).all():
         raise PolicyError(field, "must be finite", values, remedy)
 
 

@@ -7,22 +7,18 @@ the intentions; and only then tell the broker. `opening.py` makes a loop, new or
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.core import outcome as oc
-from mtquant.core.errors import MtquantError
 from mtquant.core.states import Arrays, below, part
 from mtquant.data.bars import NANOSECONDS
-from mtquant.market.account import A_CASH, A_EQUITY, B_POSITION, BAR_BINDING
+from mtquant.market.account import A_CASH, A_EQUITY, B_POSITION
 from mtquant.market.live_desk import LiveDesk
 from mtquant.market.live_tape import LiveTape
 from mtquant.paper.alerts import Alerts
@@ -30,22 +26,21 @@ from mtquant.paper.broker import Broker, SimulatedVenue
 from mtquant.paper.commands import Obeyed, obey
 from mtquant.paper.control import beat, halt_reason
 from mtquant.paper.dealing import UNCONFIRMED, Dealer
-from mtquant.paper.desk_book import Pending, executions_matrix
+from mtquant.paper.deciding import Decider
+from mtquant.paper.desk_book import executions_matrix
 from mtquant.paper.exposure import Exposure
 from mtquant.paper.feeds import Delivery, Feed, FeedEnd, FeedTimeout, RawBar
 from mtquant.paper.guardian import Guardian
 from mtquant.paper.intake import Intake, Taken
 from mtquant.paper.memory import pack_arrays, unpack_arrays
-from mtquant.paper.messages import MESSAGES, Words
-from mtquant.paper.orders import UNKNOWN, Execution, Order, client_id
+from mtquant.paper.orders import UNKNOWN, Execution
 from mtquant.paper.recorder import Recorder
 from mtquant.paper.roster import Roster
-from mtquant.paper.seats import Models, mixture, packed
+from mtquant.paper.seats import Models, packed
 from mtquant.paper.terms import Terms
 from mtquant.risk.guard import GUARD_ACTIVE, GUARD_REDUCING, GUARD_TEXTS
 
 Float = NDArray[np.float64]
-HOUR_NS = 3_600 * NANOSECONDS
 BEAT_SECONDS = 1.0
 TURN_SECONDS = 1.0  # a feed without a bar is asked again, and people are listened to
 DISK_BARS = 50  # bars between two looks at the disk
@@ -97,8 +92,7 @@ class PaperLoop:
         self.roster = Roster(terms, recorder, models)
         self.last_command = 0
         self.exposure = Exposure(terms.rules, tape)
-        self._targets = np.full(len(self.symbols), np.nan)
-        self._order_stamps: deque[int] = deque()
+        self.decider = Decider(self.dealer, self.roster, self.exposure)
         self._commit_answers = commit_answers
         self._turned = time.monotonic()
         self._wall_ns = time.time_ns()
@@ -236,9 +230,9 @@ class PaperLoop:
         self.judge_facts(taken)
         if taken.stale or not confirmed:
             why = "stale" if taken.stale else UNCONFIRMED
-            self.decide_nothing(why)
+            self.decider.decide_nothing(why)
         else:
-            self.decide()
+            self.decider.decide()
         self.watch_mode("guard")
         self.recorder.events(self.dealer.orders.events)
         self.recorder.commit(self.bar, self.states())
@@ -266,7 +260,8 @@ class PaperLoop:
         rows = executions_matrix(executions, self.tape.tape, self.terms.rules, self.bar)
         outcome = self.desk.book(rows)
         self.recorder.bars(self.bar, taken.stamp_ns, taken.bars)
-        self.recorder.lived(self.bar, taken.stamp_ns, self.desk, self._targets, executions, rows)
+        decided = self.decider.targets
+        self.recorder.lived(self.bar, taken.stamp_ns, self.desk, decided, executions, rows)
         self.exposure.lived(outcome, self.desk)
         if confirmed:
             self.dealer.compare_cash()
@@ -292,102 +287,9 @@ class PaperLoop:
             free = shutil.disk_usage(self.recorder.ledger.path.parent).free / 2**20
             if free < paper.least_free_mb:
                 self.guardian.halt("the disk is nearly full", "guard")
-        self.ramp()
+        self.roster.ramp(self.bar, self.equity, self.guardian, self.remark)
 
-    # Deciding
-
-    def decide(self) -> None:
-        """Observe, decide, plan; the orders wait for the commit."""
-        if self.guardian.flattening:  # also where no model can be asked
-            self.plan(np.zeros(len(self.symbols)), "", {})
-            return
-        asked, seen, shares = [], [], []
-        said: dict[str, Words] = {}
-        for path, share in self.roster.shares():
-            seat = self.roster.seats[path]
-            try:
-                targets, values = seat.act(self.desk)
-            except MtquantError as error:
-                self.guardian.halt(f"the model failed: {error.field} {error.rule}", "guard")
-                self.remark("model", path, str(error), "critical")
-                self.decide_nothing("the model failed")
-                return
-            asked.append(targets)
-            seen.append(values)
-            shares.append(share)
-            if seat.said:
-                said[path] = seat.said
-        health = [seat.health for seat in self.roster.seats.values()]
-        outside = any(own.outside_range for own in health)
-        self.guardian.doubt("features outside the training range", outside)
-        self.guardian.doubt("features have drifted", any(own.has_drifted for own in health))
-        held = self.exposure.held(self.desk)
-        wanted = mixture(asked, shares, held) if asked else np.zeros(len(self.symbols))
-        digest = hashlib.sha256(b"".join(seen)).hexdigest()
-        self.plan(wanted, digest, said)
-
-    def plan(self, wanted: Float, digest: str, said: Mapping[str, Words]) -> None:
-        """From what the models want to orders that wait for the commit.
-
-        Args:
-            wanted: Target exposures, float64 [N].
-            digest: Of what the models saw.
-            said: Path of a model -> what its parts told each other.
-        """
-        held = self.exposure.held(self.desk)
-        self.guardian.flattening &= bool(self.positions.any())
-        mode = self.guardian.mode
-        if self.guardian.flattening:
-            targets = np.zeros(len(self.symbols))
-        else:
-            targets = self.guardian.allowed(wanted, held)
-        self.desk.plan(targets)
-        if not np.array_equal(targets, wanted, equal_nan=True):
-            self.desk.block[BAR_BINDING] = int(self.desk.block[BAR_BINDING]) | oc.LIMIT_GUARD
-        self._targets = targets
-        orders = self.desk.take_orders()
-        busy = self.dealer.orders.busy(len(orders))
-        stamp = self.tape.stamp_ns
-        for n in np.flatnonzero(orders):
-            if busy[n]:
-                self.remark("order-held-back", self.symbols[n], "another one is under way", "info")
-            elif self.guardian.lets_through(float(orders[n]), float(self.positions[n])):
-                self.intend(int(n), float(orders[n]), stamp)
-        shares = dict(self.roster.shares())
-        details = {"shares": shares, "flattening": self.guardian.flattening, MESSAGES: said}
-        self.recorder.decided(self.bar, stamp, wanted, targets, mode, digest, details)
-
-    def decide_nothing(self, why: str) -> None:
-        """A bar without a decision: nothing is ordered."""
-        nothing = np.full(len(self.symbols), np.nan)
-        self._targets = nothing
-        self.desk.block[BAR_BINDING] = 0.0
-        mode = self.guardian.mode
-        self.recorder.decided(
-            self.bar, self.tape.stamp_ns, nothing, nothing, mode, "", {"none": why}
-        )
-
-    def intend(self, n: int, quantity: float, stamp_ns: int) -> None:
-        """Writes an order down; it is sent after the commit."""
-        while self._order_stamps and self._order_stamps[0] <= stamp_ns - HOUR_NS:
-            self._order_stamps.popleft()
-        if len(self._order_stamps) >= self.terms.paper.max_orders_per_hour:
-            self.guardian.halt("too many orders in an hour", "guard")
-            return
-        self._order_stamps.append(stamp_ns)
-        item = self.terms.rules.instruments[n]
-        order = Order(
-            client_id(self.terms.account, self.bar, n),
-            self.symbols[n],
-            quantity,
-            stamp_ns,
-            item.stop_loss_frac,
-            item.take_profit_frac,
-        )
-        good_ns = int(self.terms.paper.order_good_bars * self.terms.bar_seconds * NANOSECONDS)
-        own = Pending(order, n, self.bar, stamp_ns + good_ns)
-        self.recorder.intended(own)
-        self.dealer.queue(own)
+    # After the commit
 
     def send(self) -> None:
         """Tells the broker of the orders that the ledger holds now."""
@@ -404,33 +306,6 @@ class PaperLoop:
         if silent > self.terms.paper.heartbeat_seconds:
             self.guardian.doubt(MISSED_BEAT, True)
             self.remark("heartbeat", "", f"silent for {silent:.0f} s before the start", "warning")
-
-    # Models
-
-    def ramp(self) -> None:
-        """Lets a promoted model's share grow, or takes it back."""
-        rollout, paper = self.roster.rollout, self.terms.paper
-        if rollout.candidate is None:
-            return
-        rollout.peak = max(rollout.peak, self.equity)
-        fall = 1.0 - self.equity / rollout.peak
-        path, digest = rollout.candidate, rollout.versions[rollout.candidate]
-        if fall >= paper.rollback_drawdown_frac:
-            why = f"equity fell by {fall:.1%} while it ramped up"
-            try:
-                self.roster.change("rollback", path, digest, 0.0, why, self.bar)
-            except MtquantError as error:
-                self.guardian.halt("the model to roll back to cannot be loaded", "guard")
-                self.remark("model", path, str(error), "critical")
-                return
-            self.remark("rollback", path, why, "critical")
-        elif self.guardian.mode != GUARD_ACTIVE:
-            rollout.since = self.bar  # a step is earned by bars without trouble
-        elif self.bar - rollout.since >= paper.ramp_bars:
-            share = min(1.0, rollout.share * paper.ramp_factor)
-            why = f"{paper.ramp_bars} quiet bars"
-            self.roster.change("ramp", path, digest, share, why, self.bar)
-            self.remark("ramp", path, f"share of the capital {share:.0%}", "info")
 
     # Records
 
@@ -468,7 +343,7 @@ class PaperLoop:
             **below("desk", self.desk.state()),
             **below("tape", self.tape.state()),
             **guard,
-            "targets": self._targets,
+            "targets": self.decider.targets,
             "words": packed(json.dumps(words)),
         }
         for path, seat in self.roster.seats.items():
@@ -488,7 +363,6 @@ class PaperLoop:
         self.tape.restore(part("tape", arrays))
         self.desk.restore(part("desk", arrays))
         self.guardian.restore(arrays, words["guard"])
-        self._targets = arrays["targets"]
         self.dealer.cursor, self.last_command = words["cursor"], words["last_command"]
         self.guardian.flattening = words["flattening"]
         self.dealer.cash_moved = words["cash_moved"]
@@ -501,11 +375,7 @@ class PaperLoop:
         for name, done in words["done"].items():
             if name in self.dealer.orders.pending:
                 self.dealer.orders.pending[name].done = done
-        hour_ago = self.tape.stamp_ns - HOUR_NS
-        sent = self.recorder.ledger.ask(
-            "SELECT stamp_ns FROM orders WHERE stamp_ns > ? ORDER BY stamp_ns", hour_ago
-        )
-        self._order_stamps = deque(row[0] for row in sent)
+        self.decider.restore(arrays["targets"])
 
     def raw_last(self, bars: dict[int, RawBar]) -> None:
         """Tells the intake of the last bars, after a restart."""

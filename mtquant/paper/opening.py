@@ -132,9 +132,9 @@ def _begin(
             "Give a longer history.",
         )
     if loop.dealer.meet_broker():
-        loop.decide()
+        loop.decider.decide()
     else:  # with the first bar its positions are adopted
-        loop.decide_nothing("the broker holds positions, or does not answer")
+        loop.decider.decide_nothing("the broker holds positions, or does not answer")
     kept = {**loop.states(), f"eyes/{seat.model.digest}": seat.eyes.state()}
     recorder.commit(loop.bar, kept)
     loop.send()
@@ -163,10 +163,7 @@ def _recover(
         "SELECT verb, path, digest, capital, bar FROM models ORDER BY id"
     ):
         loop.roster.rollout.apply(verb, path, digest, capital, bar)
-    loop.roster.seats = {
-        path: loop.roster.seat_of(path, loop.roster.rollout.versions[path])
-        for path in loop.roster.rollout.paths
-    }
+    loop.roster.sit()
     loop.dealer.orders.pending = {own.order.client_id: own for own in _pending(ledger, terms)}
     loop.restore(states["loop"])
     loop.raw_last(_last_bars(ledger, terms))

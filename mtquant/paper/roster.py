@@ -6,11 +6,14 @@ from __future__ import annotations
 import copy
 import time
 
-from mtquant.core.errors import RunError
+from mtquant.core.errors import MtquantError, RunError
+from mtquant.paper.dealing import Remark
 from mtquant.paper.eyes import Bar
+from mtquant.paper.guardian import Guardian
 from mtquant.paper.recorder import Recorder
 from mtquant.paper.seats import Models, Rollout, Seat, seated
 from mtquant.paper.terms import Terms
+from mtquant.risk.guard import GUARD_ACTIVE
 
 
 class Roster:
@@ -65,6 +68,38 @@ class Roster:
             reason=why,
         )
         self.rollout, self.seats = rollout, seats
+
+    def ramp(self, bar: int, equity: float, guardian: Guardian, remark: Remark) -> None:
+        """Lets a promoted model's share grow, or takes it back.
+
+        Args:
+            bar: Number of the last row.
+            equity: At its close.
+            guardian: Halts where the model before cannot be loaded.
+            remark: Notes and alerts.
+        """
+        rollout, paper = self.rollout, self.terms.paper
+        if rollout.candidate is None:
+            return
+        rollout.peak = max(rollout.peak, equity)
+        fall = 1.0 - equity / rollout.peak
+        path, digest = rollout.candidate, rollout.versions[rollout.candidate]
+        if fall >= paper.rollback_drawdown_frac:
+            why = f"equity fell by {fall:.1%} while it ramped up"
+            try:
+                self.change("rollback", path, digest, 0.0, why, bar)
+            except MtquantError as error:
+                guardian.halt("the model to roll back to cannot be loaded", "guard")
+                remark("model", path, str(error), "critical")
+                return
+            remark("rollback", path, why, "critical")
+        elif guardian.mode != GUARD_ACTIVE:
+            rollout.since = bar  # a step is earned by bars without trouble
+        elif bar - rollout.since >= paper.ramp_bars:
+            share = min(1.0, rollout.share * paper.ramp_factor)
+            why = f"{paper.ramp_bars} quiet bars"
+            self.change("ramp", path, digest, share, why, bar)
+            remark("ramp", path, f"share of the capital {share:.0%}", "info")
 
     def sit(self) -> None:
         """Seats the models that the rollout names, as after a restart.

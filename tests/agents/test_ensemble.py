@@ -8,12 +8,19 @@ from typing import cast
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mtquant.agents.baselines import InverseVolatility, inverse_volatility_weights
 from mtquant.agents.ensemble import SpecialistEnsemble
-from mtquant.agents.specialist import Specialist, load_specialist, save_specialist
+from mtquant.agents.specialist import (
+    Specialist,
+    SpecialistManifest,
+    load_specialist,
+    save_specialist,
+)
+from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.core.errors import PolicyError
 from mtquant.core.protocols import Observation, Policy
 from mtquant.market.observation import ObservationLayout
@@ -220,3 +227,69 @@ def test_an_instrument_of_two_specialists_is_refused() -> None:
     stubs = {"one": StubSpecialist(FEATURES), "two": StubSpecialist(FEATURES)}
     with pytest.raises(PolicyError, match=r"each to one of them.*'one': \('EURUSD',\)"):
         ensemble(stubs)
+
+
+def drawn_specialist(symbol: str, seed: int, units: int = 8) -> Specialist:
+    """A network drawn at random whose actions differ from bar to bar."""
+    layout = ObservationLayout((symbol,), FEATURES, 1, STATE_NAMES)
+    shape = PolicyShape(layout.size, (units,), 1)
+    weights = ActorCriticStack.fresh(shape, [seed]).weights(0)
+    weights["action_net.weight"] *= 100.0
+    scaling = {"mean": torch.zeros(layout.size), "scale": torch.full((layout.size,), 3.0)}
+    weights |= {f"features_extractor.{name}": held for name, held in scaling.items()}
+    known = manifest_of(walk_world()) | {
+        "name": symbol,
+        "symbols": (symbol,),
+        "feature_names": FEATURES,
+        "observation_names": tuple(name.removeprefix(f"{symbol}.") for name in layout.names()),
+        "weights_sha256": "0" * 64,
+    }
+    return Specialist(weights, SpecialistManifest(**known))
+
+
+def drawn_ensemble(units: tuple[int, ...]) -> SpecialistEnsemble:
+    own = {
+        symbol: drawn_specialist(symbol, seed, own)
+        for seed, (symbol, own) in enumerate(zip(SYMBOLS, units, strict=True))
+    }
+    return SpecialistEnsemble(own, 0.6, 1.0)
+
+
+def test_specialists_asked_together_answer_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    together, alone = drawn_ensemble((8, 8, 8)), drawn_ensemble((8, 8, 8))
+    monkeypatch.setattr(alone, "_crew", None)
+    random = np.random.default_rng(0)
+    states = [together.initial_state(), alone.initial_state()]
+    lived = []
+    for bar in range(20):
+        seen = observation((0.01, 0.02, 0.04))
+        seen.values[:] = random.normal(size=len(seen.values))
+        for symbol, volatility in zip(SYMBOLS, (0.01, 0.02, 0.0 if bar < 5 else 0.04), strict=True):
+            seen.values[seen.names.index(f"{symbol}.volatility_60")] = volatility
+            is_open = float(random.random() < 0.7)
+            seen.values[seen.names.index(f"{symbol}.tradable")] = is_open
+        found, states[0] = together.act(seen, states[0])
+        expected, states[1] = alone.act(seen, states[1])
+        # Sums of float32 in another order, at most.
+        np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-6)
+        lived.append(found)
+    assert np.ptp(lived, axis=0).min() > 0.1
+
+
+def test_a_specialist_that_is_not_asked_may_know_nothing() -> None:
+    policy = drawn_ensemble((8, 8, 8))
+    seen = observation((0.01, 0.02, 0.04))
+    seen.values[:] = np.clip(seen.values, 0.0, 1.0)
+    seen.values[seen.names.index("GBPUSD.tradable")] = 0.0
+    seen.values[seen.names.index("GBPUSD.log_return_1")] = np.nan
+    targets, state = policy.act(seen, policy.initial_state())
+    assert np.isfinite(targets).all() and targets[1] == 0.0
+    seen.values[seen.names.index("GBPUSD.tradable")] = 1.0
+    with pytest.raises(PolicyError, match="action of GBPUSD must be finite"):
+        policy.act(seen, state)
+
+
+def test_networks_of_unequal_shapes_are_asked_one_by_one() -> None:
+    policy = drawn_ensemble((8, 8, 6))
+    targets, _ = policy.act(observation((0.01, 0.02, 0.04)), policy.initial_state())
+    assert np.isfinite(targets).all() and targets.all()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtquant.agents.explanations import _Decision, _said, _scaled, explain_actions, explain_scales
+from mtquant.agents.explanations import _Decision, _said, explain_actions, explain_scales
 from mtquant.agents.hierarchy import HierarchyPolicy
 from mtquant.workflows.backtesting import Market
 from tests.support.hierarchies import (
@@ -62,8 +62,8 @@ def test_the_differentiable_decision_is_the_policys(either: Market, cap: float |
     if cap is not None:  # the case is met: some would have got more
         exposures = np.abs(policy.scales(seen, messages) * messages[:, :, 0])
         assert 0.1 < (exposures > 0.999 * cap).mean() < 0.9
-    views = _scaled(policy.crew, hierarchy.views(seen, scales)).transpose(0, 1)
-    observed = _scaled(policy.meta, hierarchy.observe(seen, messages)[None])[0]
+    views = policy.crew.scaled(hierarchy.views(seen, scales)).transpose(0, 1)
+    observed = policy.meta.scaled(hierarchy.observe(seen, messages)[None])[0]
     decide = _Decision(policy, torch.from_numpy(hierarchy.tradable(seen)))
     found = decide([views, observed]).numpy()
     given = policy.scales(seen, messages)
@@ -95,7 +95,7 @@ def test_reasons_of_actions_are_complete(either: Market) -> None:
         count = len(policy.hierarchy.instruments[k])
         assert each.names == names[k]
         assert each.amounts.shape == (6 * count, views[k].shape[1])
-        mean = policy.crew.stack.forward(_scaled(policy.crew, views)).mean[k, :, :count].numpy()
+        mean = policy.crew.stack.forward(policy.crew.scaled(views)).mean[k, :, :count].numpy()
         changes = each.changes.reshape(6, count)
         assert np.diff(changes, axis=0) == pytest.approx(np.diff(mean, axis=0), abs=1e-5)
         assert each.missing < 0.01 * max(1e-3, np.abs(each.changes).max())

@@ -84,6 +84,17 @@ def test_each_says_what_it_says_alone(own: list[PolicyShape]) -> None:
     assert spoken.shape[1] == first == len(stack.entries)
 
 
+def test_who_acts_asks_no_critic(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = stacked([shape(4, 2, True)])
+    crew = Crew(stack, Scaling.of([(np.zeros(4), np.ones(4))], stack.parameters))
+    seen = np.ones((1, 1, 4), dtype=np.float32)
+    expected = stack.forward(crew.scaled(seen)).mean.numpy().copy()
+    monkeypatch.setattr(stack, "critic", None)
+    assert np.array_equal(crew.act(seen), expected)
+    with pytest.raises(AttributeError, match="forward"):
+        crew.speak(seen)
+
+
 def test_padding_says_nothing() -> None:
     stack = stacked([shape(3, 1, True), shape(7, 3, True)])
     views = torch.randn(2, 4, 7)

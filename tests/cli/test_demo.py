@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from mtquant.cli import demo
 from mtquant.cli.pipeline import Pipeline
+from mtquant.workflows import ahead
 
 
 def test_the_demo_trains_and_then_reports_on_the_test_years(
@@ -22,6 +24,7 @@ def test_the_demo_trains_and_then_reports_on_the_test_years(
         trained.append((self, overwrite))
 
     monkeypatch.setattr(Pipeline, "train", trains)
+    monkeypatch.setattr(ahead, "compiled_ahead", lambda *arguments: contextlib.nullcontext())
     monkeypatch.setattr(demo, "run_backtest", lambda *arguments: traded.append(arguments))
     demo.run(tmp_path, 5_000, ["training.seed=3"])
     ((pipeline, overwrite),) = trained

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,6 +99,35 @@ def test_every_tab_shows_what_it_should_and_asks_nobody_else(
     paper = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
     context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_figures_are_there_before_any_script_and_stay_where_they_are(
+    browser: Any, served: Served, width: int
+) -> None:
+    tops = {}
+    for scripts in (False, True):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, java_script_enabled=scripts
+        )
+        page = context.new_page()
+        page.goto(served.address)
+        if scripts:
+            page.get_by_role("tab", name="Overview").wait_for(timeout=WAIT_MS)
+            assert page.locator("#mt-first").count() == 0
+        figures = page.locator(".mt-tiles")
+        assert "equity" in figures.inner_text()
+        tops[scripts] = figures.bounding_box()["y"]
+        context.close()
+    assert abs(tops[True] - tops[False]) < 4.0
+
+
+def test_a_page_of_the_internet_that_calls_itself_this_machine_gets_nothing(
+    served: Served,
+) -> None:
+    request = urllib.request.Request(served.address, headers={"Host": "figures.example"})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(request, timeout=30)
 
 
 def test_the_page_follows_a_growing_ledger_by_itself(browser: Any, served: Served) -> None:

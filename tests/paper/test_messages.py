@@ -106,8 +106,8 @@ def test_nothing_is_put_into_the_mouth_of_a_model_that_was_not_asked(tmp_path):
     loop = own.open()
     loop.run(3)
     loop.guardian.flattening = True
-    loop.plan(np.zeros(len(SYMBOLS)), "", {})
-    loop.decide_nothing("stale")
+    loop.decider.plan(np.zeros(len(SYMBOLS)), "", {})
+    loop.decider.decide_nothing("stale")
     rows = [values for name, values in loop.recorder._rows if name == "decisions"]
     loop.recorder.ledger.close()
     assert [json.loads(row["details"]).get("messages", {}) for row in rows] == [{}, {}]

@@ -43,12 +43,28 @@ def chromium() -> Iterator[Any]:
 @contextlib.contextmanager
 def dashboard(ledgers: Sequence[Path], runs: Sequence[Path]) -> Iterator[str]:
     """`mtquant dashboard` on a free port; gives its address."""
+    flags = [part for own in ledgers for part in ("--ledger", str(own))]
+    flags += [part for own in runs for part in ("--runs", str(own))]
+    with _served(["mtquant", "dashboard", *flags], "--port") as address:
+        yield address
+
+
+@contextlib.contextmanager
+def streamlit_page(script: Path) -> Iterator[str]:
+    """A page of Streamlit alone on a free port; gives its address."""
+    flags = ["--server.headless=true", "--browser.gatherUsageStats=false"]
+    flags += ["--server.fileWatcherType=none", "--server.address=127.0.0.1"]
+    with _served(["streamlit", "run", str(script), *flags], "--server.port") as address:
+        yield address
+
+
+@contextlib.contextmanager
+def _served(module: Sequence[str], port_flag: str) -> Iterator[str]:
+    """A module that serves a page of Streamlit, in a process of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    flags = [part for own in ledgers for part in ("--ledger", str(own))]
-    flags += [part for own in runs for part in ("--runs", str(own))]
-    command = [sys.executable, "-m", "mtquant", "dashboard", "--port", str(port), *flags]
+    command = [sys.executable, "-m", *module, port_flag, str(port)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

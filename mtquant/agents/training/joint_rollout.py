@@ -146,7 +146,7 @@ class JointCollector:
         said = self._speak(seen, scales)
         own = said.value.clone()
         told = self._told(seen, messages(said), standing)
-        observed = self._scaled(self.meta, self.hierarchy.observe(seen, told)[None])
+        observed = self.meta.scaled(self.hierarchy.observe(seen, told)[None])
         return own, self.meta.stack.forward(observed).value
 
     def _decide(self, t: int, noise: tuple[torch.Tensor, torch.Tensor]) -> Float32:
@@ -160,9 +160,7 @@ class JointCollector:
         self.messages[:] = self._told(seen, messages(said, own.actions[:, t]), self.messages)
         rollout.awake[:, t] = self._by_specialist(hierarchy.tradable(seen), False)
         observed = hierarchy.observe(seen, self.messages)
-        decided = self.meta.stack.forward(
-            self._scaled(self.meta, observed[None], meta.observations[:, t])
-        )
+        decided = self.meta.stack.forward(self.meta.scaled(observed[None], meta.observations[:, t]))
         meta.values[:, t] = decided.value
         spread = torch.exp(self.meta.stack.log_std)[:, None]
         torch.addcmul(decided.mean, spread, noise[1][:, t], out=meta.actions[:, t])
@@ -207,8 +205,7 @@ class JointCollector:
         self, seen: Float32, scales: NDArray[np.float64], out: torch.Tensor | None = None
     ) -> Said:
         """What specialists say about portfolios' observations; their scaled views go into `out`."""
-        views = self.crew.together(self.hierarchy.views(seen, scales))
-        return self.crew.stack.forward(self._scaled(self.crew, views, out))
+        return self.crew.stack.forward(self.crew.scaled(self.hierarchy.views(seen, scales), out))
 
     def _told(self, seen: Float32, said: torch.Tensor, standing: Float32) -> Float32:
         """Messages that reach the meta-controller: where a market is closed the standing ones."""
@@ -216,11 +213,6 @@ class JointCollector:
         told = heard(new, standing.shape)
         messages: Float32 = np.where(self.hierarchy.tradable(seen)[:, :, None], told, standing)
         return messages
-
-    @staticmethod
-    def _scaled(crew: Crew, raw: Float32, out: torch.Tensor | None = None) -> torch.Tensor:
-        own = torch.from_numpy(np.ascontiguousarray(raw)).to(crew.stack.parameters)
-        return crew.scaling.apply(own, out)
 
     def _noise(self) -> tuple[torch.Tensor, torch.Tensor]:
         """For specialists [K, T, E, A] and for the meta-controller [1, T, E, K + 2]."""
