@@ -62,6 +62,8 @@ TEXTS = {
     "log_loss": "mean -log of the chance given to what happened, nats",
     "brier": "mean squared error of the chance",
     "ece": "calibration error: mean distance between what was said and what happened",
+    "stage1_reward": "what answers earn on average: forecast, figures, reasoning, growth of bets",
+    "stage2_reward": "the same, and what their forecast is worth beyond the base rate",
     "parse_rate": "share of answers that can be read",
     "reliability": "Brier loss from saying what does not happen as often; 0 is calibrated",
     "resolution": "Brier loss saved by telling outcomes apart",
