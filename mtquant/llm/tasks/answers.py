@@ -75,8 +75,8 @@ def parse_total(prompt: str, completion: str) -> Answer | None:
 
 
 def parse_1x2(prompt: str, completion: str) -> Answer | None:
-    """A team or Draw with the chances of home and draw; the away team's is what is left to 100 %,
-    and without anything left the answer does not parse. Order home, draw, away.
+    """A team or Draw with the chances of home and draw; the away team's is what is left to 100 %;
+    where less than nothing is left, the answer does not parse. Order home, draw, away.
     """
     match, teams = CHANCES.fullmatch(completion), teams_of(prompt)
     if match is None or teams is None:
