@@ -22,6 +22,7 @@ from mtquant.core.runs import CARD_NAME, RunFolder
 if TYPE_CHECKING:
     from mtquant.llm.config import LlmConfig
     from mtquant.llm.job import Progress
+    from mtquant.llm.judging import Report
     from mtquant.llm.stages import LlmRun, StageName
     from mtquant.llm.tasks.task import Stage
 
@@ -129,9 +130,9 @@ def judge_stage(
     reward: Stage = "stage2" if stage == "stage2" else "stage1"
     texts = stage_answers(run, stage)
     figures = test_figures(run, texts)
-    page = write_report(run, stage, reward, texts, output / f"report_{stage}")
+    report = write_report(run, stage, reward, texts, output / f"report_{stage}")
     console.print(figures_table(f"{stage}: test set, sampled answers", {stage: figures}))
-    say(console, f"report        {page}")
+    _say_report(console, report)
 
 
 def serve(
@@ -173,9 +174,15 @@ def run_all(
     console.print(figures_table("test set, sampled answers", columns))
     seconds = (time.monotonic() - started[0], time.process_time() - started[1])
     say(console, f"took          {seconds[0]:.0f} s, {seconds[1]:.0f} s of processor time")
-    say(console, f"report        {result.report}")
+    _say_report(console, result.report)
     say(console, f"deployed      {result.folder}")
+    say(console, f"serve it      mtquant llm predict --model {result.folder}")
     say(console, f"curves        tensorboard --logdir {places.log_dir}")
+
+
+def _say_report(console: Console, report: Report) -> None:
+    say(console, f"skill         {report.sentence}")
+    say(console, f"report        {report.page}")
 
 
 def figures_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> Table:

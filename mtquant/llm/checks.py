@@ -4,7 +4,8 @@
 CUDA out of memory        explained, with the settings that need less (`explained`)
 model or data not there   refused before work starts, with how to get it (`require_ready`)
 wrong tokenizer           refused before work starts
-poor initial performance  a model that hardly ever answers in form is refused before RL
+poor initial performance  a model that hardly ever answers in form is refused before RL; so is a
+                          limit at which answers in form would be cut off, before any training
 no GPU, full disk         refused before work starts
 """
 
@@ -97,6 +98,22 @@ def require_form(stage: str, parse_rate: float) -> None:
         remedy = "Train it longer on references (sft.max_steps, sft.learning_rate) first."
         rule = f"must begin with a model of which {LEAST_FORM:.0%} of the answers can be read"
         raise RunError(stage, rule, f"{parse_rate:.1%}", remedy)
+
+
+def require_room(longest: int, most: int) -> None:
+    """Refuses a limit at which an answer like a reference's would be cut off, and not be read.
+
+    Args:
+        longest: Tokens of the longest reference answer, with its end.
+        most: ``generation.max_new_tokens``.
+
+    Raises:
+        ConfigError: It is less.
+    """
+    if most < longest:
+        remedy = f"Set generation.max_new_tokens={longest} or more; longer answers are cut off."
+        rule = f"must be at least {longest}, the tokens of the longest reference answer"
+        raise ConfigError("generation.max_new_tokens", rule, most, remedy)
 
 
 @contextmanager

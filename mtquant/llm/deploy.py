@@ -30,7 +30,7 @@ from mtquant.core.runs import package_versions, plain
 from mtquant.data.bars import NANOSECONDS
 from mtquant.llm.config import NANO, LlmConfig
 from mtquant.llm.generation import sample
-from mtquant.llm.judging import test_figures, write_report
+from mtquant.llm.judging import Report, test_figures, write_report
 from mtquant.llm.models import load_model, merged_model, save_model
 from mtquant.llm.signals import signal_frame, write_signals
 from mtquant.llm.stages import LlmRun
@@ -50,12 +50,12 @@ class Deployed:
         agreement: Share of greedy answers that are the same, and predict the same, as those of the
             model as it was trained.
         figures: Of the deployed model's answers to the test prompts (`judging.test_figures`).
-        report: The page that holds them beside rivals.
+        report: The page that holds them beside rivals, and what it comes to.
     """
 
     agreement: dict[str, float]
     figures: dict[str, float]
-    report: Path
+    report: Report
 
 
 def deploy(run: LlmRun, source: Path, gate: Mapping[str, Any], report: Path) -> Deployed:
@@ -76,7 +76,7 @@ def deploy(run: LlmRun, source: Path, gate: Mapping[str, Any], report: Path) -> 
     examples, drawn = run.examples("test"), _drawn_with(run)
     texts = _draw(model, tokenizer, examples.prompts, drawn)
     figures = test_figures(run, texts)
-    page = write_report(run, "deploy", "stage2", texts, report)
+    written = write_report(run, "deploy", "stage2", texts, report)
     serving = {
         "task": run.config.task.model_dump(mode="json"),
         "template": run.task.template_hash,
@@ -98,7 +98,7 @@ def deploy(run: LlmRun, source: Path, gate: Mapping[str, Any], report: Path) -> 
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
     run.note("deploy", {"quantization": serving["quantization"], **agreement})
-    return Deployed(agreement, figures, page)
+    return Deployed(agreement, figures, written)
 
 
 def answers_digest(texts: Sequence[str]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mtquant.core.config import config_hash
 from mtquant.llm.evaluation.evaluate import evaluate
-from mtquant.llm.evaluation.report import write_evaluation
+from mtquant.llm.evaluation.report import skill_sentence, write_evaluation
 from mtquant.llm.gate import measure
 from mtquant.llm.stages import LlmRun, StageName
 from mtquant.llm.tasks.task import Stage
@@ -32,7 +33,21 @@ def stage_answers(run: LlmRun, name: StageName) -> list[str]:
     return run.answers(run.folder / name, run.examples("test"), "test")
 
 
-def write_report(run: LlmRun, name: str, stage: Stage, texts: Sequence[str], folder: Path) -> Path:
+class Report(NamedTuple):
+    """A written report.
+
+    Attributes:
+        page: The file to open.
+        sentence: What it comes to beside the rivals.
+    """
+
+    page: Path
+    sentence: str
+
+
+def write_report(
+    run: LlmRun, name: str, stage: Stage, texts: Sequence[str], folder: Path
+) -> Report:
     """The report of answers to the test prompts beside rivals (`evaluation/`).
 
     Args:
@@ -57,7 +72,7 @@ def write_report(run: LlmRun, name: str, stage: Stage, texts: Sequence[str], fol
             str(day) for day in examples.stamps[[0, -1]].astype("datetime64[ns]").astype("M8[D]")
         ),
     }
-    return write_evaluation(evaluation, folder, card)
+    return Report(write_evaluation(evaluation, folder, card), skill_sentence(evaluation))
 
 
 def _asked(count: int, whole: int) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mtquant.llm.deploy import deploy
 from mtquant.llm.gate import Verdict, require_batches
-from mtquant.llm.judging import stage_answers, test_figures
+from mtquant.llm.judging import Report, stage_answers, test_figures
 from mtquant.llm.stages import LlmRun
 
 Say = Callable[[str], None]
@@ -31,7 +31,7 @@ class PipelineResult:
             training and of the deployed model (`judging.test_figures`).
         agreement: Of the deployed model with the trained one.
         folder: The deployed model.
-        report: The page that holds it beside its rivals.
+        report: The page that holds it beside its rivals, and what it comes to.
     """
 
     verdict: Verdict
@@ -39,7 +39,7 @@ class PipelineResult:
     after: dict[str, float]
     agreement: dict[str, float]
     folder: Path
-    report: Path
+    report: Report
 
 
 def run_pipeline(run: LlmRun, say: Say, *, resume: bool = False) -> PipelineResult:

@@ -32,7 +32,7 @@ from mtquant.core.errors import CheckpointError, RunError
 from mtquant.core.records import write_atomically
 from mtquant.core.runs import RunFolder, plain
 from mtquant.core.seeding import SeedTree
-from mtquant.llm.checks import explained, require_form, require_ready
+from mtquant.llm.checks import explained, require_form, require_ready, require_room
 from mtquant.llm.config import NANO, Algorithm, LlmConfig
 from mtquant.llm.encoding import encode_examples
 from mtquant.llm.gate import Verdict, judge, measure, training_base_reward
@@ -110,6 +110,8 @@ class LlmRun:
             return done
         job = self._job("sft", self.start, examples, None, resume)
         rows = encode_examples(job.tokenizer, examples, self.folder / "cache")
+        longest = max(len(answer) for answer in rows.answers)
+        require_room(longest, self.config.generation.max_new_tokens)
         self._begin("sft", job, identity)
         with explained():
             trained = fine_tune(job, self.config.sft, rows)

@@ -23,7 +23,7 @@ SHORT = (
     "task.synthetic.train=60",
     "task.synthetic.validation=24",
     "task.synthetic.test=24",
-    "generation.max_new_tokens=6",
+    "generation.max_new_tokens=40",
     "sft.max_steps=2",
     "sft.batch_size=4",
     "sft.save_steps=1",
@@ -68,6 +68,12 @@ def test_it_says_which_condition_is_missing(finished):
     assert "gate not asked accuracy" in result.stdout
 
 
+def test_what_the_report_comes_to_is_said_on_the_terminal_too(finished):
+    folder, result = finished
+    sentence = (folder / "run" / "report" / "report.md").read_text().splitlines()[2]
+    assert f"skill         {sentence}\n" in result.stdout
+
+
 def test_every_stage_opens_with_transformers(finished):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -89,7 +95,7 @@ def test_the_card_the_curves_and_the_model_card_are_there(finished):
     for name in ("sft", "stage1", "stage2"):
         assert list((folder / "logs" / name).glob("events.*"))
     page = (folder / "run" / "report" / "report.md").read_text()
-    assert "base rate" in page and "stage2_reward" in page
+    assert "base rate" in page and "stage2 reward" in page
     assert "| test examples | 24, all of the test part |" in page
     assert _asked(1_000, 2_500) == "1,000 of the 2,500 of the test part, evenly spread"
     text = (folder / "run" / "deploy" / "README.md").read_text()
@@ -221,6 +227,7 @@ def test_the_gate_stops_where_it_insists(finished):
         ("run.device=cuda", "run.device must be a device this machine has"),
         ("model.quantization=4bit", "lora.enabled must be true for a quantised model"),
         ("task.name=stock_directoin", "task.name must be"),
+        ("generation.max_new_tokens=20", "max_new_tokens must be at least 3[0-9], the tokens"),
         ("ppo.minibatches=3", "must be a multiple of minibatches"),
     ],
 )

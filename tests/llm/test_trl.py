@@ -15,11 +15,12 @@ from mtquant.core.seeding import SeedTree
 from mtquant.llm.config import DpoConfig, GrpoConfig, LoraSettings, SftConfig
 from mtquant.llm.dpo import _trainer, make_pairs, prefer
 from mtquant.llm.encoding import encode_examples
+from mtquant.llm.generation import sample
 from mtquant.llm.grpo import Pay, make_trainer, optimise
-from mtquant.llm.models import load_model, with_adapters
+from mtquant.llm.models import load_model, merged_model, save_model, with_adapters
 from mtquant.llm.sft import fine_tune
 from mtquant.llm.trl_parts import newest_checkpoint
-from tests.support.nano import CPU, PLAIN, Letters, toy_job
+from tests.support.nano import CPU, PLAIN, PROMPTS, Letters, toy_job
 
 pytestmark = pytest.mark.llm
 
@@ -53,6 +54,10 @@ DPO = DpoConfig(
 
 def weights(job):
     return {name: p.detach().clone() for name, p in job.model.named_parameters()}
+
+
+def greedy(model, tokenizer):
+    return sample(model, tokenizer, PROMPTS, temperature=0.0, seed=0, batch=4, max_new_tokens=6)
 
 
 def same(first, other):
@@ -127,6 +132,13 @@ def test_grpo_trains_adapters_on_4_bit_weights(toy_folder, tmp_path):
     optimise(job, GRPO.model_copy(update={"max_steps": 1}))
     moved = {n for n, p in job.model.named_parameters() if not torch.equal(p, before[n])}
     assert moved and all("lora" in name for name in moved)
+    save_model(job.model, job.tokenizer, tmp_path / "adapters")
+    again = load_model(tmp_path / "adapters", config, CPU)
+    assert greedy(again, job.tokenizer) == greedy(job.model, job.tokenizer)
+    merged = merged_model(tmp_path / "adapters", config, CPU)
+    save_model(merged, job.tokenizer, tmp_path / "merged")
+    reloaded = load_model(tmp_path / "merged", PLAIN, CPU)
+    assert greedy(reloaded, job.tokenizer) == greedy(merged, job.tokenizer)
 
 
 def test_pairs_are_the_best_and_the_worst_of_a_prompt(toy_folder, tmp_path):

@@ -41,6 +41,7 @@ Float = NDArray[np.float64]
 DRAWS = 400
 FEWEST_BET_DAYS = 20  # days with a bet; below this resampled days say nothing of its returns
 MODEL = "model"
+TRUTH = "confidence_correlation"  # told where the data are made up
 LATER_LINE = "closing line (known later)"
 
 
@@ -232,12 +233,13 @@ class _Judge:
             low, high = forecast.intervals["accuracy"]
             forecast.intervals["accuracy"] = (low * rate, high * rate)
         self._add_rewards(forecast, rewards)
-        scores["confidence_correlation"] = self._truth_correlation(stated, says)
+        scores[TRUTH] = self._truth_correlation(stated, says)
         return forecast
 
     def rival(self, name: str, chances: Float) -> Forecast:
         """A rival: its reward is that of an answer in good form with its chances."""
         forecast = self._forecast(name, chances, np.ones(len(chances), dtype=np.bool_))
+        forecast.scores[TRUTH] = self._truth_correlation(chances, chances.argmax(axis=1))
         written = self.task.write(self.examples, chances)
         reward = self.task.reward(self.stage)
         self._add_rewards(forecast, reward(self.examples.prompts, written, self.examples.columns))
@@ -267,7 +269,8 @@ class _Judge:
                 scores |= betting.summary()
                 intervals |= _bet_intervals(betting, resamples)
             if "fill_return" in part.columns:
-                scores |= fill_worth(chances, part.columns, part.stamps, seeds.integer())
+                worth = fill_worth(chances, part.columns, part.stamps, seeds.integer())
+                scores, intervals["fill_sharpe"] = scores | worth[0], worth[1]
         return Forecast(name, scores, intervals, calibration, betting)
 
     def _add_rewards(self, forecast: Forecast, rewards: Scores) -> None:

@@ -16,7 +16,7 @@ from mtquant.core import outcome as oc
 from mtquant.core.errors import RunError
 from mtquant.core.records import write_atomically
 from mtquant.evaluation.sections import Section, between, document, number, percent
-from mtquant.llm.evaluation.evaluate import FEWEST_BET_DAYS, MODEL, Evaluation, Forecast
+from mtquant.llm.evaluation.evaluate import FEWEST_BET_DAYS, MODEL, TRUTH, Evaluation, Forecast
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -34,13 +34,13 @@ BETS = (
     "bankroll_sharpe",
     "max_drawdown",
 )
-FORECASTER = "Forecaster"  # heads the tables with a row for each
+FORECASTER, RIVAL = "Forecaster", "Rival"  # they head the tables of numbers
 READABLE = 0.97  # share of answers that can be read; as the gate's default
 BETS_NOTE = (
     "In brackets 95 %, from resampled days; – where bets fell on fewer than"
     f" {FEWEST_BET_DAYS} days. A return whose interval holds 0 is no evidence of a gain."
 )
-WORTH = ("fill_accuracy", "daily_bps", "fill_sharpe", "fill_sharpe_low", "fill_sharpe_high")
+WORTH = ("fill_accuracy", "daily_bps", "fill_sharpe")
 PERCENT = {
     "accuracy",
     "parse_rate",
@@ -61,15 +61,29 @@ TEXTS = {
     "roc_auc": "chance that what happened had the larger chance; 0.5 knows nothing",
     "log_loss": "mean -log of the chance given to what happened, nats",
     "brier": "mean squared error of the chance",
-    "ece": "mean distance between what was said and what happened",
+    "ece": "calibration error: mean distance between what was said and what happened",
+    "stage1_reward": "what answers earn on average: forecast, figures, reasoning, growth of bets",
+    "stage2_reward": "the same, and what their forecast is worth beyond the base rate",
+    "parse_rate": "share of answers that can be read",
     "reliability": "Brier loss from saying what does not happen as often; 0 is calibrated",
     "resolution": "Brier loss saved by telling outcomes apart",
     "uncertainty": "Brier loss of the base rate",
+    "mean_confidence": "mean chance given to what was said",
     "hit_rate_sure": "accuracy of the quarter of answers that are surest",
+    TRUTH: "correlation of the chance given to what was said with its true one",
+    "data_usage": "share of right figures quoted, of the two that are wanted",
+    "coherence": "whether the reasoning backs what was said and does not contradict itself",
+    "bets": "stakes placed",
     "roi": "profit over money staked, fractional Kelly on one bankroll",
     "flat_roi": "the same with one unit on each bet",
     "closing_line_value": "mean of odds taken x closing chance - 1",
-    "fill_sharpe": "Sharpe ratio a year of holding 2p - 1 from open to open, before costs",
+    "bet_hit_rate": "share of bets that won",
+    "bankroll_return": "what the bankroll grew by",
+    "bankroll_sharpe": "its Sharpe ratio a year",
+    "max_drawdown": "its deepest fall from a height",
+    "fill_accuracy": "share of right predictions of the return from open to open",
+    "daily_bps": "mean return a day of holding 2p - 1 from open to open, hundredths of a percent",
+    "fill_sharpe": "Sharpe ratio a year of the same, before costs, with its 95 %",
 }
 
 
@@ -106,7 +120,7 @@ def write_evaluation(
 
 def evaluation_markdown(evaluation: Evaluation, card: Mapping[str, Any] | None = None) -> str:
     """The tables as Markdown."""
-    title = f"{_title(evaluation)}\n\n{_verdict(evaluation)}"
+    title = f"{_title(evaluation)}\n\n{skill_sentence(evaluation)}"
     return document(title, _sections(evaluation, card))
 
 
@@ -139,17 +153,19 @@ def evaluation_record(
 
 
 def _sections(evaluation: Evaluation, card: Mapping[str, Any] | None) -> list[Section]:
+    more = (*MORE, TRUTH) if np.isfinite(evaluation.model.scores[TRUTH]) else MORE
     sections = [
         _table(evaluation, "Scores", SCORES, evaluation.notes),
         _gains(evaluation),
-        _table(evaluation, "Calibration and resolution", MORE),
+        _table(evaluation, "Calibration and resolution", more),
         _table(evaluation, "Reasoning", REASONS, ("Shares of what could be earned.",)),
     ]
     if any(forecast.betting for forecast in evaluation.forecasts):
         sections.append(_table(evaluation, "Betting backtest", BETS, (BETS_NOTE,)))
     if "fill_sharpe" in evaluation.model.scores:
         sections.append(_table(evaluation, "Worth on fills", WORTH))
-    words = tuple((name, text) for name, text in TEXTS.items())
+    used = {name for section in sections for name in section.headings}
+    words = tuple((_words(name), text) for name, text in TEXTS.items() if _words(name) in used)
     sections.append(Section("What the words mean", ("Score", "Meaning"), words))
     if card:
         rows = tuple((str(name), str(value)) for name, value in card.items())
@@ -167,8 +183,13 @@ def _table(
     )
     # Rewards of two stages are different sums, and reports of both lie in one run.
     reward = f"{evaluation.stage}_reward"
-    headings = (reward if name == "reward" else name for name in names)
+    headings = (_words(reward if name == "reward" else name) for name in names)
     return Section(title, (FORECASTER, *headings), rows, notes)
+
+
+def _words(name: str) -> str:
+    """A score's name for people, as `mtquant llm` prints it; evaluation.json keeps the other."""
+    return name.replace("_", " ")
 
 
 def _cell(forecast: Forecast, name: str) -> str:
@@ -194,10 +215,10 @@ def _gains(evaluation: Evaluation) -> Section:
         "Nats per answer that can be read; rivals on the same ones. An interval above 0 is evidence"
         " of skill beyond that rival."
     )
-    return Section("Log loss below the rivals'", ("Rival", "gain", "95 %"), rows, (note,))
+    return Section("Log loss below the rivals'", (RIVAL, "gain", "95 %"), rows, (note,))
 
 
-def _verdict(evaluation: Evaluation) -> str:
+def skill_sentence(evaluation: Evaluation) -> str:
     """One sentence that a reader in a hurry may rely on."""
     if "base rate" not in evaluation.gains:
         return "No answer parses: there is nothing to judge."
@@ -230,19 +251,23 @@ def _page(evaluation: Evaluation, card: Mapping[str, Any] | None) -> str:
     shown = "".join(f"<pre>{html.escape(text)}</pre>" for text in evaluation.completions)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(_title(evaluation))}</title><style>{STYLE}</style></head><body>"
         f"<h1>{html.escape(_title(evaluation))}</h1>"
-        f"<p><strong>{html.escape(_verdict(evaluation))}</strong></p>{plots}{tables}"
+        f"<p><strong>{html.escape(skill_sentence(evaluation))}</strong></p>{plots}{tables}"
         f"<h2>Some answers</h2>{shown}</body></html>\n"
     )
 
 
 STYLE = (
-    "body{font:15px system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;"
+    "body{font:15px system-ui,sans-serif;max-width:1400px;margin:2em auto;padding:0 1em;"
     "color:#1b1f24}table{border-collapse:collapse;display:block;overflow-x:auto}"
     "th,td{padding:.3em .7em;border-bottom:1px solid #d8dee4;text-align:right;white-space:nowrap}"
-    "th:first-child,td:first-child{text-align:left}pre{background:#f6f8fa;padding:1em;"
-    "overflow-x:auto;white-space:pre-wrap}.own{font-weight:600}"
+    # Who a row is about stays in sight while a wide table is moved under a narrow screen.
+    "th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:#fff}"
+    ".text th,.text td{text-align:left}"
+    ".text td:last-child{white-space:normal;overflow-wrap:anywhere}"
+    "pre{background:#f6f8fa;padding:1em;overflow-x:auto;white-space:pre-wrap}.own{font-weight:600}"
 )
 
 
@@ -255,15 +280,23 @@ def _html_section(section: Section) -> str:
         for row in section.rows
     )
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in section.notes)
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    kind = "" if section.headings[0] in (FORECASTER, RIVAL) else " class=text"
+    table = f"<table{kind}><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     return f"<h2>{html.escape(section.title)}</h2>{table}{notes}"
+
+
+# Beside the chart it would leave a telephone nothing of it.
+LEGEND_BELOW = {
+    "legend": {"orientation": "h", "y": -0.25},
+    "margin": {"l": 50, "r": 10},
+}
 
 
 def _reliability_chart(evaluation: Evaluation) -> go.Figure:
     """What was said against what happened; markers grow with the number of answers."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout={"title": "Reliability", "height": 460})
+    figure = go.Figure(layout={"title": "Reliability", "height": 460, **LEGEND_BELOW})
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line_dash="dot")
     for forecast in evaluation.forecasts:
         table = forecast.calibration
@@ -288,7 +321,7 @@ def _bankroll_chart(evaluation: Evaluation) -> go.Figure:
     """The bankrolls over time, on a logarithmic scale."""
     import plotly.graph_objects as go
 
-    figure = go.Figure(layout={"title": "Bankroll", "height": 400})
+    figure = go.Figure(layout={"title": "Bankroll", "height": 460, **LEGEND_BELOW})
     for forecast in evaluation.forecasts:
         if forecast.betting is not None:
             days = forecast.betting.stamps.astype("datetime64[ns]")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.evaluation.significance.bootstrap import sharpe_estimate
+from mtquant.evaluation.significance.bootstrap import Interval, sharpe_estimate
 from mtquant.llm.evaluation.scores import DAY
 from mtquant.llm.tasks.task import Columns
 
@@ -18,7 +18,7 @@ DAYS_PER_YEAR = 365.25
 
 def fill_worth(
     chances: Float, columns: Columns, stamps: NDArray[np.int64], seed: int
-) -> dict[str, float]:
+) -> tuple[dict[str, float], Interval]:
     """Holding 2p - 1 of each stock from the next open to the one after, equally weighted by day.
 
     Args:
@@ -29,7 +29,7 @@ def fill_worth(
 
     Returns:
         ``fill_accuracy``: share of right signs among fills that moved; ``daily_bps``: mean return
-        of a day; ``fill_sharpe`` per year with the ends of its 95 % interval.
+        of a day; ``fill_sharpe`` per year; and the 95 % interval of the last.
     """
     returns = np.asarray(columns["fill_return"], dtype=np.float64)
     exposure = chances[:, 1] - chances[:, 0]
@@ -39,13 +39,12 @@ def fill_worth(
     taken = (exposure != 0.0) & (returns != 0.0)
     right = (exposure > 0.0) == (returns > 0.0)
     estimate = sharpe_estimate(daily, _per_year(stamps // DAY, len(days)), seed)
-    return {
+    found = {
         "fill_accuracy": float(right[taken].mean()) if taken.any() else float("nan"),
         "daily_bps": 1e4 * float(daily.mean()),
         "fill_sharpe": estimate.ratio,
-        "fill_sharpe_low": estimate.low,
-        "fill_sharpe_high": estimate.high,
     }
+    return found, (estimate.low, estimate.high)
 
 
 def _per_year(days: NDArray[np.int64], count: int) -> float:

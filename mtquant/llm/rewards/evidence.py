@@ -132,7 +132,7 @@ class _Reader:
             found.right += 1
             found.rises += sign > 0
             found.falls += sign < 0
-        if plain[0] == "$":
+        if plain[0] == "$" and plain[-1] != "%":  # models do write "$1%", which is no price
             sign = self._move(float(plain[1:]), word, start, end)
         self.day = ""
         self._word, self._sign, self._sign_at = 0, sign, end

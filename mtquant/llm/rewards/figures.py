@@ -49,6 +49,7 @@ def facts_of(prompt: str) -> Facts:
             days[day[1]] = frozenset(found)
             on_days |= found
             prices += [float(day[2].replace(",", ""))] if day[2] else []
+    prices = [price for price in prices if price > 0.0]  # fractions of a cent are shown as $0.00
     for early, first in enumerate(prices):
         for last in prices[early + 1 :]:
             change = f"{100.0 * (last / first - 1.0):+.2f}%"

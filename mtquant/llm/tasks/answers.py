@@ -23,7 +23,7 @@ CONFIDENT = re.compile(_LEAD + r"([^\n]{1,60}?)" + _CONFIDENCE + _REASONING, re.
 CHANCES = re.compile(
     _LEAD
     + r"([^\n]{1,60}?)[ \t]*\n\s*Chances:[ \t]*"
-    + rf"{_PERCENT} home,[ \t]*{_PERCENT} draw,[ \t]*{_PERCENT} away"
+    + rf"{_PERCENT} home,[ \t]*{_PERCENT} draw"
     + _REASONING,
     re.DOTALL,
 )
@@ -31,7 +31,6 @@ _LABELS = re.compile("(?:Prediction|Confidence|Chances|Reasoning):")
 _LINE = re.compile(r"line ([+-]?\d+(?:\.\d+)?|pick)")
 _TEAMS = re.compile(r"Who will win: (.+?) vs (.+?)(?:, or Draw)?\?")
 _NUMBER = re.compile(r"[+-]?\d{1,3}(?:\.\d)?")
-SUM_SLACK = 2.0  # three rounded percentages may add up to 99 to 101; two more are let pass
 
 
 def parse_direction(prompt: str, completion: str) -> Answer | None:
@@ -76,16 +75,18 @@ def parse_total(prompt: str, completion: str) -> Answer | None:
 
 
 def parse_1x2(prompt: str, completion: str) -> Answer | None:
-    """A team or Draw with three chances that add up to 100 %; order home, draw, away."""
+    """A team or Draw with the chances of home and draw; the away team's is what is left to 100 %;
+    where less than nothing is left, the answer does not parse. Order home, draw, away.
+    """
     match, teams = CHANCES.fullmatch(completion), teams_of(prompt)
     if match is None or teams is None:
         return None
-    says, home, draw, away, reasoning = match.groups()
+    says, home, draw, reasoning = match.groups()
     names = (teams[0], "Draw", teams[1])
-    chances = np.array([float(home), float(draw), float(away)])
-    if says not in names or abs(chances.sum() - 100.0) > SUM_SLACK or _again(reasoning):
+    away = round(100.0 - float(home) - float(draw), 1)  # of numbers with one decimal at most
+    if says not in names or away < 0.0 or _again(reasoning):
         return None
-    chances /= chances.sum()
+    chances = np.array([float(home), float(draw), away]) / 100.0
     predicted = names.index(says)
     return Answer(chances, predicted, says, float(chances[predicted]), reasoning.strip())
 

@@ -48,21 +48,19 @@ class Kind:
         classes: Names of the labels.
         parse: Reads an answer.
         write: Writes answers that state given chances.
-        answer_tokens: Most tokens of an answer in good form.
     """
 
     classes: tuple[str, ...]
     parse: Parser
     write: Writer
-    answer_tokens: int
 
 
 KINDS: Mapping[str, Kind] = {
-    "stock_direction": Kind(CLASSES, answers.parse_direction, write_directions, 56),
-    "odds_winner": Kind(("away", "home"), answers.parse_winner, write_odds, 56),
-    "odds_spread": Kind(("away covers", "home covers"), answers.parse_spread, write_odds, 64),
-    "odds_total": Kind(("under", "over"), answers.parse_total, write_odds, 64),
-    "odds_1x2": Kind(("home", "draw", "away"), answers.parse_1x2, write_odds, 72),
+    "stock_direction": Kind(CLASSES, answers.parse_direction, write_directions),
+    "odds_winner": Kind(("away", "home"), answers.parse_winner, write_odds),
+    "odds_spread": Kind(("away covers", "home covers"), answers.parse_spread, write_odds),
+    "odds_total": Kind(("under", "over"), answers.parse_total, write_odds),
+    "odds_1x2": Kind(("home", "draw", "away"), answers.parse_1x2, write_odds),
 }
 LABEL_WORDS = ("Prediction:", "Confidence:", "Reasoning:")
 
@@ -99,11 +97,6 @@ class CatalogTask:
     def classes(self) -> tuple[str, ...]:
         """What the labels mean."""
         return KINDS[self.name].classes
-
-    @property
-    def max_answer_tokens(self) -> int:
-        """Tokens of an answer in good form, at most."""
-        return KINDS[self.name].answer_tokens
 
     @cached_property
     def parts(self) -> Parts:

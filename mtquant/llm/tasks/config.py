@@ -33,8 +33,8 @@ class AnswerConfig(Section):
         prediction: ``"outcome"`` says what happened, so a model that imitates samples each answer
             as often as it is right; ``"likely"`` says the side that the best forecast favours.
         step_percent: Stated confidences are multiples of it. Coarse steps are fewer tokens to
-            choose from, so what each is worth is learned faster. The three chances of `odds_1x2`
-            are whole percents.
+            choose from, so what each is worth is learned faster. The chances of `odds_1x2` are
+            whole percents.
         noise_percent: Standard deviation of the noise on an informative confidence.
     """
 

@@ -109,7 +109,6 @@ def _three_way(template: Template, row: dict[str, object], said: int, chances: F
         says=name,
         home=percents[0],
         draw=percents[1],
-        away=percents[2],
         reasoning=f"{_ratings(row)}: {name} it is.",
     )
 

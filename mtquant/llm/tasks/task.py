@@ -164,11 +164,6 @@ class Task(Protocol):
         """What the labels 0, 1, ... mean."""
         ...
 
-    @property
-    def max_answer_tokens(self) -> int:
-        """Tokens that an answer in good form needs at most, with a tokenizer that splits digits."""
-        ...
-
     def examples(self, split: SplitName, *, balanced: bool) -> Examples:
         """One part by date; `balanced` draws equally many examples of each class."""
         ...

@@ -5,14 +5,22 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mtquant.core.errors import DataError
-from mtquant.llm.evaluation.evaluate import FEWEST_BET_DAYS, LATER_LINE, evaluate
+from mtquant.llm.evaluation.evaluate import (
+    FEWEST_BET_DAYS,
+    LATER_LINE,
+    _bet_intervals,
+    evaluate,
+    rival_chances,
+)
 from mtquant.llm.evaluation.report import write_evaluation
+from mtquant.llm.evaluation.scores import Resamples
 from mtquant.llm.tasks.catalog import make_task
 from mtquant.llm.tasks.config import TaskConfig
 from tests.support.language import football_season, nba_season
@@ -48,6 +56,8 @@ def test_the_best_rule_beats_the_base_rate_and_ties_with_itself(judged):
     assert abs(gain) < 0.005  # whole percent
     assert judged.model.scores["accuracy"] == judged.rival("best rule").scores["accuracy"]
     assert judged.model.scores["confidence_correlation"] > 0.99
+    assert judged.rival("best rule").scores["confidence_correlation"] == pytest.approx(1.0)
+    assert np.isnan(judged.rival("base rate").scores["confidence_correlation"])
     assert judged.model.scores["parse_rate"] == 1.0
     assert judged.model.scores["data_usage"] > 0.98
     assert judged.model.scores["coherence"] == pytest.approx(1.0)
@@ -87,6 +97,8 @@ def test_when_nothing_parses_the_report_says_so(task, test_set, tmp_path):
 def test_the_report_holds_everything_in_one_file(judged, tmp_path):
     page = write_evaluation(judged, tmp_path / "new", {"model": "<tiny>"}).read_text()
     assert "Reliability" in page and "best rule" in page and "&lt;tiny&gt;" in page
+    assert "confidence correlation" in page and "fill sharpe" in page  # the truth is known here
+    assert "closing line value" not in page  # and nothing was bet
     # What a reader in a hurry reads stands above everything else.
     lines = (tmp_path / "new" / "report.md").read_text().splitlines()
     assert lines[2].startswith("The log loss is below that of always")
@@ -97,6 +109,8 @@ def test_the_report_holds_everything_in_one_file(judged, tmp_path):
     found = record["forecasts"]["model"]
     assert found["scores"]["accuracy"] == judged.model.scores["accuracy"]
     assert found["intervals"]["roc_auc"][0] < found["scores"]["roc_auc"]
+    low, high = found["intervals"]["fill_sharpe"]
+    assert low < found["scores"]["fill_sharpe"] < high
 
 
 def test_odds_are_judged_by_the_bankroll_too():
@@ -135,7 +149,7 @@ def test_bets_have_intervals_and_the_page_says_what_was_assumed(tmp_path):
     write_evaluation(judged, tmp_path)
     page = (tmp_path / "report.md").read_text()
     assert "open odds of football count as known 86400 s before the start" in page
-    assert re.search(r"closing_line_value .*\n(.*\n)*\| model \|.*% \(.* to .*%\)", page)
+    assert re.search(r"closing line value .*\n(.*\n)*\| model \|.*% \(.* to .*%\)", page)
 
 
 def test_no_interval_of_bets_on_a_few_days(tmp_path):
@@ -147,6 +161,9 @@ def test_no_interval_of_bets_on_a_few_days(tmp_path):
     assert 0 < betting.bet_days < FEWEST_BET_DAYS
     assert np.isfinite(judged.model.scores["flat_roi"])
     assert np.isnan(judged.model.intervals["flat_roi"]).all()
+    resamples = Resamples(examples.stamps, np.zeros(30), DRAWS, np.random.default_rng(0))
+    enough = replace(betting, bet_days=FEWEST_BET_DAYS)
+    assert np.isfinite(_bet_intervals(enough, resamples)["flat_roi"]).all()
 
 
 def test_a_closing_line_with_holes_is_still_shown_and_its_holes_are_said(tmp_path):
@@ -155,10 +172,9 @@ def test_a_closing_line_with_holes_is_still_shown_and_its_holes_are_said(tmp_pat
     assert np.isnan(examples.columns["closing_0"]).sum() == 7
     judged = evaluate(task, examples, task.write(examples, np.full(3, 1 / 3)), draws=DRAWS)
     assert judged.rival(LATER_LINE).scores["log_loss"] > 0.0
-    assert (
-        judged.rival(LATER_LINE).scores["log_loss"]
-        != judged.rival("market line").scores["log_loss"]
-    )
+    lines = rival_chances(task, examples)
+    same = (lines[LATER_LINE] == lines["market line"]).all(axis=1)
+    assert same.tolist() == np.isnan(examples.columns["closing_0"]).tolist()
     assert any(note.startswith(f"7 of {len(examples)} games have no") for note in judged.notes)
     assert np.isfinite(judged.model.scores["closing_line_value"])
 
@@ -215,6 +231,14 @@ def test_the_first_sentence_says_of_whom_the_model_is_worse(task, test_set, tmp_
     page = (tmp_path / "report.md").read_text()
     said = "It is above that of base rate, logistic regression, gradient boosting, best rule"
     assert "No evidence of skill" in page and said in page
+    # A tie is neither: the regression's chances in whole percent beside the regression's.
+    own = rival_chances(task, test_set)["logistic regression"]
+    tied = evaluate(task, test_set, task.write(test_set, own), draws=DRAWS)
+    low, high = tied.gains["logistic regression"][1]
+    assert low < 0.0 < high
+    write_evaluation(tied, tmp_path)
+    verdict = (tmp_path / "report.md").read_text().splitlines()[2]
+    assert "base rate" in verdict and "logistic regression" not in verdict
 
 
 def test_the_same_seed_gives_the_same_numbers(task, test_set, judged):

@@ -17,7 +17,9 @@ CHANCES = np.tile([[0.2, 0.8], [0.6, 0.4]], (DAYS, 1))
 def worth(every: int) -> dict[str, float]:
     """Two stocks, decided on every so many days."""
     stamps = np.repeat(np.arange(1, DAYS + 1) * every * DAY, STOCKS)
-    return fill_worth(CHANCES, {"fill_return": RETURNS}, stamps, 0)
+    found, (low, high) = fill_worth(CHANCES, {"fill_return": RETURNS}, stamps, 0)
+    assert low < found["fill_sharpe"] < high
+    return found
 
 
 def test_a_day_is_the_mean_of_its_stocks() -> None:

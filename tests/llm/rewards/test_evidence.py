@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mtquant.llm.rewards.evidence import evidence_of
 from mtquant.llm.rewards.figures import facts_of
@@ -44,6 +46,21 @@ def reading(text: str, says: str = "UP", confidence: float = 0.6) -> Reading:
 def test_figures_are_checked_against_the_prompt(text, quotes, right):
     found = evidence_of(PROMPT, text)
     assert (found.quotes, found.right) == (quotes, right)
+
+
+PIECES = ["$", "%", "+", "-", ".", ",", " ", "0", "1", "23", "\u0663"]  # an Arabic 3 is a digit too
+PIECES += ["Day ", "from ", "rose ", "OMNI"]
+
+
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=12), free=st.text(max_size=12))
+@example(pieces=["$", "1", "%"], free="")
+def test_whatever_a_model_writes_is_read(pieces, free):
+    """A reward that raises would end the training: seen once, of the answer "$1%"."""
+    text = "".join(pieces) + free
+    bet = Answer(np.array([0.5, 0.5]), 1, "OMNI", 0.5, text)
+    for found in (reading(text), read_bet(PROMPT, bet, 600)):
+        assert 0.0 <= found.data_usage <= 1.0 and 0.0 <= found.coherence <= 1.0
+    facts_of("Day 1: $0.00\nDay 2: $0.01\n" + text)  # and whatever stands in a prompt's texts
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mtquant.llm.tasks import answers
 
@@ -78,11 +80,59 @@ def test_a_total_is_yes_or_no():
     assert answers.parse_total("", "Prediction: Maybe\nConfidence: 55%\nReasoning: x") is None
 
 
-def test_three_chances_add_up():
-    text = "Prediction: {}\nChances: {}% home, {}% draw, {}% away\nReasoning: x"
-    answer = answers.parse_1x2(FOOTBALL, text.format("Arsenal", 48, 27, 26))
+THREE_WAYS = "Prediction: {}\nChances: {}% home, {}% draw\nReasoning: x"
+
+
+@given(tenths=st.tuples(st.integers(0, 1_000), st.integers(0, 1_000)))
+@example(tenths=(644, 356))  # 100 less both is below 0 in binary fractions
+def test_the_away_chance_is_what_home_and_draw_leave(tenths):
+    home, draw = tenths
+    text = THREE_WAYS.format("Arsenal", home / 10, draw / 10)
+    answer = answers.parse_1x2(FOOTBALL, text)
+    if home + draw > 1_000:  # nothing is left, and nothing is guessed
+        assert answer is None
+        return
     assert answer is not None
-    np.testing.assert_allclose(answer.chances, np.array([48, 27, 26]) / 101)
-    assert answers.parse_1x2(FOOTBALL, text.format("Draw", 48, 27, 26)) is not None
-    assert answers.parse_1x2(FOOTBALL, text.format("Chelsea", 48, 27, 25)) is None
-    assert answers.parse_1x2(FOOTBALL, text.format("Arsenal", 48, 27, 30)) is None
+    expected = np.array([home, draw, 1_000 - home - draw]) / 1_000
+    np.testing.assert_allclose(answer.chances, expected, atol=1e-12)
+    assert (answer.chances >= 0.0).all()
+
+
+def test_three_ways_name_a_side_of_the_prompt():
+    for says, predicted in {"Arsenal": 0, "Draw": 1, "Everton": 2}.items():
+        answer = answers.parse_1x2(FOOTBALL, THREE_WAYS.format(says, 48, 27))
+        assert answer is not None and answer.predicted == predicted
+        assert answer.confidence == answer.chances[predicted]
+    assert answers.parse_1x2(FOOTBALL, THREE_WAYS.format("Chelsea", 48, 27)) is None
+    for broken in ("48% home", "48% home, 27% draw, 25% away", "48% draw, 27% home", "48%, 27%"):
+        text = f"Prediction: Arsenal\nChances: {broken}\nReasoning: x"
+        assert answers.parse_1x2(FOOTBALL, text) is None
+
+
+PIECES = ["Prediction: ", "UP", "Yes", "-4.5", "BOS", "Draw", "\n", "Confidence: ", "Chances: "]
+PIECES += [
+    "48",
+    "% home, ",
+    "% draw",
+    "%",
+    ".",
+    "\u0663",
+    "Reasoning: ",
+    "<think>",
+    "</think>",
+    "x",
+]
+
+
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=14))
+def test_whatever_a_model_writes_is_read_or_not(pieces):
+    text = "".join(pieces)
+    for parse, prompt in (
+        (answers.parse_direction, ""),
+        (answers.parse_winner, GAME),
+        (answers.parse_spread, LINED),
+        (answers.parse_total, ""),
+        (answers.parse_1x2, FOOTBALL),
+    ):
+        answer = parse(prompt, text)
+        assert answer is None or answer.chances.sum() == pytest.approx(1.0)
