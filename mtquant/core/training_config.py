@@ -112,20 +112,6 @@ class PPOSettings(PPONumbers):
         return self
 
 
-class Phase1Config(Section):
-    """What phase 1 does otherwise than the others; `docs/learning.md` has the measurements.
-
-    Attributes:
-        cost_start: Of phase 1. Twice the costs at first: noise in actions trades whatever the mean
-            does, so that less depends on how much the mean trades, and policies would learn to
-            trade too much. Noise fades while specialists learn, and so does this.
-        cost_ramp: Of phase 1.
-    """
-
-    cost_start: NonNegativeFloat = 2.0
-    cost_ramp: Share = 1.0
-
-
 class Phase2Config(Section):
     """What phase 2 does otherwise than phase 1; `docs/learning.md` has the measurements.
 
@@ -149,8 +135,7 @@ class RecommendedConfig(Section):
     """Settings that learn where the spec's overfit noise.
 
     Large batches, few epochs, a decaying rate and a shorter discount. They replace the values of
-    the same name when ``training.preset`` is ``"recommended"``; those of `phase_1` and `phase_2`
-    in that phase alone.
+    the same name when ``training.preset`` is ``"recommended"``; those of `phase_2` in phase 2.
     """
 
     learning_rate: PositiveFloat = 1e-3
@@ -160,7 +145,6 @@ class RecommendedConfig(Section):
     gamma: Share = 0.95
     n_envs: PositiveInt = 64
     n_steps: PositiveInt = 256
-    phase_1: Phase1Config = Phase1Config()
     phase_2: Phase2Config = Phase2Config()
 
 
@@ -240,9 +224,7 @@ class TrainingConfig(PPONumbers):
     def _resolved(self, preset: Preset, phase: int = 1) -> PPOSettings:
         values = {name: getattr(self, name) for name in PPONumbers.model_fields}
         if preset == "recommended":
-            values.update(self.recommended.model_dump(exclude={"phase_1", "phase_2"}))
-            if phase == 1 and self.engine == "stacked":  # others cannot change costs on the way
-                values.update(self.recommended.phase_1.model_dump())
+            values.update(self.recommended.model_dump(exclude={"phase_2"}))
             if phase == 2:
                 values.update(self.recommended.phase_2.model_dump())
                 rollout = values["n_envs"] * values["n_steps"]
