@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiling on two cores what a first run would compile on one.
 
-Numba compiles one kernel at a time in a process. Here the kernels of the simulator are compiled in
-this process while another one compiles those of the features, and after them vectorbt's for the
-report, which it goes on with while this one trains. Both leave their work in the cache on disk.
-
-Never the same function in two processes at once: where two signatures of one function are saved in
-the same moment, Numba's cache may file one under the other's name.
+Numba compiles one kernel at a time in a process. Here the simulator's step is compiled in this
+process while another one compiles what is needed next, in the order in which it is: features, the
+desk of one account, and vectorbt's kernels for the report. It goes on with that while this one
+trains (and compiles difference rewards, which makes the two about as long). Both leave their work
+in the cache on disk.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mtquant.agents.baselines import Cash
+from mtquant.backtest.runner import run_backtest
 from mtquant.backtest.vectorbt_audit import audit
 from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
 from mtquant.core import outcome as oc
@@ -73,16 +74,32 @@ def compiled_ahead(config: Config, instruments: Instruments) -> Iterator[None]:
 def _beside(config: Config, instruments: Instruments) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this ends it
     compile_features(config, instruments)
+    compile_desk(config, instruments)
     compile_report(config, instruments)
 
 
 def compile_step(config: Config, instruments: Instruments) -> None:
     """Lets two accounts live through one bar."""
+    env = two_accounts(config, instruments)
+    env.reset()
+    env.step(np.zeros((2, len(env.unit)), dtype=np.float32))
+
+
+def compile_desk(config: Config, instruments: Instruments) -> None:
+    """Lets one account live through two bars with the ledger on."""
+    env = two_accounts(config, instruments)
+    tape, rules = env.simulator.tape, env.simulator.rules
+    middle = len(tape.stamps) // 2
+    run_backtest(Cash(), tape, rules, env.features, slice(middle, middle + 3), env.reward)
+
+
+def two_accounts(config: Config, instruments: Instruments) -> MarketEnv:
+    """Two accounts in the configured world, with a feature that says nothing."""
     bars = load_bars(config.data, instruments)
     panel = Panel.from_bars(list(bars.values()))
     rules = Rules.from_config(config.environment, instruments, panel.symbols)
     tape = Tape.from_panel(panel, rules)
-    env = MarketEnv(
+    return MarketEnv(
         tape,
         rules,
         np.zeros((len(panel), len(panel.symbols), 1), dtype=np.float32),
@@ -93,8 +110,6 @@ def compile_step(config: Config, instruments: Instruments) -> None:
         config.environment,
         SeedTree(0),
     )
-    env.reset()
-    env.step(np.zeros((2, len(panel.symbols)), dtype=np.float32))
 
 
 def compile_features(config: Config, instruments: Instruments) -> None:

@@ -90,3 +90,4 @@ def test_the_made_up_account_holds_in_vectorbt():
 def test_the_step_is_one_of_the_bundled_world():
     ahead.compile_step(CONFIG, INSTRUMENTS)
     ahead.compile_features(CONFIG, INSTRUMENTS)
+    ahead.compile_desk(CONFIG, INSTRUMENTS)
