@@ -28,17 +28,20 @@ def run(output: Path, timesteps: int | None, overrides: Sequence[str]) -> None:
         timesteps: Bars of every phase; `TIMESTEPS` when None.
         overrides: ``section.key=value`` texts.
     """
-    from mtquant.workflows.ahead import compiled_ahead, marker  # slow to import
-
     console = Console()
     config = load_config(None, [*SETTINGS, *overrides])
     instruments = load_instruments(None)
     steps = TIMESTEPS if timesteps is None else dict.fromkeys(TIMESTEPS, timesteps)
     say(console, f"configuration built-in defaults and --set {' '.join([*SETTINGS, *overrides])}")
+    from mtquant.workflows.ahead import compiled_ahead, marker  # slow to import
+
     with interruptible(f"what was kept so far is in {output}"):
         pipeline = Pipeline(config, instruments, output, output / "logs", steps, None)
         if (done := marker()) is not None and not done.exists():
-            say(console, "compiling kernels, once for this version of the source: about a minute")
+            say(
+                console,
+                "compiling kernels, once for this version of the source: one to two minutes",
+            )
         with compiled_ahead(config, instruments):
             pipeline.train(console, overwrite=True)
         console.rule("out of sample: the hierarchy")

@@ -114,7 +114,7 @@ def test_the_figures_are_there_before_any_script_and_stay_where_they_are(
         page.goto(served.address)
         if scripts:
             page.get_by_role("tab", name="Overview").wait_for(timeout=WAIT_MS)
-            assert page.locator("#mt-first").count() == 0
+            page.locator("#mt-first").wait_for(state="detached", timeout=WAIT_MS)
         figures = page.locator(".mt-tiles")
         assert "equity" in figures.inner_text()
         tops[scripts] = figures.bounding_box()["y"]

@@ -39,7 +39,7 @@ from tests.support.markets import (
 
 ROLLOUT = 256  # 4 accounts x 64 bars
 # Curves that phase 1 does not draw.
-OTHERS = ("meta/", "coordination/", "curriculum/", "train/difference_reward")
+OTHERS = ("meta/", "coordination/", "curriculum/", "train/difference_reward", "train/cost_share")
 
 
 @dataclass(frozen=True)
