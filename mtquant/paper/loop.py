@@ -292,8 +292,13 @@ class PaperLoop:
     # After the commit
 
     def send(self) -> None:
-        """Tells the broker of the orders that the ledger holds now."""
-        if self.dealer.send() and self._commit_answers:
+        """Tells the broker of the orders that the ledger holds now, and finds out at once about
+        those that it may not have: by the next bar they may be too old.
+        """
+        if not self.dealer.send():
+            return
+        self.dealer.resolve()
+        if self._commit_answers:
             self.flush()
 
     def doubt_silence(self, beaten: Mapping[str, float] | None) -> None:

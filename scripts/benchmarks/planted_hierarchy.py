@@ -26,7 +26,14 @@ from mtquant.agents.stack import ActorCriticStack, PolicyShape
 from mtquant.agents.training.hierarchical import scaling_over
 from mtquant.agents.training.loop import PPOLoop
 from mtquant.core.seeding import SeedTree
-from mtquant.data.planted import RANDOM_WALK, STRONG, PlantedMarket, signal_market, solve_signal
+from mtquant.data.planted import (
+    RANDOM_WALK,
+    STRONG,
+    PlantedMarket,
+    side_by_side,
+    signal_market,
+    solve_signal,
+)
 from mtquant.envs import allocation
 from mtquant.envs.hierarchy import Hierarchy
 from mtquant.envs.market_env import MarketEnv
@@ -69,14 +76,7 @@ def _draw_one_good(bars: int, seeds: SeedTree, mirrored: bool) -> PlantedMarket:
     singles = [
         signal_market(spec, bars, seeds.child(n), mirrored=mirrored) for n, spec in enumerate(specs)
     ]
-    series, instruments = [], {}
-    for n, single in enumerate(singles):
-        (own,), (kind,) = single.bars, single.instruments.values()
-        symbol = f"PLANTED{n}"
-        series.append(replace(own, symbol=symbol))
-        instruments[symbol] = kind.model_copy(update={"symbol": symbol, "yahoo": symbol})
-    features = np.concatenate([single.features for single in singles], axis=1)
-    return PlantedMarket(tuple(series), features, singles[0].feature_names, instruments)
+    return side_by_side(singles)
 
 
 def pupils_of_one_good(_: Task, bars: int, accounts: int, seeds: SeedTree) -> list[School]:

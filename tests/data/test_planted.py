@@ -18,6 +18,7 @@ from mtquant.data.planted import (
     SignalSpec,
     allocation_market,
     best_weights,
+    side_by_side,
     signal_market,
     solve_signal,
 )
@@ -154,3 +155,19 @@ def test_the_visible_regime_is_that_of_the_next_bar() -> None:
 def test_a_market_without_inputs_is_refused() -> None:
     with pytest.raises(DataError, match="inputs must be at least 1; found 0"):
         signal_market(SignalSpec(beta=0.0, inputs=0), 100, SeedTree(0))
+
+
+def test_markets_side_by_side_stay_what_they_are() -> None:
+    """Also where one of them is such a market itself."""
+    one = signal_market(STRONG, 200, SeedTree(1))
+    other = signal_market(RANDOM_WALK, 200, SeedTree(2))
+    both = side_by_side([one, side_by_side([other, one])])
+    assert (
+        [own.symbol for own in both.bars]
+        == list(both.instruments)
+        == ["PLANTED0", "PLANTED1", "PLANTED2"]
+    )
+    for n, own in enumerate((one, other, one)):
+        np.testing.assert_array_equal(both.bars[n].close, own.bars[0].close)
+        np.testing.assert_array_equal(both.features[:, n], own.features[:, 0])
+    assert both.feature_names == one.feature_names

@@ -8,6 +8,7 @@ import pytest
 
 from mtquant.paper.feeds import Replay
 from mtquant.paper.reading import market_ledger, reader
+from mtquant.paper.sim_broker import Faults
 from tests.support.paper import Stage
 
 WORLDS: dict[str, tuple[str, ...]] = {
@@ -39,6 +40,23 @@ def test_paper_replay_equals_the_backtest_fill_for_fill(tmp_path, world):
         ledger = market_ledger(connection)
     assert len(expected.fills) > 20
     np.testing.assert_array_equal(ledger.fills, expected.fills)
+    assert ledger.hash() == expected.hash()
+    loop.recorder.ledger.close()
+
+
+@pytest.mark.parametrize("fault", ["lost_request", "lost_answer"])
+def test_no_order_is_late_where_every_first_word_is_lost(tmp_path, fault):
+    """What was lost is sent again before the next bar, which may lie behind a pause of the market:
+    the account is the backtest's all the same.
+    """
+    stage = Stage.of(tmp_path, *WORLDS["levered, stops"])
+    loop = stage.open(broker=stage.simulated(Faults(**{fault: 1.0})))
+    loop.run()
+    expected, _ = stage.backtest()
+    with reader(stage.path) as connection:
+        ledger = market_ledger(connection)
+        lost = connection.execute("SELECT count(*) FROM events WHERE status = 'unknown'").fetchone()
+    assert lost[0] > 20
     assert ledger.hash() == expected.hash()
     loop.recorder.ledger.close()
 

@@ -4,16 +4,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
+from mtquant.agents.baselines import Cash
+from mtquant.backtest import runner
 from mtquant.backtest.vectorbt_audit import audit
 from mtquant.core.config import load_config
+from mtquant.core.seeding import SeedTree
 from mtquant.data.instruments import load_instruments
+from mtquant.envs import market_env
 from mtquant.market.rules import Rules
 from mtquant.workflows import ahead
+from tests.support.markets import walk_world
 
 CONFIG, INSTRUMENTS = load_config(None), load_instruments(None)
 
@@ -87,7 +94,34 @@ def test_the_made_up_account_holds_in_vectorbt():
     assert np.isfinite(ledger.outcomes).all()
 
 
-def test_the_step_is_one_of_the_bundled_world():
+def test_kernels_are_compiled_for_what_a_run_hands_them(monkeypatch):
+    """Numba compiles anew for every combination of argument types."""
+    handed: list[tuple[str, tuple[Any, ...]]] = []
+
+    def watched(module: ModuleType, name: str) -> None:
+        kernel = getattr(module, name)
+
+        def call(*given: Any) -> Any:
+            handed.append((name, tuple(map(numba.typeof, given))))
+            return kernel(*given)
+
+        monkeypatch.setattr(module, name, call)
+
+    watched(market_env, "step_accounts")
+    watched(runner, "see_block")
+    watched(runner, "write_observation")
     ahead.compile_step(CONFIG, INSTRUMENTS)
-    ahead.compile_features(CONFIG, INSTRUMENTS)
     ahead.compile_desk(CONFIG, INSTRUMENTS)
+    compiled = set(handed)
+    assert {name for name, _ in compiled} == {"step_accounts", "see_block", "write_observation"}
+    handed.clear()
+    world = walk_world()
+    env = world.training_env(3, SeedTree(0))
+    env.reset()
+    env.step(np.zeros((3, 1), dtype=np.float32))
+    rows = world.rows["test"]
+    few = slice(rows.start, rows.start + 3)
+    runner.run_backtest(
+        Cash(), world.tape, world.rules, world.features[:, :, :1], few, world.reward
+    )
+    assert set(handed) == compiled

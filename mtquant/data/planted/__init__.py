@@ -17,7 +17,7 @@ earns exactly the return that was predicted.
 from __future__ import annotations
 
 from mtquant.data.planted.allocation import EIGHT, AllocationSpec, allocation_market, best_weights
-from mtquant.data.planted.market import PlantedMarket
+from mtquant.data.planted.market import PlantedMarket, side_by_side
 from mtquant.data.planted.signal import (
     RANDOM_WALK,
     STRONG,
@@ -39,6 +39,7 @@ __all__ = [
     "SignalSpec",
     "allocation_market",
     "best_weights",
+    "side_by_side",
     "signal_market",
     "solve_signal",
 ]

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,18 @@ def market_of(changes: Float, features: Float32, names: tuple[str, ...]) -> Plan
         bars.append(series)
         instruments[symbol] = _instrument(symbol)
     return PlantedMarket(tuple(bars), features, names, instruments)
+
+
+def side_by_side(markets: Sequence[PlantedMarket]) -> PlantedMarket:
+    """One market of the instruments of several with the same stamps and features, named anew."""
+    bars: list[Bars] = []
+    instruments = {}
+    for own in (series for market in markets for series in market.bars):
+        symbol = f"PLANTED{len(bars)}"
+        bars.append(replace(own, symbol=symbol))
+        instruments[symbol] = _instrument(symbol)
+    features = np.concatenate([market.features for market in markets], axis=1)
+    return PlantedMarket(tuple(bars), features, markets[0].feature_names, instruments)
 
 
 def _instrument(symbol: str) -> Instrument:

@@ -8,82 +8,38 @@ in each regime, over that of the best ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from mtquant.agents.crew import Crew
-from mtquant.agents.scaling import Scaling
-from mtquant.agents.stack import ActorCriticStack, PolicyShape
-from mtquant.agents.training.hierarchical import scaling_over
-from mtquant.agents.training.loop import PPOLoop
-from mtquant.core.config import load_config
 from mtquant.core.seeding import SeedTree
 from mtquant.core.training_config import PPOSettings, TrainingConfig
-from mtquant.data.panel import Panel
-from mtquant.data.planted import EIGHT, PlantedMarket, allocation_market
+from mtquant.data.planted import EIGHT, allocation_market
 from mtquant.envs import allocation
-from mtquant.envs.hierarchy import MESSAGE
-from mtquant.envs.market_env import MarketEnv, reward_scale
 from mtquant.envs.meta import MetaControllerBatch
-from mtquant.market.rules import Rules
-from mtquant.market.tape import Tape
-from mtquant.rewards.compose import Reward
+from tests.support import phase2
 
 pytestmark = pytest.mark.slow
 
 COUNT = EIGHT.means.shape[1]
 BEST = EIGHT.best_weights()
 SIGNS = np.where(BEST < -1e-3, -1.0, 1.0)  # [2, N]
-STEPS = 163_840
-LIMITS = (
-    "environment.cost_model=flat",
-    "environment.transaction_cost=0",
-    "environment.cost_draw_range=[1.0, 1.0]",
-    "environment.stop_loss_pct=0",
-    "environment.warmup_steps=0",
-    f"environment.max_position_size={EIGHT.max_position_size}",
-    f"environment.max_gross_exposure={EIGHT.max_gross_exposure}",
-    "environment.max_portfolio_var=null",
-    "environment.max_correlation_exposure=null",
-    "environment.max_sector_allocation=null",
-)
+STEPS, BARS = 163_840, 50_000
+CAPS = (EIGHT.max_position_size, EIGHT.max_gross_exposure)
 
 
-def right_signs(views: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Specialists that hold the best side of the regime, which is the first entry of a view."""
-    said = np.zeros((len(views[0]), COUNT, MESSAGE), dtype=np.float32)
-    for n, view in enumerate(views):
-        said[:, n, 0] = np.where(view[:, 0] > 0.0, SIGNS[1, n], SIGNS[0, n])
-    return said
-
-
-def portfolios(market: PlantedMarket, accounts: int, seeds: SeedTree) -> MetaControllerBatch:
-    environment = load_config(None, LIMITS).environment
-    panel = Panel.from_bars(market.bars)
-    rules = Rules.from_config(environment, market.instruments, panel.symbols)
-    tape, rows = Tape.from_panel(panel, rules), slice(0, len(panel))
-    reward = Reward({"growth": 1.0}, reward_scale(tape, rows, 1.0))
-    features, names = market.features, market.feature_names
-    unit = np.ones(COUNT)
-    env = MarketEnv(tape, rules, features, names, reward, rows, accounts, environment, seeds, unit)
-    return MetaControllerBatch(env, right_signs)
+def right_sign(n: int, view: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The best side in the regime, which is the first entry of a view."""
+    return np.where(view[:, 0] > 0.0, SIGNS[1, n], SIGNS[0, n])
 
 
 def learnt(settings: PPOSettings, seed: int) -> float:
     """Share of the best growth after STEPS bars."""
     seeds = SeedTree(seed)
-    market = allocation_market(EIGHT, 50_000, seeds.child("bars"))
-    batch = portfolios(market, settings.n_envs, seeds.child("portfolios"))
-    pair = scaling_over(batch, seeds.child("scaling").generator())
-    shape = PolicyShape(batch.observations.shape[1], settings.hidden_units, len(batch.unit))
-    stack = ActorCriticStack.fresh(shape, [seeds.child("torch").integer()])
-    loop = PPOLoop([batch], stack, Scaling.of([pair], stack.parameters), settings, STEPS, [seeds])
-    while not loop.done:
-        loop.iterate()
-    return share_of_the_best(Crew(stack, loop.scaling), batch)
+    market, own = allocation_market(EIGHT, BARS, seeds.child("bars")), seeds.child("portfolios")
+    batch = phase2.portfolios(market, right_sign, 0.0, CAPS, settings.n_envs, own)
+    return share_of_the_best(phase2.trained(batch, settings, STEPS, seeds), batch)
 
 
 def share_of_the_best(meta: Crew, batch: MetaControllerBatch) -> float:
