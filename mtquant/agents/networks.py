@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from mtquant.agents.scaling import CLIP
-from mtquant.agents.stack import FORECAST_GAIN, shape_of
+from mtquant.agents.stack import shape_of
 from mtquant.core.records import write_atomically
 
 
@@ -68,8 +68,9 @@ class MessagePolicy(ActorCriticPolicy):
         super()._build(lr_schedule)
         if self.forecasts:
             self.message_net = nn.Linear(self.mlp_extractor.latent_dim_pi, 2 * self.forecasts)
+            # What has learnt nothing says nothing.
             nn.init.zeros_(self.message_net.bias)
-            nn.init.orthogonal_(self.message_net.weight, FORECAST_GAIN)
+            nn.init.zeros_(self.message_net.weight)
             options = {"lr": lr_schedule(1), **self.optimizer_kwargs}
             self.optimizer = self.optimizer_class(self.parameters(), **options)
 

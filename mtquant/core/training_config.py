@@ -56,6 +56,9 @@ class PPONumbers(Section):
         target_kl: An update ends once the policy is 1.5 times this far from the one that collected
             the rollout (KL divergence, nats); null: never.
         forecast_coef: Weight of the message head's loss: forecasting what the instrument does next.
+        surprise: Share of what the message head did not foresee of the next return that rewards
+            keep; without a head they keep it all. 1 is PPO as published; with 0 a position is paid
+            at the return that was forecast, and luck is left out (`learning/surprises.py`).
         n_envs: Accounts stepped side by side, per specialist.
         n_steps: Rollout length per account, bars.
         hidden_units: Width of each hidden layer of the actor, and of the critic.
@@ -76,6 +79,7 @@ class PPONumbers(Section):
     max_grad_norm: PositiveFloat = 0.5
     target_kl: PositiveFloat | None = None
     forecast_coef: NonNegativeFloat = 0.5
+    surprise: Share = 1.0
     n_envs: PositiveInt = 8
     n_steps: PositiveInt = 2048
     hidden_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (64, 64)
@@ -134,7 +138,8 @@ class Phase2Config(Section):
 class RecommendedConfig(Section):
     """Settings that learn where the spec's overfit noise.
 
-    Large batches, few epochs, a decaying rate and a shorter discount. They replace the values of
+    Large batches, few epochs, a decaying rate, a shorter discount, and rewards without the
+    market's luck. They replace the values of
     the same name when ``training.preset`` is ``"recommended"``; those of `phase_2` in phase 2.
     """
 
@@ -142,7 +147,8 @@ class RecommendedConfig(Section):
     learning_rate_decay: Decay = "linear"
     batch_size: PositiveInt = 2048
     n_epochs: PositiveInt = 4
-    gamma: Share = 0.95
+    gamma: Share = 0.9
+    surprise: Share = 0.0
     n_envs: PositiveInt = 64
     n_steps: PositiveInt = 256
     phase_2: Phase2Config = Phase2Config()

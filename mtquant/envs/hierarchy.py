@@ -43,6 +43,7 @@ Float32 = NDArray[np.float32]
 MESSAGE_NAMES = ("signal", "confidence", "value", "forecast_return", "forecast_volatility")
 MESSAGE = len(MESSAGE_NAMES)
 SIGNAL = MESSAGE_NAMES.index("signal")
+FORECAST = MESSAGE_NAMES.index("forecast_return")
 SCALE = "exposure_at_signal_1"  # what the meta-controller makes of a message, units of equity
 MESSAGE_LOW = np.array([-1.0, 0.0, -10.0, -10.0, 0.0], dtype=np.float32)
 MESSAGE_HIGH = np.array([1.0, 1.0, 10.0, 10.0, 10.0], dtype=np.float32)

@@ -38,7 +38,14 @@ from mtquant.market.observation import ObservationLayout, new_seen, observable
 from mtquant.market.rules import Rules
 from mtquant.market.simulator import DRAWS, Simulator
 from mtquant.market.tape import SHEET_SIZE, T_CLOSE, T_TRADABLE, Tape
-from mtquant.rewards.compose import DIVERSIFICATION, STATE_NAMES, TERM_NAMES, Reward, start_reward
+from mtquant.rewards.compose import (
+    DIVERSIFICATION,
+    STATE_NAMES,
+    STATES,
+    TERM_NAMES,
+    Reward,
+    start_reward,
+)
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -301,6 +308,13 @@ class MarketEnv:
         scaled = change / (self.reward.scale / self.unit if unit is None else unit)
         known = own & np.isfinite(scaled)
         return np.where(known, np.clip(scaled, -NEXT_BOUND, NEXT_BOUND), np.nan).astype(np.float32)
+
+    def worth_of_gain(self) -> Float:
+        """What a gain of one reward scale more in the next bar would add to its reward, to first
+        order, float64 [E] (`Reward.worth_of_gain`).
+        """
+        states = self._books[:, : STATES * LANES].reshape(-1, STATES, LANES)
+        return self.reward.worth_of_gain(np.hstack(list(states))[:, : len(self)])
 
     def episode_end(self, e: int) -> EpisodeEnd:
         """What account e's latest finished episode left behind."""

@@ -201,6 +201,25 @@ class Reward:
         vector[terms.P_MORE] = self.weight_vector()[CORE_TERMS:].any()
         return vector
 
+    def worth_of_gain(self, states: Float) -> Float:
+        """What a gain of `scale` more in the next bar adds to its reward, to first order around a
+        bar that gains nothing: the weight of growth, and of a differential ratio times its
+        derivative B / V^(3/2) (`terms.differential_ratio`). Losses' and squares' own terms begin at
+        second order.
+
+        Args:
+            states: float64 [STATES, E].
+
+        Returns:
+            float64 [E].
+        """
+        worth = np.full(states.shape[1], self.weights.get("growth", 0.0))
+        for name in self._ratios():
+            first, second = states[0], states[1]
+            spread = second if name == "differential_sortino" else second - first * first
+            worth += self.weights[name] * second / np.maximum(spread, terms.LEAST_VARIANCE) ** 1.5
+        return worth
+
     def _ratios(self) -> list[str]:
         return [name for name in RATIO_NAMES if self.weights.get(name, 0.0) != 0.0]
 

@@ -14,7 +14,8 @@ def test_presets():
     assert TrainingConfig().effective().batch_size == 256
     settings = TrainingConfig(preset="recommended").effective()
     # STACK, part A: what learnt on the planted markets; 64 accounts x 256 bars is one rollout.
-    assert (settings.batch_size, settings.n_epochs, settings.gamma) == (2048, 4, 0.95)
+    assert (settings.batch_size, settings.n_epochs, settings.gamma) == (2048, 4, 0.9)
+    assert settings.surprise == 0.0 and TrainingConfig().effective().surprise == 1.0
     assert (settings.learning_rate, settings.learning_rate_decay) == (1e-3, "linear")
     assert settings.rollout_steps == 64 * 256
     # What the preset does not name stays.

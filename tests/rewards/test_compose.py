@@ -202,3 +202,27 @@ def test_what_cannot_be_rewarded_is_refused():
     for scale in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(RewardError, match="reward scale must be positive"):
             Reward({"growth": 1.0}, scale=scale)
+
+
+@given(
+    st.sampled_from((None, *RATIO_NAMES)),
+    st.floats(-3.0, 3.0),
+    st.floats(-2.0, 2.0),
+    st.floats(0.05, 4.0),
+    st.sampled_from((0.02, 1.0)),
+)
+def test_what_a_gain_is_worth_is_the_slope_of_the_reward(ratio, weight, first, second, scale):
+    """By central differences around a bar that gains nothing, in units of the scale."""
+    second += first * first  # a variance that is not cut
+    weights = {"growth": 0.7, "variance": 0.5, **({ratio: weight} if ratio else {})}
+    reward = Reward(weights, scale)
+    paid = []
+    for gain in (-1e-4, 1e-4):
+        (row,) = rows_of([gain * scale])
+        state = np.array([first, second, 0.0])
+        parameters, vector = reward.parameter_vector(), reward.weight_vector()
+        paid.append(step_reward(state, row, parameters, vector, np.zeros(TERMS)))
+    states = np.array([[first, 9.0], [second, 90.0], [0.0, 0.0]])
+    found = reward.worth_of_gain(states)
+    assert found.shape == (2,)
+    assert (paid[1] - paid[0]) / 2e-4 == pytest.approx(found[0], rel=1e-3, abs=1e-4)

@@ -21,10 +21,12 @@ from mtquant.agents.training.rollout import Episodes, Rollout, drawn_noise
 from mtquant.core.states import Arrays, below, fill, generator_state, part, set_generator
 from mtquant.core.training_config import SpecialistReward
 from mtquant.envs import allocation
-from mtquant.envs.hierarchy import MESSAGE, Hierarchy, heard
+from mtquant.envs.hierarchy import FORECAST, MESSAGE, Hierarchy, heard
 from mtquant.envs.market_env import EpisodeEnd, MarketEnv
 from mtquant.envs.shadow import Shadows
+from mtquant.learning.surprises import surprises
 
+Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 
 
@@ -59,6 +61,8 @@ class JointCollector:
         forecast_units: float64 [N], the log return that counts as 1 in forecasts.
         specialist_reward: Specialists are paid what each adds (``"difference"``), or the growth of
             the whole portfolio (``"portfolio"``).
+        surprise: Share of what a specialist did not foresee that its rewards keep, if all forecast.
+            The meta-controller's keep all: it is there to judge the forecasts.
 
     Attributes:
         hierarchy: Who trades what.
@@ -76,6 +80,7 @@ class JointCollector:
         generators: Sequence[np.random.Generator],
         forecast_units: NDArray[np.float64],
         specialist_reward: SpecialistReward = "difference",
+        surprise: float = 1.0,
     ) -> None:
         self.env, self.crew, self.meta = env, crew, meta
         self.hierarchy = Hierarchy.of(env, domains)
@@ -89,6 +94,7 @@ class JointCollector:
         alone = specialist_reward == "difference"
         self._pay = shadows.differences if alone else shadows.shared
         self._units = forecast_units
+        self._surprise = surprise if crew.foretells else 1.0
         # Which instrument each of K x A actions is about, in the specialists' order.
         self._about = np.concatenate(self.hierarchy.instruments)
         # And where an instrument's message stands among those of K x A actions.
@@ -171,9 +177,13 @@ class JointCollector:
     def _move(self, t: int, targets: Float32, gamma: float) -> None:
         """All portfolios live through one bar, and all are paid for it."""
         own, meta, env = self.rollout.own, self.rollout.meta, self.env
-        own.rewards[:, t] = torch.from_numpy(self._pay(targets).T)
+        paid = self._pay(targets)
         if self.crew.stack.shape.forecasts:
-            own.forecasts[:, t] = self._by_specialist(env.next_returns(self._units), np.nan)
+            came = env.next_returns(self._units)
+            own.forecasts[:, t] = self._by_specialist(came, np.nan)
+            if self._surprise < 1.0:
+                paid -= self._luck(targets, came)
+        own.rewards[:, t] = torch.from_numpy(paid.T)
         ended = env.step(targets)
         meta.rewards[0, t] = torch.from_numpy(env.rewards)
         last = torch.from_numpy(env.done)
@@ -184,6 +194,16 @@ class JointCollector:
             if end.truncated:
                 self._go_on_behind_time(t, e, end, gamma)
         self.messages[ended], self.scales[ended] = 0.0, 0.0
+
+    def _luck(self, targets: Float32, came: Float32) -> Float:
+        """What the specialists' rewards of the bar to come leave out, float64 [E, K]: of each one's
+        own instruments what it did not foresee.
+        """
+        held = targets * self._units / self.env.reward.scale
+        beyond = surprises(held, came, self.messages[:, :, FORECAST])
+        owners = np.arange(len(self.crew)) == self.hierarchy.owner[:, None]
+        left_out: Float = (1.0 - self._surprise) * beyond @ owners
+        return left_out
 
     def _by_specialist(self, values: NDArray[Any], padding: float) -> torch.Tensor:
         """What is known of instruments [E, N], by specialist [K, E, A]."""

@@ -203,7 +203,9 @@ class PPOLoop:
         self.settings, self.timesteps, self.steps = settings, timesteps, 0
         self.stack, self.scaling = stack, scaling
         noise = [node.child("noise").generator() for node in seeds]
-        self.collector = Collector(batches, stack, scaling, settings.n_steps, noise)
+        self.collector = Collector(
+            batches, stack, scaling, settings.n_steps, noise, settings.surprise
+        )
         self.updater = Updater(stack, settings)
         self._orders = [node.child("order").generator() for node in seeds]
         self._good = stack.parameters.clone(), self.updater.adam.state()

@@ -122,6 +122,7 @@ class Phase3JointTrainer(HierarchicalTrainer):
             noise,
             units,
             training.specialist_reward,
+            settings.surprise,
         )
         coordination = GradientCoordinationSystem(training.gradient_method)
         frequencies = (training.meta_update_freq, training.specialist_update_freq)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,7 +22,9 @@ from mtquant.agents.stack import ActorCriticStack
 from mtquant.core.states import Arrays, below, generator_state, part, set_generator
 from mtquant.envs.batch import Batch, step_batch
 from mtquant.envs.fused import EPISODE_NAMES
+from mtquant.envs.market_env import MarketEnv
 from mtquant.learning.gae import advantages
+from mtquant.learning.surprises import surprises
 from mtquant.rewards.compose import TERM_NAMES
 
 LATEST_EPISODES = 100
@@ -135,6 +137,7 @@ class Collector:
         scaling: Of their observations.
         n_steps: Bars of one rollout.
         generators: One per network, of the noise in its actions.
+        surprise: Share of what forecasts did not foresee that rewards keep.
 
     Attributes:
         rollout: The latest; every call of `collect` writes into the same arrays.
@@ -148,9 +151,10 @@ class Collector:
         scaling: Scaling,
         n_steps: int,
         generators: Sequence[np.random.Generator],
+        surprise: float = 1.0,
     ) -> None:
         self.batches, self.stack, self.scaling = list(batches), stack, scaling
-        self.generators = list(generators)
+        self.generators, self._surprise = list(generators), surprise
         n_accounts = len(batches[0])
         self.rollout = Rollout(stack, n_steps, n_accounts)
         self.episodes = [Episodes() for _ in batches]
@@ -172,7 +176,8 @@ class Collector:
             said = self.stack.forward(scaled)
             rollout.values[:, t] = said.value
             torch.addcmul(said.mean, spread, noise[:, t], out=rollout.actions[:, t])
-            self._move(t, rollout.actions[:, t].clamp(-1.0, 1.0).float().cpu().numpy())
+            acted = rollout.actions[:, t].clamp(-1.0, 1.0).float().cpu().numpy()
+            self._move(t, acted, said.forecast.float().cpu().numpy())
         constant = self.stack.log_scale()
         torch.sub(noise.square().sum(3).mul_(-0.5), constant[:, None, None], out=rollout.log_probs)
         self._go_on_behind_time(gamma)
@@ -212,19 +217,26 @@ class Collector:
             own[:, : shape.inputs] = batch.observations
         return self.scaling.apply(self._raw.to(self.stack.parameters), out)
 
-    def _move(self, t: int, actions: NDArray[np.float32]) -> None:
-        """All accounts live through bar `t` of the rollout under actions [K, E, A]."""
+    def _move(self, t: int, actions: NDArray[np.float32], foreseen: NDArray[np.float32]) -> None:
+        """All accounts live through bar `t` of the rollout under actions [K, E, A], of which
+        [K, E, F] is foreseen.
+        """
         rollout = self.rollout
         for k, (batch, own) in enumerate(zip(self.batches, self.stack.own, strict=True)):
-            if own.forecasts:
-                came = torch.from_numpy(_next_returns(batch))
-                rollout.forecasts[k, t, :, : own.forecasts] = came
             acted = np.ascontiguousarray(actions[k, :, : own.actions])
+            luck = 0.0
+            if own.forecasts:
+                env = cast(MarketEnv, batch)
+                came = env.next_returns()
+                rollout.forecasts[k, t, :, : own.forecasts] = torch.from_numpy(came)
+                if self._surprise < 1.0:
+                    beyond = surprises(acted, came, foreseen[k, :, : own.forecasts]).sum(1)
+                    luck = (1.0 - self._surprise) * env.worth_of_gain() * beyond
             for e, end in step_batch(batch, acted):
                 self.episodes[k].add(end.totals, end.rewards, end.drawdown)
                 if end.truncated:
                     self._terminal.append((k, t, e, end.terminal_observation))
-            rollout.rewards[k, t] = torch.from_numpy(batch.rewards)
+            rollout.rewards[k, t] = torch.from_numpy(batch.rewards - luck)
             rollout.last[k, t] = torch.from_numpy(batch.done)
 
     def _go_on_behind_time(self, gamma: float) -> None:
@@ -253,8 +265,3 @@ def drawn_noise(
             (*size, own.actions), dtype=np.float32
         )
     return torch.from_numpy(found).to(stack.parameters)
-
-
-def _next_returns(batch: Any) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = batch.next_returns()
-    return found

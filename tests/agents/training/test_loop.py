@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mtquant.agents.training.loop import PPOLoop
 from tests.support.parity import after_an_update, make_loop
 
 
@@ -106,3 +107,41 @@ def test_what_is_free_earns_more_by_what_it_costs() -> None:
     mine, theirs = (loop.collector.rollout for loop in (free, paid))
     torch.testing.assert_close(mine.actions, theirs.actions, atol=0.01, rtol=0.0)
     assert mine.rewards.sum() > theirs.rewards.sum() + 1.0
+
+
+def forecasting_loop(surprise: float) -> PPOLoop:
+    """One whose heads have learnt a little."""
+    loop = make_loop(forecast_coef=1.0, surprise=surprise)
+    generator = torch.Generator().manual_seed(3)
+    drawn = torch.randn(loop.stack.parameters.shape, generator=generator)
+    loop.stack.parameters += 0.1 * drawn
+    return loop
+
+
+def test_rewards_without_surprises_are_paid_at_the_forecast() -> None:
+    """The reward is the differential Sharpe ratio, to which a gain is worth 1 in an account's first
+    bar, and more or less later.
+    """
+    whole, half, none = (
+        forecasting_loop(own).collector.collect(0.0, 0.0) for own in (1.0, 0.5, 0.0)
+    )
+    for other in (half, none):  # the same lives
+        torch.testing.assert_close(whole.actions, other.actions, rtol=0.0, atol=0.0)
+        torch.testing.assert_close(whole.forecasts, other.forecasts, equal_nan=True)
+    torch.testing.assert_close(0.5 * (whole.rewards + none.rewards), half.rewards)
+    loop = forecasting_loop(0.0)
+    said = loop.stack.forward(whole.observations.flatten(1, 2)).forecast.view_as(whole.forecasts)
+    acted = whole.actions.clamp(-1.0, 1.0)
+    beyond = (acted * (whole.forecasts - said)).nan_to_num(0.0)[..., 0]
+    luck = whole.rewards - none.rewards
+    torch.testing.assert_close(luck[:, 0], beyond[:, 0], rtol=1e-4, atol=1e-5)
+    moved = beyond.abs() > 0.1
+    worth = luck[moved] / beyond[moved]
+    assert moved.sum() > 100 and worth.min() > 0.5 and worth.std() > 0.01
+    assert (luck[beyond == 0.0] == 0.0).all()
+    assert none.rewards.var() < 0.5 * whole.rewards.var()
+
+
+def test_without_a_head_rewards_keep_their_surprises() -> None:
+    rewards = [make_loop(surprise=own).collector.collect(0.9, 0.9).rewards for own in (0.0, 1.0)]
+    assert torch.equal(*rewards)

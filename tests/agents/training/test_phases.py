@@ -22,6 +22,7 @@ from mtquant.core import outcome as oc
 from mtquant.core.config import Config
 from mtquant.core.errors import CheckpointError, RulesError
 from mtquant.core.seeding import SeedTree
+from mtquant.envs.hierarchy import FORECAST
 from mtquant.envs.meta import MetaControllerBatch
 from mtquant.envs.pettingzoo import JointTrainingEnv
 from tests.support.markets import (
@@ -228,6 +229,43 @@ def test_the_trainer_is_the_order_of_agents_ledger_for_ledger(either: Trained) -
         assert paid == pytest.approx(rollout.own.rewards[:, t, 0].tolist(), rel=1e-5, abs=1e-7)
         assert twin.rewards["meta_0"] == pytest.approx(float(rollout.meta.rewards[0, t, 0]))
     assert t > 20
+
+
+@pytest.mark.parametrize("kind", ["difference", "portfolio"])
+def test_specialists_are_not_paid_for_luck(either: Trained, kind: Any) -> None:
+    """A reward leaves out what its own specialist did not foresee, of its own instruments. The
+    meta-controller is paid what came.
+    """
+    trainer = either.trainer(Phase3JointTrainer, f"luck_{kind}", **source(either, 3))
+    units = np.array([trainer.forecast_units[symbol] for symbol in trainer.bars])
+    rollouts, beyond = [], []
+    for surprise in (1.0, 0.0):
+        env = trainer.world.training_env(3, SeedTree(11))
+        noise = [np.random.default_rng(k) for k in range(3)]
+        networks = (trainer.crew, trainer.meta)
+        options = (30, noise, units, kind, surprise)
+        collector = JointCollector(env, either.config.domains, *networks, *options)
+        decide = collector._decide
+
+        def watched(t: int, drawn: Any, own: Any = collector, decide: Any = decide) -> Any:
+            targets = decide(t, drawn)
+            came = own.env.next_returns(units)
+            said = own.messages[:, :, FORECAST]
+            gained = targets * (came - said) * units / own.env.reward.scale
+            beyond.append(np.nan_to_num(gained))
+            return targets
+
+        collector._decide = watched  # type: ignore[method-assign]
+        rollouts.append(collector.collect(0.99, 0.95))
+    whole, none = rollouts
+    alone = np.array(beyond[:30])
+    assert np.array_equal(alone, beyond[30:])  # the same lives
+    assert np.abs(alone).max() > 0.01
+    assert torch.equal(whole.meta.rewards, none.meta.rewards)
+    left_out = (whole.own.rewards - none.own.rewards).numpy()
+    for k, instruments in enumerate(collector.hierarchy.instruments):
+        expected = alone[:, :, instruments].sum(2)
+        np.testing.assert_allclose(left_out[k], expected, rtol=1e-3, atol=1e-5)
 
 
 def test_the_same_seed_is_the_same_hierarchy(either: Trained) -> None:
