@@ -66,14 +66,6 @@ class Crew:
             said = said[:, self.stack.entries]
         return said.float().cpu().numpy()
 
-    @property
-    def foretells(self) -> bool:
-        """Whether every network has learnt to forecast: a head that nothing has trained is 0."""
-        if not self.stack.shape.forecasts:
-            return False
-        heads = [kept(self, k)["message_net.weight"] for k in range(len(self))]
-        return all(bool(head.any()) for head in heads)
-
     def together(self, views: Views) -> Float32:
         """Views of all as one array, float32 [K, B, inputs], 0 where a network has fewer."""
         if isinstance(views, np.ndarray):

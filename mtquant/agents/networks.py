@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
 from mtquant.agents.scaling import CLIP
-from mtquant.agents.stack import shape_of
+from mtquant.agents.stack import FORECAST_GAIN, shape_of
 from mtquant.core.records import write_atomically
 
 
@@ -53,8 +53,8 @@ class ObservationScaler(BaseFeaturesExtractor):
 class MessagePolicy(ActorCriticPolicy):
     """stable-baselines3's policy with a message head on the actor's last hidden layer.
 
-    stable-baselines3's own losses do not reach the head: it is trained by the stacked engine, and
-    travels along here.
+    stable-baselines3's own losses do not reach the head: the stacked engine trains it, or here a
+    callback (`training/foresight.py`).
 
     Args:
         forecasts: Quantities forecast, F; the head has F means and F log deviations.
@@ -68,9 +68,8 @@ class MessagePolicy(ActorCriticPolicy):
         super()._build(lr_schedule)
         if self.forecasts:
             self.message_net = nn.Linear(self.mlp_extractor.latent_dim_pi, 2 * self.forecasts)
-            # What has learnt nothing says nothing.
             nn.init.zeros_(self.message_net.bias)
-            nn.init.zeros_(self.message_net.weight)
+            nn.init.orthogonal_(self.message_net.weight, FORECAST_GAIN)
             options = {"lr": lr_schedule(1), **self.optimizer_kwargs}
             self.optimizer = self.optimizer_class(self.parameters(), **options)
 

@@ -42,7 +42,7 @@ from planted_tasks import (
     signal_task,
 )
 
-from mtquant.agents.training.library import build_ppo
+from mtquant.agents.training.library import build_ppo, foresight
 from mtquant.core.config import config_hash, load_config
 from mtquant.core.seeding import SeedTree
 from mtquant.data.planted import RANDOM_WALK, STRONG, WEAK
@@ -104,7 +104,7 @@ def _library(task: Task, steps: int, scale: Scale, seeds: SeedTree) -> Act:
     settings = task.config().training.effective()
     env = MarketVecEnv(school.env)
     model = build_ppo(env, settings, school.scaling, seeds.child("torch").integer(), "cpu")
-    model.learn(steps)
+    model.learn(steps, callback=foresight("ppo", settings))
     return lambda observations: model.predict(observations, deterministic=True)[0]
 
 

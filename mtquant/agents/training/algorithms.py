@@ -15,7 +15,7 @@
 | ent_coef | bonus | - | bonus | temperature; found by itself if 0 |
 | vf_coef, max_grad_norm | all | - | all | - |
 | hidden_units | layers; recurrent: the first is an LSTM | layers | layers | layers |
-| forecast_coef | ppo: a head that is not trained | - | - | - |
+| forecast_coef, surprise | ppo: by a callback after each update (`foresight.py`) | - | - | - |
 
 Sources: Schulman et al. 2017 (PPO) and 2015 (TRPO), Mnih et al. 2016 (A2C), Haarnoja et al. 2018
 (SAC).
@@ -111,14 +111,19 @@ def policy_of(algorithm: Algorithm) -> type[Any]:
     return POLICIES.get(algorithm, MessagePolicy)
 
 
+def has_head(algorithm: Algorithm, settings: PPOSettings) -> bool:
+    """Whether networks have a message head, as those of the stacked engine do; the library's losses
+    do not reach it (`foresight.py`).
+    """
+    return algorithm == "ppo" and settings.forecast_coef > 0.0
+
+
 def _policy_arguments(
     algorithm: Algorithm, settings: PPOSettings, scaling: tuple[Numbers, Numbers], actions: int
 ) -> dict[str, Any]:
     if algorithm in POLICIES:
         return library_arguments(algorithm, settings.hidden_units, *scaling)
-    # No loss of the library reaches the message head. PPO has it so that its weights stand beside
-    # those of the stacked engine.
-    forecasts = actions if algorithm == "ppo" and settings.forecast_coef else 0
+    forecasts = actions if has_head(algorithm, settings) else 0
     return policy_arguments(settings.hidden_units, *scaling, forecasts)
 
 

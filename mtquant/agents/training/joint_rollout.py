@@ -61,8 +61,8 @@ class JointCollector:
         forecast_units: float64 [N], the log return that counts as 1 in forecasts.
         specialist_reward: Specialists are paid what each adds (``"difference"``), or the growth of
             the whole portfolio (``"portfolio"``).
-        surprise: Share of what a specialist did not foresee that its rewards keep, if all forecast.
-            The meta-controller's keep all: it is there to judge the forecasts.
+        surprise: Share of what a specialist with a head did not foresee that its rewards keep. The
+            meta-controller's keep all: it is there to judge the forecasts.
 
     Attributes:
         hierarchy: Who trades what.
@@ -94,7 +94,7 @@ class JointCollector:
         alone = specialist_reward == "difference"
         self._pay = shadows.differences if alone else shadows.shared
         self._units = forecast_units
-        self._surprise = surprise if crew.foretells else 1.0
+        self._surprise = surprise
         # Which instrument each of K x A actions is about, in the specialists' order.
         self._about = np.concatenate(self.hierarchy.instruments)
         # And where an instrument's message stands among those of K x A actions.

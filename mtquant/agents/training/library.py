@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
 
-from mtquant.agents.training.algorithms import Setup, build_model
+from mtquant.agents.training.algorithms import Setup, build_model, has_head
+from mtquant.agents.training.foresight import Foresight
 from mtquant.agents.training.job import Job
 from mtquant.agents.training.monitor import Monitor, telemetry_logger
 from mtquant.agents.training.replay import Recorder
@@ -38,7 +40,8 @@ def _train(job: Job, name: str, recorder: Recorder) -> dict[str, Any]:
         model.set_logger(telemetry_logger(telemetry))
         monitor = Monitor(job, name, telemetry, recorder)
         every = _log_interval(model, algorithm, job.settings)
-        model.learn(total_timesteps=job.timesteps, callback=monitor, log_interval=every)
+        watching = [*foresight(algorithm, job.settings), monitor]
+        model.learn(total_timesteps=job.timesteps, callback=watching, log_interval=every)
         monitor.finish()
     return monitor.best.result(job, name, int(model.num_timesteps))
 
@@ -48,6 +51,11 @@ def _log_interval(model: BaseAlgorithm, algorithm: Algorithm, settings: PPOSetti
     if algorithm == "sac":
         return settings.n_envs
     return max(1, settings.n_steps // int(getattr(model, "n_steps", settings.n_steps)))
+
+
+def foresight(algorithm: Algorithm, settings: PPOSettings) -> list[BaseCallback]:
+    """What trains the message head, where there is one."""
+    return [Foresight(settings)] if has_head(algorithm, settings) else []
 
 
 def build_ppo(

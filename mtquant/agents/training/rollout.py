@@ -230,7 +230,8 @@ class Collector:
                 came = env.next_returns()
                 rollout.forecasts[k, t, :, : own.forecasts] = torch.from_numpy(came)
                 if self._surprise < 1.0:
-                    beyond = surprises(acted, came, foreseen[k, :, : own.forecasts]).sum(1)
+                    late, said = env.waiting(), foreseen[k, :, : own.forecasts]
+                    beyond = surprises(acted if late is None else late, came, said).sum(1)
                     luck = (1.0 - self._surprise) * env.worth_of_gain() * beyond
             for e, end in step_batch(batch, acted):
                 self.episodes[k].add(end.totals, end.rewards, end.drawdown)

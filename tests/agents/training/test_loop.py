@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from mtquant.agents.training.loop import PPOLoop
+from mtquant.core.seeding import SeedTree
+from tests.support.markets import walk_world
 from tests.support.parity import after_an_update, make_loop
 
 
@@ -145,3 +147,26 @@ def test_rewards_without_surprises_are_paid_at_the_forecast() -> None:
 def test_without_a_head_rewards_keep_their_surprises() -> None:
     rewards = [make_loop(surprise=own).collector.collect(0.9, 0.9).rewards for own in (0.0, 1.0)]
     assert torch.equal(*rewards)
+
+
+def test_luck_is_that_of_targets_as_they_are_heard() -> None:
+    """With latency what was asked for a bar ago meets the next return."""
+    world = walk_world("environment.latency_bars=1", "reward.phase_1={growth: 1.0}")
+    rollouts = []
+    for surprise in (1.0, 0.0):
+        loop = forecasting_loop(surprise)
+        for batch, node in zip(range(2), (SeedTree(1), SeedTree(2)), strict=True):
+            env = world.training_env(4, node)
+            env.reset()
+            loop.collector.batches[batch] = env
+        rollouts.append(loop.collector.collect(0.0, 0.0))
+        said = loop.stack.forward(rollouts[-1].observations.flatten(1, 2)).forecast
+    whole, none = rollouts
+    innovation = (whole.forecasts - said.view_as(whole.forecasts)).nan_to_num(0.0)[..., 0]
+    heard = torch.zeros_like(innovation)
+    heard[:, 1:] = whole.actions.clamp(-1.0, 1.0)[:, :-1, :, 0]
+    heard[:, 1:][whole.last[:, :-1] > 0] = 0.0  # a new account has asked for nothing
+    luck = whole.rewards - none.rewards
+    first = luck[:, 1] / (heard * innovation)[:, 1]  # worth of the second bar
+    assert (luck[:, 0] == 0.0).all() and first.min() > 0.9 and first.max() < 1.1
+    assert none.rewards.var() < 0.5 * whole.rewards.var()
