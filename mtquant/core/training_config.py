@@ -235,7 +235,16 @@ class TrainingConfig(PPONumbers):
                 values.update(self.recommended.phase_2.model_dump())
                 rollout = values["n_envs"] * values["n_steps"]
                 values["batch_size"] = _largest_divisor(rollout, values["batch_size"])
+        if not self._trains_a_head(phase):
+            values["surprise"] = 1.0  # nothing is foreseen
         return PPOSettings(preset=preset, **values)
+
+    def _trains_a_head(self, phase: int) -> bool:
+        """Whether the networks of a phase learn to forecast; the meta-controller does not, nor do
+        the library's algorithms but PPO, in phase 1.
+        """
+        library = phase == 1 and self.engine == "sb3" and self.algorithm != "ppo"
+        return phase != 2 and self.forecast_coef > 0.0 and not library
 
     @model_validator(mode="after")
     def _the_engine_has_the_algorithm(self) -> Self:

@@ -316,13 +316,6 @@ class MarketEnv:
         states = self._books[:, : STATES * LANES].reshape(-1, STATES, LANES)
         return self.reward.worth_of_gain(np.hstack(list(states))[:, : len(self)])
 
-    def waiting(self) -> Float | None:
-        """What the next bar's orders go by where targets are heard a bar later: those of the bar
-        before, in units of an action, [E, N]. None where they are heard at once.
-        """
-        late = self.simulator.waiting()
-        return None if late is None else late / self.unit
-
     def episode_end(self, e: int) -> EpisodeEnd:
         """What account e's latest finished episode left behind."""
         book = self._last_books[e].copy()

@@ -7,7 +7,7 @@ of them filled at every step cost more than the step itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,14 @@ class MarketVecEnv(VecEnv):
 
     Args:
         env: The batch.
+
+    Attributes:
+        before_step: Who hears of the actions [E, A] before every step.
     """
 
     def __init__(self, env: Batch) -> None:
         self.env = env
+        self.before_step: Callable[[NDArray[np.float32]], None] | None = None
         self.render_mode = None  # stable-baselines3 warns where the attribute is missing
         self._actions = np.zeros((len(env), len(env.unit)), dtype=np.float32)
         super().__init__(
@@ -54,6 +58,8 @@ class MarketVecEnv(VecEnv):
         self,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Steps all accounts; observations of ended episodes are the next episodes' first."""
+        if self.before_step is not None:
+            self.before_step(self._actions)
         ended = step_batch(self.env, self._actions)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for e, end in ended:

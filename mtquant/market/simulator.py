@@ -21,7 +21,6 @@ from mtquant.market.account import (
     ACCOUNT,
     account_of,
     block_size,
-    late_at,
     open_account,
 )
 from mtquant.market.planning import limit_arrays
@@ -143,17 +142,6 @@ class Simulator:
         own = np.zeros(len(self.rows))
         own[: len(self)] = share * self._drawn[np.arange(len(self)), self.cursor]
         self.blocks[:, column : column + LANES] = own.reshape(-1, LANES)
-
-    def waiting(self) -> Float | None:
-        """Exposures that were asked for and are heard with the next bar, float64 [E, N]; None where
-        targets are heard at once.
-        """
-        if not self.rules.latency_bars:
-            return None
-        n = len(self.rules.symbols)
-        late = self.blocks[:, late_at(0, n) - ACCOUNT :].reshape(-1, n, LANES)
-        found: Float = late.transpose(0, 2, 1).reshape(-1, n)[: len(self)]
-        return found
 
     def start_episode(self, e: int) -> None:
         """Opens account `e` at a random bar of the allowed rows, with randomly scaled costs."""

@@ -30,7 +30,9 @@ def test_the_meta_controller_has_numbers_of_its_own():
     assert (second.cost_start, second.cost_ramp) == (0.0, 0.5)
     # Eight times the updates on as many bars.
     assert 8 * second.rollout_steps == first.rollout_steps
-    own = {"n_steps", "gamma", "cost_start", "cost_ramp"}
+    # It does not forecast, so there is nothing to leave out.
+    assert (first.surprise, second.surprise) == (0.0, 1.0)
+    own = {"n_steps", "gamma", "surprise", "cost_start", "cost_ramp"}
     assert second.model_dump(exclude=own) == first.model_dump(exclude=own)
     assert training.effective(3) == first
     # The spec's numbers stay what they are in every phase.
@@ -68,3 +70,16 @@ def test_another_engine_charges_what_there_is():
         TrainingConfig(engine="sb3", cost_start=0.5)
     # Phase 2 is always ours.
     assert TrainingConfig(engine="sb3", preset="recommended").effective(2).cost_start == 0.0
+
+
+@pytest.mark.parametrize(
+    ("named", "share"),
+    [
+        ({}, 0.0),
+        ({"forecast_coef": 0.0}, 1.0),
+        ({"engine": "sb3"}, 0.0),
+        ({"engine": "sb3", "algorithm": "trpo"}, 1.0),
+    ],
+)
+def test_who_does_not_learn_to_forecast_is_paid_in_full(named, share):
+    assert TrainingConfig(preset="recommended", **named).effective(1).surprise == share

@@ -17,6 +17,7 @@ from mtquant.agents.training.library import build_ppo
 from mtquant.agents.training.loop import PPOLoop
 from mtquant.agents.training.monitor import kept_weights
 from mtquant.agents.training.rollout import Rollout
+from mtquant.agents.training.world import SpecialistWorld
 from mtquant.core.seeding import SeedTree
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.sb3 import MarketVecEnv
@@ -36,15 +37,20 @@ SETTINGS = PPOSettings(
 )
 
 
-def make_loop(count: int = 2, dtype: torch.dtype = torch.float32, **changes: Any) -> PPOLoop:
+def make_loop(
+    count: int = 2,
+    dtype: torch.dtype = torch.float32,
+    world: SpecialistWorld = WORLD,
+    **changes: Any,
+) -> PPOLoop:
     """Networks that learn on the same walk, each on episodes of its own."""
     settings = SETTINGS.model_copy(update=changes)
     seeds = [SeedTree(5).child(k) for k in range(count)]
-    envs = [WORLD.training_env(ACCOUNTS, node.child("episodes")) for node in seeds]
+    envs = [world.training_env(ACCOUNTS, node.child("episodes")) for node in seeds]
     layout = envs[0].layout
     shape = PolicyShape(layout.size, (8, 8), 1, 1 if settings.forecast_coef else 0)
     stack = ActorCriticStack.fresh(shape, [node.integer() for node in seeds], dtype=dtype)
-    pairs = [WORLD.scaling()] * count
+    pairs = [world.scaling()] * count
     scaling = Scaling.of(pairs, stack.parameters)
     return PPOLoop(envs, stack, scaling, settings, 10 * settings.rollout_steps, seeds)
 

@@ -17,10 +17,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from mtquant.agents.networks import MessagePolicy
 from mtquant.core.training_config import PPOSettings
+from mtquant.envs.luck import Luck
 from mtquant.envs.market_env import MarketEnv
 from mtquant.envs.sb3 import MarketVecEnv
 from mtquant.learning.losses import forecast_gradients
-from mtquant.learning.surprises import surprises
 
 ADAM_EPS = 1e-5  # stable-baselines3's own, for PPO
 
@@ -41,26 +41,20 @@ class Foresight(BaseCallback):
         self._answers: list[NDArray[np.float32]] = []
 
     def _on_training_start(self) -> None:
-        policy = self._policy
+        policy, env = self._policy, cast(MarketVecEnv, self.training_env)
         layers = (policy.mlp_extractor.policy_net, policy.message_net)
         self._parameters = [own for layer in layers for own in layer.parameters()]
         self._adam = torch.optim.Adam(self._parameters, eps=ADAM_EPS)
+        self._market = cast(MarketEnv, env.env)
+        self._luck = Luck(self._market)
+        env.before_step = self._look_ahead
 
     def _on_rollout_start(self) -> None:
         self._learn()  # the update of the rollout before is over
-        self._look_ahead()
 
     def _on_step(self) -> bool:
-        seen = self.locals["obs_tensor"]
-        with torch.no_grad():
-            foreseen = self._policy.forecast(seen)[0].float().cpu().numpy()
-        held = self.locals["clipped_actions"] if self._late is None else self._late
-        beyond = surprises(held, self._came, foreseen).sum(1)
         # In place: it is this array that the library goes on with.
-        self.locals["rewards"] -= (1.0 - self._settings.surprise) * self._worth * beyond
-        self._seen.append(seen)
-        self._answers.append(self._came)
-        self._look_ahead()
+        self.locals["rewards"] -= self._unpaid
         return True
 
     def _on_training_end(self) -> None:
@@ -70,12 +64,16 @@ class Foresight(BaseCallback):
     def _policy(self) -> MessagePolicy:
         return cast(MessagePolicy, self.model.policy)
 
-    def _look_ahead(self) -> None:
-        """Notes what the next bar brings, before it is lived through, what a gain is worth, and
-        targets that are still to be heard.
-        """
-        env = cast(MarketEnv, cast(MarketVecEnv, self.training_env).env)
-        self._came, self._worth, self._late = env.next_returns(), env.worth_of_gain(), env.waiting()
+    def _look_ahead(self, actions: NDArray[np.float32]) -> None:
+        """Notes what the step to come brings, and what rewards leave out of it."""
+        env, policy = self._market, self._policy
+        seen, came = torch.from_numpy(env.observations.copy()).to(policy.device), env.next_returns()
+        with torch.no_grad():
+            foreseen = policy.forecast(seen)[0].float().cpu().numpy()
+        luck = self._luck.gains(actions * env.unit.astype(np.float32), came, foreseen).sum(1)
+        self._unpaid = (1.0 - self._settings.surprise) * env.worth_of_gain() * luck
+        self._seen.append(seen)
+        self._answers.append(came)
 
     def _learn(self) -> None:
         """All passes over the rollout's forecasts; none before the first."""

@@ -22,9 +22,9 @@ from mtquant.core.states import Arrays, below, fill, generator_state, part, set_
 from mtquant.core.training_config import SpecialistReward
 from mtquant.envs import allocation
 from mtquant.envs.hierarchy import FORECAST, MESSAGE, Hierarchy, heard
+from mtquant.envs.luck import Luck
 from mtquant.envs.market_env import EpisodeEnd, MarketEnv
 from mtquant.envs.shadow import Shadows
-from mtquant.learning.surprises import surprises
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -94,7 +94,7 @@ class JointCollector:
         alone = specialist_reward == "difference"
         self._pay = shadows.differences if alone else shadows.shared
         self._units = forecast_units
-        self._surprise = surprise
+        self._surprise, self._luck = surprise, Luck(env, forecast_units)
         # Which instrument each of K x A actions is about, in the specialists' order.
         self._about = np.concatenate(self.hierarchy.instruments)
         # And where an instrument's message stands among those of K x A actions.
@@ -182,7 +182,7 @@ class JointCollector:
             came = env.next_returns(self._units)
             own.forecasts[:, t] = self._by_specialist(came, np.nan)
             if self._surprise < 1.0:
-                paid -= self._luck(targets, came)
+                paid -= self._unpaid(targets, came)
         own.rewards[:, t] = torch.from_numpy(paid.T)
         ended = env.step(targets)
         meta.rewards[0, t] = torch.from_numpy(env.rewards)
@@ -195,15 +195,14 @@ class JointCollector:
                 self._go_on_behind_time(t, e, end, gamma)
         self.messages[ended], self.scales[ended] = 0.0, 0.0
 
-    def _luck(self, targets: Float32, came: Float32) -> Float:
+    def _unpaid(self, targets: Float32, came: Float32) -> Float:
         """What the specialists' rewards of the bar to come leave out, float64 [E, K]: of each one's
         own instruments what it did not foresee.
         """
-        held = targets * self._units / self.env.reward.scale
-        beyond = surprises(held, came, self.messages[:, :, FORECAST])
+        gains = self._luck.gains(targets, came, self.messages[:, :, FORECAST])
         owners = np.arange(len(self.crew)) == self.hierarchy.owner[:, None]
-        left_out: Float = (1.0 - self._surprise) * beyond @ owners
-        return left_out
+        unpaid: Float = (1.0 - self._surprise) * gains @ owners
+        return unpaid
 
     def _by_specialist(self, values: NDArray[Any], padding: float) -> torch.Tensor:
         """What is known of instruments [E, N], by specialist [K, E, A]."""

@@ -22,9 +22,9 @@ from mtquant.agents.stack import ActorCriticStack
 from mtquant.core.states import Arrays, below, generator_state, part, set_generator
 from mtquant.envs.batch import Batch, step_batch
 from mtquant.envs.fused import EPISODE_NAMES
+from mtquant.envs.luck import Luck
 from mtquant.envs.market_env import MarketEnv
 from mtquant.learning.gae import advantages
-from mtquant.learning.surprises import surprises
 from mtquant.rewards.compose import TERM_NAMES
 
 LATEST_EPISODES = 100
@@ -160,6 +160,8 @@ class Collector:
         self.episodes = [Episodes() for _ in batches]
         self._shape = (len(batches), n_steps, n_accounts)
         self._raw = torch.zeros(len(batches), n_accounts, stack.shape.inputs)
+        paid_in_full = surprise == 1.0 or not stack.shape.forecasts
+        self._luck = [] if paid_in_full else [Luck(cast(MarketEnv, batch)) for batch in batches]
         self._terminal: list[tuple[int, int, int, NDArray[np.float32]]] = []
         for batch in self.batches:
             batch.reset()
@@ -177,7 +179,8 @@ class Collector:
             rollout.values[:, t] = said.value
             torch.addcmul(said.mean, spread, noise[:, t], out=rollout.actions[:, t])
             acted = rollout.actions[:, t].clamp(-1.0, 1.0).float().cpu().numpy()
-            self._move(t, acted, said.forecast.float().cpu().numpy())
+            foreseen = said.forecast.float().cpu().numpy() if self._luck else None
+            self._move(t, acted, foreseen)
         constant = self.stack.log_scale()
         torch.sub(noise.square().sum(3).mul_(-0.5), constant[:, None, None], out=rollout.log_probs)
         self._go_on_behind_time(gamma)
@@ -217,27 +220,29 @@ class Collector:
             own[:, : shape.inputs] = batch.observations
         return self.scaling.apply(self._raw.to(self.stack.parameters), out)
 
-    def _move(self, t: int, actions: NDArray[np.float32], foreseen: NDArray[np.float32]) -> None:
-        """All accounts live through bar `t` of the rollout under actions [K, E, A], of which
-        [K, E, F] is foreseen.
+    def _move(
+        self, t: int, actions: NDArray[np.float32], foreseen: NDArray[np.float32] | None
+    ) -> None:
+        """All accounts live through bar `t` of the rollout under actions [K, E, A]; where rewards
+        leave luck out, [K, E, F] is foreseen.
         """
         rollout = self.rollout
         for k, (batch, own) in enumerate(zip(self.batches, self.stack.own, strict=True)):
             acted = np.ascontiguousarray(actions[k, :, : own.actions])
-            luck = 0.0
+            unpaid = 0.0
             if own.forecasts:
                 env = cast(MarketEnv, batch)
                 came = env.next_returns()
                 rollout.forecasts[k, t, :, : own.forecasts] = torch.from_numpy(came)
-                if self._surprise < 1.0:
-                    late, said = env.waiting(), foreseen[k, :, : own.forecasts]
-                    beyond = surprises(acted if late is None else late, came, said).sum(1)
-                    luck = (1.0 - self._surprise) * env.worth_of_gain() * beyond
+                if foreseen is not None:
+                    targets, said = acted * env.unit.astype(np.float32), foreseen[k]
+                    luck = self._luck[k].gains(targets, came, said[:, : own.forecasts]).sum(1)
+                    unpaid = (1.0 - self._surprise) * env.worth_of_gain() * luck
             for e, end in step_batch(batch, acted):
                 self.episodes[k].add(end.totals, end.rewards, end.drawdown)
                 if end.truncated:
                     self._terminal.append((k, t, e, end.terminal_observation))
-            rollout.rewards[k, t] = torch.from_numpy(batch.rewards - luck)
+            rollout.rewards[k, t] = torch.from_numpy(batch.rewards - unpaid)
             rollout.last[k, t] = torch.from_numpy(batch.done)
 
     def _go_on_behind_time(self, gamma: float) -> None:

@@ -251,7 +251,7 @@ def test_specialists_are_not_paid_for_luck(either: Trained, kind: Any) -> None:
             targets = decide(t, drawn)
             came = own.env.next_returns(units)
             said = own.messages[:, :, FORECAST]
-            gained = targets * (came - said) * units / own.env.reward.scale
+            gained = own._luck.planned(targets) * (came - said) * units / own.env.reward.scale
             beyond.append(np.nan_to_num(gained))
             return targets
 
