@@ -138,9 +138,9 @@ class Phase2Config(Section):
 class RecommendedConfig(Section):
     """Settings that learn where the spec's overfit noise.
 
-    Large batches, few epochs, a decaying rate, a shorter discount, and rewards without the
-    market's luck. They replace the values of
-    the same name when ``training.preset`` is ``"recommended"``; those of `phase_2` in phase 2.
+    Large batches, few epochs, a decaying rate, and rewards without the market's luck; the discount
+    is the one that goes with those. They replace the values of the same name when
+    ``training.preset`` is ``"recommended"``; those of `phase_2` in phase 2.
     """
 
     learning_rate: PositiveFloat = 1e-3

@@ -116,6 +116,7 @@ VARIANTS = (
     ),
     Variant("paid by the whole portfolio", ("training.specialist_reward=portfolio",)),
     Variant("without message head", ("training.forecast_coef=0",), begins=1),
+    Variant("paid for luck", ("training.recommended.surprise=1",), begins=1),
     Variant("with curriculum", ("training.curriculum_learning=true",), begins=1),
 )
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtquant.learning.towers import HIDDEN_GAIN, Towers, TowerShape
+from mtquant.learning.towers import HIDDEN_GAIN, Towers, TowerShape, tanh_
 
 
 def twin(shape: TowerShape, parameters: torch.Tensor, k: int) -> nn.Sequential:
@@ -97,3 +97,12 @@ def test_bf16_rounds_factors_and_nothing_else() -> None:
         assert rounded.dtype == torch.float32
         assert not torch.equal(exact, rounded)
         assert (exact - rounded).norm() < 0.02 * exact.norm()  # measured: 0.004 to 0.006
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 3e-7), (torch.float64, 1e-15)])
+def test_the_hyperbolic_tangent_is_torchs(dtype: torch.dtype, error: float) -> None:
+    values = torch.linspace(-30.0, 30.0, 200_001, dtype=dtype)
+    ends = torch.tensor([-torch.inf, -1e30, 0.0, 1e30, torch.inf], dtype=dtype)
+    for own in (values, ends):
+        torch.testing.assert_close(tanh_(own.clone()), torch.tanh(own), rtol=0.0, atol=error)
+    assert tanh_(torch.tensor([torch.nan], dtype=dtype)).isnan().all()

@@ -85,13 +85,17 @@ class Foresight(BaseCallback):
         settings, policy = self._settings, self._policy
         for group in self._adam.param_groups:
             group["lr"] = self.model.lr_schedule(self.model._current_progress_remaining)
+        losses: list[float] = []
         for _ in range(settings.n_epochs):
+            losses.clear()
             for rows in torch.randperm(len(seen), device=seen.device).split(settings.batch_size):
                 mean, deviation = policy.forecast(seen[rows])
                 held = mean.detach()[None], deviation.detach()[None], came[rows][None]
                 found = forecast_gradients(*held, settings.forecast_coef)
+                losses.append(float(found.loss))
                 self._adam.zero_grad()
                 change = [found.mean[0], found.log_deviation[0]]
                 torch.autograd.backward([mean, deviation], change)
                 torch.nn.utils.clip_grad_norm_(self._parameters, settings.max_grad_norm)
                 self._adam.step()
+        self.logger.record("train/forecast_loss", float(np.mean(losses)))
