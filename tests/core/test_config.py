@@ -304,10 +304,10 @@ def test_a_derived_configuration_is_the_file_with_both_overrides():
 def test_the_keys_that_were_changed():
     assert changed_keys(Config()) == {}
     texts = ["training.seed=3", "reward.phase_1.growth=1", "training.preset=recommended"]
-    texts.append("training.recommended.gamma=0.9")
+    texts.append("training.recommended.gamma=0.85")
     assert changed_keys(load_config(None, texts)) == {
         "training.preset": "recommended",
-        "training.recommended.gamma": 0.9,
+        "training.recommended.gamma": 0.85,
         "training.seed": 3,
         "reward.phase_1.growth": 1.0,
     }
