@@ -21,6 +21,7 @@ from mtquant.data.instruments import Instrument, load_instruments
 if TYPE_CHECKING:
     from mtquant.workflows.training import PhaseResult
 
+LEAST_DRAWDOWN = 0.001  # of a policy that takes risks, over a validation period
 TITLES = {
     1: "Phase 1: kept specialists on the validation rows",
     2: "Phase 2: kept hierarchy on the validation rows",
@@ -131,11 +132,16 @@ def results_table(result: PhaseResult) -> Table:
             f"{metrics['validation/turnover']:.4f}",
         )
     table.caption = "chosen on these rows, so no evidence: the test period decides (backtest)"
-    count = len(result.results)
-    idle = sum(metrics["validation/sharpe"] <= 0.0 for metrics in result.results.values())
-    if idle:
-        who = "it" if count == 1 else f"{idle} of {count}"
-        table.caption += f"; {who} earned nothing even here"
+    found = list(result.results.values())
+    poor = sum(metrics["validation/sharpe"] <= 0.0 for metrics in found)
+    idle = sum(metrics["validation/drawdown"] < LEAST_DRAWDOWN for metrics in found)
+    for count, said in (
+        (poor, "earned nothing even here"),
+        (idle, "hardly trades: a ratio of next to nothing says nothing"),
+    ):
+        if count:
+            who = "it" if len(found) == 1 else f"{count} of {len(found)}"
+            table.caption += f"; {who} {said}"
     return table
 
 

@@ -22,6 +22,9 @@ def test_a_note_is_shown_behind_the_table(tmp_path: Path, monkeypatch: pytest.Mo
     assert "note          hierarchy: kept the weights of phase 2" in console.export_text()
 
 
+NOTHING = "a ratio of next to nothing says nothing"
+
+
 def test_the_table_says_who_earned_nothing(tmp_path: Path) -> None:
     figures = {"best_step": 1, "validation/drawdown": 0.1, "validation/turnover": 0.0}
     lost, gained = ({**figures, "validation/sharpe": ratio} for ratio in (-0.5, 0.5))
@@ -29,6 +32,11 @@ def test_the_table_says_who_earned_nothing(tmp_path: Path) -> None:
         ({"A": lost, "B": gained}, "; 1 of 2 earned nothing even here"),
         ({"A": lost}, "; it earned nothing even here"),
         ({"A": gained}, "the test period decides (backtest)"),
+        ({"A": {**gained, "validation/drawdown": 2e-4}}, "; it hardly trades: " + NOTHING),
+        (
+            {"A": lost, "B": {**gained, "validation/drawdown": 0.0}},
+            "; 1 of 2 earned nothing even here; 1 of 2 hardly trades: " + NOTHING,
+        ),
     ):
         caption = str(results_table(PhaseResult(1, results, "a", "b", tmp_path)).caption)
         assert caption.startswith("chosen on these rows, so no evidence")
