@@ -233,10 +233,10 @@ def _trading_line(summary: dict[str, float], turns: float) -> str:
 
 def _return_line(summary: dict[str, float]) -> str:
     yearly = (
-        "" if np.isnan(summary["annual_return"]) else f" ({summary['annual_return']:+.1%} a year)"
+        "" if np.isnan(summary["annual_return"]) else f" ({summary['annual_return']:+z.1%} a year)"
     )
     total, fall = summary["total_return"], summary["max_drawdown"]
-    return f"Total return {total:+.1%}{yearly}, largest fall {fall:.1%}."
+    return f"Total return {total:+z.1%}{yearly}, largest fall {fall:.1%}."
 
 
 def _sharpe_line(found: SharpeEstimate) -> str:
