@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mtquant.paper.feeds import Replay
+from mtquant.paper.orders import UNKNOWN
 from mtquant.paper.reading import market_ledger, reader
 from mtquant.paper.sim_broker import Faults
 from tests.support.paper import Stage
@@ -45,13 +46,21 @@ def test_paper_replay_equals_the_backtest_fill_for_fill(tmp_path, world):
 
 
 @pytest.mark.parametrize("fault", ["lost_request", "lost_answer"])
-def test_no_order_is_late_where_every_first_word_is_lost(tmp_path, fault):
+def test_no_order_is_late_where_every_first_word_is_lost(tmp_path, monkeypatch, fault):
     """What was lost is sent again before the next bar, which may lie behind a pause of the market:
-    the account is the backtest's all the same.
+    no order's fate is unknown once all are sent, and the account is the backtest's all the same.
     """
     stage = Stage.of(tmp_path, *WORLDS["levered, stops"])
     loop = stage.open(broker=stage.simulated(Faults(**{fault: 1.0})))
+    send, left = loop.send, []
+
+    def watched():
+        send()
+        left.extend(own for own in loop.dealer.orders.pending.values() if own.status == UNKNOWN)
+
+    monkeypatch.setattr(loop, "send", watched)
     loop.run()
+    assert left == []
     expected, _ = stage.backtest()
     with reader(stage.path) as connection:
         ledger = market_ledger(connection)
