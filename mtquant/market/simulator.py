@@ -16,13 +16,7 @@ from mtquant.core.errors import DataError
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
 from mtquant.core.states import Arrays, fill, generator_state, set_generator
-from mtquant.market.account import (
-    A_COST_SCALE,
-    ACCOUNT,
-    account_of,
-    block_size,
-    open_account,
-)
+from mtquant.market.account import A_COST_SCALE, ACCOUNT, account_of, block_size, open_account
 from mtquant.market.planning import limit_arrays
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape

@@ -59,6 +59,7 @@ class Foresight(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._learn()
+        cast(MarketVecEnv, self.training_env).before_step = None
 
     @property
     def _policy(self) -> MessagePolicy:

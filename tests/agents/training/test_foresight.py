@@ -96,5 +96,6 @@ def test_the_same_seed_is_the_same_network() -> None:
     for _ in range(2):
         built, settings = model(surprise=0.0)
         built.learn(2 * settings.rollout_steps, callback=Foresight(settings))
+        assert built.get_env().before_step is None  # nobody listens any more
         weights.append(torch.cat([own.flatten() for own in built.policy.parameters()]))
     assert torch.equal(*weights)
