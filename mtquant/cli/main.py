@@ -86,8 +86,10 @@ def backtest(
         Path | None,
         typer.Option("--config", help="YAML file; left out, what the models were trained under."),
     ] = None,
-    models: Annotated[Path, typer.Option("--models", help="Folder of a phase.")] = CHECKPOINTS
-    / "phase1",
+    models: Annotated[
+        Path,
+        typer.Option("--models", help="Folder of a phase, or parquet table of predictions."),
+    ] = CHECKPOINTS / "phase1",
     output: Annotated[Path, typer.Option("--output")] = Path("models/backtests/latest"),
     part: Annotated[Literal["test", "validation"], typer.Option("--part")] = "test",
     instruments: InstrumentsOption = None,

@@ -25,7 +25,11 @@ def training_settings(path: Path | None, overrides: Sequence[str]) -> tuple[Conf
 def backtest_settings(
     path: Path | None, models: Path, overrides: Sequence[str]
 ) -> tuple[Config, str]:
-    """The configuration of `path`, else the one the models were trained under; and which it is."""
+    """The configuration of `path`, else the one the models were trained under; and which it is. A
+    table of predictions was trained under none: for it, as `training_settings`.
+    """
+    if path is None and models.suffix == ".parquet":
+        return training_settings(path, overrides)
     if path is None:
         card = models / CARD_NAME
         return config_from_card(card, overrides), _origin(card, overrides)

@@ -16,6 +16,7 @@ from mtquant.core.synthetic_config import SyntheticConfig
 
 BUNDLED_INSTRUMENTS = ("SPX500", "NAS100", "WTIUSD")
 CURRENCIES = ("EURUSD", "GBPUSD", "USDJPY")
+PREDICTED = "predicted_up"  # the feature that `features.signals` brings
 SPEC_INSTRUMENTS = (*CURRENCIES, "XAUUSD", "WTIUSD", "SPX500", "NAS100", "US30")
 
 
@@ -176,6 +177,8 @@ class FeaturesConfig(Section):
             daily bars made of the shorter ones.
         user: ``"package.module:object"``, a `FeatureRegistry` of your own features, which `catalog`
             may then name; None for none. Importing the module runs its code, with your rights.
+        signals: Parquet table of predictions and when each became known (`mtquant llm predict`
+            writes one); ``predicted_up`` in the catalog is the last one known.
     """
 
     catalog: Annotated[tuple[str, ...], Field(min_length=1)] = (
@@ -194,8 +197,22 @@ class FeaturesConfig(Section):
         "range_position_20",
     )
     user: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
+    signals: str | None = None
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         _refuse_repeats("features.catalog", self.catalog)
+        return self
+
+    @model_validator(mode="after")
+    def _predictions_have_a_table(self) -> Self:
+        named = PREDICTED in {name.partition("@")[0] for name in self.catalog}
+        if named and self.signals is None and self.user is None:
+            remedy = "For example features.signals=models/llm/run/signals.parquet."
+            rule = f"must name the table of predictions that {PREDICTED} reads"
+            raise ConfigError("features.signals", rule, None, remedy)
+        if self.signals is not None and not named:
+            rule = f"has no effect while features.catalog does not name {PREDICTED}"
+            remedy = f"Add {PREDICTED} to features.catalog, or leave the table out."
+            raise ConfigError("features.signals", rule, self.signals, remedy)
         return self

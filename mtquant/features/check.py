@@ -125,7 +125,7 @@ class _Subject:
         """Values of all rows, float64 [T]; NaN during warm-up."""
         if isinstance(self.feature, str):
             return self._pipeline.compute(bars)[:, 0].astype(np.float64)
-        values = self.feature.batch(_rows(bars))
+        values = self.feature.of(bars.symbol).batch(_rows(bars))
         values[: self.warmup_bars] = np.nan
         return values
 
@@ -133,7 +133,7 @@ class _Subject:
         """A function of the row that takes it in; at `restart` it goes on from its stored state."""
         if isinstance(self.feature, str):
             return self._built_in_stream(bars, restart)
-        return self._user_stream(self.feature, bars, restart)
+        return self._user_stream(self.feature.of(bars.symbol), bars, restart)
 
     def _built_in_stream(self, bars: Bars, restart: int) -> Step:
         stream = self._pipeline.stream()

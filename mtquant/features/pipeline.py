@@ -28,8 +28,9 @@ from mtquant.features import kernels
 from mtquant.features.catalog import CATALOG_VERSION
 from mtquant.features.past import BAR_COLUMNS, BLOCK_ROWS
 from mtquant.features.plan import Plan, Rows, check_names
-from mtquant.features.registry import FeatureRegistry, load_registry
+from mtquant.features.registry import FeatureRegistry
 from mtquant.features.sessions import seconds_to_close
+from mtquant.features.signals import configured_registry
 from mtquant.features.stream import FeatureStream
 
 AGE_NAME = "age_bars"
@@ -76,14 +77,15 @@ class FeaturePipeline:
         instruments: Mapping[str, Instrument],
         names: Sequence[str] | None = None,
     ) -> FeaturePipeline:
-        """The configured features, or others by name, with the user's registry and all sessions.
+        """The configured features, or others by name, with what `configured_registry` adds and all
+        sessions.
 
         Raises:
             FeatureError: A name or the registry cannot be used.
         """
-        registry = None if config.user is None else load_registry(config.user)
         sessions = {symbol: instrument.session for symbol, instrument in instruments.items()}
-        return cls(config.catalog if names is None else names, registry, sessions)
+        names = config.catalog if names is None else names
+        return cls(names, configured_registry(config), sessions)
 
     def hash(self) -> str:
         """sha256, hexadecimal, of all that decides the values: names in order and the catalogue's
@@ -116,7 +118,7 @@ class FeaturePipeline:
         Raises:
             FeatureError: A peer or a session is not known, or a user's feature failed.
         """
-        plan = self._plan
+        plan = self._plan.of_instrument(bars.symbol)
         matrix = self._matrix(bars, peers)
         past = plan.empty_past()
         out = np.empty((len(bars), len(self.names)), dtype=np.float32)
@@ -167,12 +169,15 @@ class FeaturePipeline:
         """The same features one bar at a time, before the first bar.
 
         Args:
-            symbol: The instrument; needed where a feature asks for its session.
+            symbol: The instrument; needed where a feature asks for its session, or is not the same
+                for all instruments.
 
         Raises:
-            FeatureError: A feature asks for a session that is not known.
+            FeatureError: A feature asks for a session that is not known, or knows nothing of the
+                instrument.
         """
-        return FeatureStream(self._plan, bytes.fromhex(self.hash()), self._session(symbol))
+        plan = self._plan.of_instrument(symbol)
+        return FeatureStream(plan, bytes.fromhex(self.hash()), self._session(symbol))
 
     def _session(self, symbol: str) -> Session | None:
         """The instrument's session; None where no feature asks for it."""

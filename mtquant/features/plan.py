@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,16 @@ class Plan:
     def empty_states(self) -> Float:
         """The kernels' states before history; one more, so that views of it are not empty."""
         return np.zeros(self.state_size + 1)
+
+    def of_instrument(self, symbol: str) -> Plan:
+        """The plan with the user's features of one instrument.
+
+        Raises:
+            FeatureError: One has nothing to say about it.
+        """
+        if not self.user:
+            return self
+        return replace(self, user=tuple((place, own.of(symbol)) for place, own in self.user))
 
     def fill_in_user_columns(self, bars: Float, out: Rows) -> None:
         """Writes the user's features of a history, float64 [columns, T], into out [T, F].

@@ -82,6 +82,10 @@ class UserFeature(Protocol):
     recursive: bool
     scale_free: bool
 
+    def of(self, symbol: str) -> UserFeature:
+        """The feature of one instrument: itself, unless it differs from one to the next."""
+        return self
+
     @abstractmethod
     def value(self, state: Float, rows: Float) -> float:
         """Value at the newest of the rows, float64 [6, lookback_bars]; may change `state`."""

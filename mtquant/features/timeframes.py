@@ -29,7 +29,8 @@ from mtquant.data.panel import Panel
 from mtquant.data.resample import DAY, BarRow, Resampler, Timeframe, resample
 from mtquant.data.sources import session_of
 from mtquant.features.pipeline import AGE_NAME, FeaturePipeline, FeatureStream, Rows
-from mtquant.features.registry import FeatureRegistry, load_registry
+from mtquant.features.registry import FeatureRegistry
+from mtquant.features.signals import configured_registry
 
 MARK = "@"
 # A stored stream: sha256 of its pipeline, the time it has come to, the stamp of its last bar.
@@ -122,17 +123,16 @@ class TimeframePipeline:
         symbols: Iterable[str],
         names: Sequence[str] | None = None,
     ) -> TimeframePipeline:
-        """The configured features for some instruments, or others by name, with the user's
-        registry and all sessions.
+        """The configured features for some instruments, or others by name, with what
+        `configured_registry` adds and all sessions.
 
         Raises:
             FeatureError: A name or the registry cannot be used.
         """
-        user = config.features.user
         return cls(
             config.features.catalog if names is None else names,
             {symbol: session_of(symbol, config.data, instruments) for symbol in symbols},
-            None if user is None else load_registry(user),
+            configured_registry(config.features),
             {symbol: instrument.session for symbol, instrument in instruments.items()},
         )
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mtquant.core.errors import PolicyError
 from mtquant.core.protocols import Observation
 from mtquant.data.events import Events
-from mtquant.llm.signals import DAY, LastKnown
+from mtquant.features.signals import MAX_AGE, LastKnown
 
 Float = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class PredictionPolicy:
         signals: Events,
         max_exposure: float = 0.1,
         max_gross: float = 1.0,
-        max_age_seconds: float = 4 * DAY,
+        max_age_seconds: float = MAX_AGE,
         name: str = "predictions",
     ) -> None:
         if not (max_exposure > 0.0 and max_gross > 0.0):
@@ -62,8 +62,9 @@ class PredictionPolicy:
 
     def act(self, observation: Observation, state: None) -> tuple[Float, None]:
         """Target exposures float64 [N]; 0 where nothing is predicted."""
-        chances = [self._last.chance_up(one, observation.stamp) for one in observation.symbols]
-        targets = self._exposure * (2.0 * np.array(chances) - 1.0)
+        now = np.array([observation.stamp])
+        chances = np.concatenate([self._last.chances_up(one, now) for one in observation.symbols])
+        targets = self._exposure * (2.0 * chances - 1.0)
         return targets / max(1.0, float(np.abs(targets).sum()) / self._gross), state
 
     @cached_property

@@ -26,6 +26,7 @@ from mtquant.workflows.backtesting import (
     trade,
 )
 from mtquant.workflows.models import load_trained
+from mtquant.workflows.predictions import SUFFIX, load_predictions
 from mtquant.workflows.report_parts import (
     costs_of,
     learning_of,
@@ -74,7 +75,7 @@ def backtest(
     Args:
         config: Bars, rules and reward; models trained under others are used with a warning.
         instruments: Configured instruments.
-        models: Folder of phase 1, 2 or 3.
+        models: Folder of phase 1, 2 or 3, or a parquet table of predictions.
         output: Receives ``report.html``, ``report.md``, ``report.json``, ``card.json`` and one
             ledger folder per policy.
         part: ``"test"`` or ``"validation"``.
@@ -83,7 +84,10 @@ def backtest(
         progress: Called with the policy's name, bars done and bars in all.
     """
     use_threads(config.training.torch_threads)
-    trained = load_trained(models, config, instruments)
+    if models.suffix == SUFFIX:
+        trained = load_predictions(models, config)
+    else:
+        trained = load_trained(models, config, instruments)
     market = Market.build(config, instruments, part)
     check_unseen(trained, market, part, models)
     run = RunFolder.create(

@@ -119,7 +119,7 @@ def check_unseen(trained: Trained, market: Market, part: str, models: Path) -> N
     for bars in market.bars:
         trained.check_bars(bars, models)
         begin = int(market.panel.stamps[market.rows.start])
-        if part == "test" and begin < trained.known_until_ns[bars.symbol]:
+        if part == "test" and begin < trained.known_until_ns.get(bars.symbol, begin):
             raise CheckpointError(
                 "start of the test part",
                 f"must lie behind the bars that {bars.symbol} was trained and chosen on",

@@ -80,8 +80,10 @@ def specialists_of(trained: Trained) -> Mapping[str, tuple[str, ...]]:
 def stress_of(
     trained: Trained, market: Market, seeds: int, progress: Progress | None = None
 ) -> Stress | None:
-    """Made-up markets under so many seeds each; None for no seeds, or too few training rows."""
-    if not seeds:
+    """Made-up markets under so many seeds each; None for no seeds, too few training rows, or a
+    policy that does not watch them.
+    """
+    if not seeds or not trained.watches_bars:
         return None
     node = SeedTree(market.config.training.seed).child("report", "stress")
     found = robustness(trained, market, node, seeds, progress=progress)

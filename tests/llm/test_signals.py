@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From answers to a signal table, to a specialist's feature, to a policy that the desk trades."""
+"""From answers to a signal table, to a policy that the desk trades."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from mtquant.backtest.vectorbt_audit import audit
 from mtquant.core import outcome as oc
 from mtquant.core.errors import DataError, PolicyError
 from mtquant.core.protocols import Observation, Policy
-from mtquant.features.check import check_feature
-from mtquant.features.pipeline import FeaturePipeline
-from mtquant.features.registry import FeatureRegistry
+from mtquant.features.signals import read_signals
 from mtquant.llm.policy import PredictionPolicy
-from mtquant.llm.signals import LastKnown, read_signals, signal_feature, signal_frame, write_signals
+from mtquant.llm.signals import signal_frame, write_signals
 from mtquant.llm.tasks.catalog import make_task
 from mtquant.llm.tasks.config import TaskConfig
 from tests.support.markets import Portfolio, momentum_bars
 
-DAY_NS = 86_400 * 10**9
 SYMBOLS = ("EURUSD", "GBPUSD")  # both pay in dollars
 BARS = {symbol: momentum_bars(400, seed, 0.8, 0.004, symbol) for seed, symbol in enumerate(SYMBOLS)}
 CONFIG = TaskConfig.model_validate({"source": "bars", "stocks": {"indicators": []}})
@@ -70,31 +67,6 @@ def test_what_does_not_parse_predicts_nothing(task):
         signal_frame(task, test.columns["symbol"], test.stamps, test.prompts, ["?"] * 4)
 
 
-def test_the_last_prediction_counts_until_it_is_too_old(signals):
-    last = LastKnown(signals, max_age_seconds=2 * 86_400)
-    own = signals.of("EURUSD")
-    first, end = int(own.known_at[0]), int(own.known_at[-1])
-    assert last.chance_up("EURUSD", first - 1) == 0.5
-    assert last.chance_up("EURUSD", first) == own.columns["chance_up"][0]
-    assert last.chance_up("EURUSD", end + 2 * DAY_NS) == own.columns["chance_up"][-1]
-    assert last.chance_up("EURUSD", end + 2 * DAY_NS + 1) == 0.5
-    assert last.chance_up("USDJPY", end) == 0.5
-
-
-def test_it_becomes_a_feature_that_keeps_the_rules_of_features(signals):
-    feature = signal_feature(signals, "EURUSD")
-    bars = BARS["EURUSD"]
-    assert check_feature(feature, bars).findings == ()
-    pipeline = FeaturePipeline(
-        ["log_return_1", "predicted_up"], registry=FeatureRegistry([feature])
-    )
-    values = pipeline.compute(bars)[:, 1]
-    own = signals.of("EURUSD")
-    rows = np.searchsorted(bars.stamps, own.known_at)
-    np.testing.assert_allclose(values[rows], 2.0 * own.columns["chance_up"] - 1.0, atol=1e-6)
-    assert (values[: rows[0]] == 0.0).all()
-
-
 def test_predictions_backtest_through_the_desk(signals):
     world = Portfolio.build(
         [BARS[symbol] for symbol in SYMBOLS],
@@ -138,15 +110,3 @@ def test_the_gross_cap_scales_all_targets(signals):
     np.testing.assert_allclose(capped / np.abs(capped).sum(), free / np.abs(free).sum())
     with pytest.raises(PolicyError, match="positive"):
         PredictionPolicy(signals, max_exposure=0.0)
-
-
-def test_impossible_chances_are_refused(path, tmp_path):
-    frame = pd.read_parquet(path)
-    frame.loc[0, "chance_up"] = 87.0
-    write_signals(frame, tmp_path / "wrong.parquet")
-    with pytest.raises(DataError, match=r"0\.87"):
-        read_signals(tmp_path / "wrong.parquet")
-    frame = pd.concat([pd.read_parquet(path)] * 2)
-    write_signals(frame, tmp_path / "twice.parquet")
-    with pytest.raises(DataError, match="once"):
-        read_signals(tmp_path / "twice.parquet")

@@ -5,7 +5,7 @@ bars may not move with it.
 
 from __future__ import annotations
 
-from mtquant.features.registry import load_registry
+from mtquant.features.signals import configured_registry
 from mtquant.workflows.verify.changes import split
 from mtquant.workflows.verify.compare import feature_differences, flat
 from mtquant.workflows.verify.record import Record
@@ -40,7 +40,5 @@ def check_levels(subject: Subject) -> Record:
 
 def _declared(subject: Subject) -> set[str]:
     """Features of the user that say they read the price level."""
-    user = subject.config.features.user
-    if user is None:
-        return set()
-    return {feature.name for feature in load_registry(user) if not feature.scale_free}
+    own = configured_registry(subject.config.features)
+    return {feature.name for feature in own if not feature.scale_free}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from mtquant.data.bars import stamp_text
 from mtquant.features.check import FADED_WARMUPS, check_feature
-from mtquant.features.registry import UserFeature, load_registry
+from mtquant.features.registry import UserFeature
+from mtquant.features.signals import configured_registry
 from mtquant.features.timeframes import MARK
 from mtquant.workflows.verify.record import Finding, Record
 from mtquant.workflows.verify.subject import Subject
@@ -48,8 +49,6 @@ def check_own_features(subject: Subject) -> Record:
 
 def own_features(subject: Subject) -> list[UserFeature]:
     """The user's features that the policy observes, each once, whatever its timeframe."""
-    user = subject.config.features.user
-    if user is None:
-        return []
     names = {name.partition(MARK)[0] for name in subject.policy.feature_names}
-    return [feature for feature in load_registry(user) if feature.name in names]
+    own = configured_registry(subject.config.features)
+    return [feature for feature in own if feature.name in names]

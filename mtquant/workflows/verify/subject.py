@@ -25,7 +25,7 @@ from mtquant.data.instruments import Instrument
 from mtquant.data.sources import load_bars, split_bars
 from mtquant.data.splits import Split
 from mtquant.envs.market_env import MarketEnv, reward_scale
-from mtquant.features.registry import load_registry
+from mtquant.features.signals import configured_registry
 from mtquant.features.timeframes import MARK, warmup_rows
 from mtquant.market.tape import Tape
 from mtquant.rewards.compose import Reward
@@ -136,8 +136,7 @@ class Subject:
     @property
     def built_in_features(self) -> set[str]:
         """The policy's features that are none of the user's."""
-        user = self.config.features.user
-        own = set() if user is None else {feature.name for feature in load_registry(user)}
+        own = {feature.name for feature in configured_registry(self.config.features)}
         return {name for name in self.policy.feature_names if name.partition(MARK)[0] not in own}
 
     def market_of(self, bars: Sequence[Bars]) -> Market:
