@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,26 @@ def progress_bars(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
     )
+
+
+class Lines:
+    """What is done, a line now and then, where the output is no terminal and shows no bars.
+
+    Args:
+        console: The output.
+        every_seconds: At least so long between two lines.
+    """
+
+    def __init__(self, console: Console, every_seconds: float = 60.0) -> None:
+        self._console, self._every = console, every_seconds
+        self._next = 0.0
+
+    def tell(self, text: str) -> None:
+        """Prints the line if it is time."""
+        now = time.monotonic()
+        if not self._console.is_terminal and now >= self._next:
+            say(self._console, text)
+            self._next = now + self._every
 
 
 @contextmanager

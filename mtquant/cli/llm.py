@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from mtquant.cli.console import interruptible, progress_bars, say
+from mtquant.cli.console import Lines, interruptible, progress_bars, say
 from mtquant.core.errors import ConfigError
 from mtquant.core.runs import CARD_NAME, RunFolder
 
@@ -213,9 +215,11 @@ def _begin(config: LlmConfig, places: Places) -> None:
 
 @contextmanager
 def _watched(config: LlmConfig, places: Places, console: Console) -> Iterator[LlmRun]:
-    """A run whose stages have progress bars; Ctrl-C says how to go on."""
+    """A run whose stages have progress bars, or lines; Ctrl-C says how to go on."""
     from mtquant.llm.stages import LlmRun
 
+    _hush()
+    lines = Lines(console)
     kept = f"checkpoints are in {places.output_dir}; --resume goes on from there"
     with interruptible(kept), progress_bars(console) as bars:
 
@@ -226,10 +230,19 @@ def _watched(config: LlmConfig, places: Places, console: Console) -> Iterator[Ll
                 key = "rollout/reward" if "rollout/reward" in figures else "train/loss"
                 rate = f"{key.partition('/')[2]} {figures[key]:.3f}"
                 bars.update(task, completed=done, total=total, rate=rate)
+                lines.tell(f"{name} {done:,} of {total:,}, {rate}")
 
             return advance
 
         yield LlmRun(config, places.output_dir, places.log_dir, watch)
+
+
+def _hush() -> None:
+    """Silences what libraries say of one another, which nobody who reads it can mend."""
+    message = ".*gradient_checkpointing.* is deprecated"  # peft and trl ask transformers so
+    warnings.filterwarnings("ignore", message=message, category=FutureWarning)
+    # Of a faster product in 4 bit that no configuration here asks for.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def _require_extra() -> None:
