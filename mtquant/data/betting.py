@@ -18,6 +18,8 @@ from mtquant.core.errors import DataError
 from mtquant.data.bars import Float
 from mtquant.data.events import Events, event_ids, moments, require_columns, require_values
 
+HOUR = 3_600.0
+
 
 @dataclass(frozen=True)
 class Quotation:
@@ -93,8 +95,9 @@ def betting_lines(
         table = games.assign(**odds, stage=quotation.stage, _known_at=known_at)
         whole = table[list(outcomes)].notna().all(axis=1)
         tables.append(table[whole])
+        moment = f"{before / HOUR:g} h before the start" if before else "at the start"
         notes.append(
-            f"{quotation.stage} odds of {name} count as known {before} s before the start;"
+            f"{quotation.stage} odds of {name} count as known {moment};"
             f" {int((~whole).sum())} games have none"
         )
     return Events.from_frame(

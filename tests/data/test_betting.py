@@ -57,8 +57,8 @@ def test_lines_are_known_when_their_quotation_says() -> None:
     starts = table.known_at + np.array([86_400, 0, 0]) * NANOSECONDS
     assert (table.outcome_at - starts).tolist() == [7_200 * NANOSECONDS] * 3
     assert table.notes == (
-        "open odds of cup count as known 86400 s before the start; 1 games have none",
-        "close odds of cup count as known 0 s before the start; 0 games have none",
+        "open odds of cup count as known 24 h before the start; 1 games have none",
+        "close odds of cup count as known at the start; 0 games have none",
     )
 
 

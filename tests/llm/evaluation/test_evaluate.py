@@ -148,7 +148,7 @@ def test_bets_have_intervals_and_the_page_says_what_was_assumed(tmp_path):
     assert judged.model.intervals["closing_line_value"][1] < 0.0
     write_evaluation(judged, tmp_path)
     page = (tmp_path / "report.md").read_text()
-    assert "open odds of football count as known 86400 s before the start" in page
+    assert "open odds of football count as known 24 h before the start" in page
     assert re.search(r"closing line value .*\n(.*\n)*\| model \|.*% \(.* to .*%\)", page)
 
 
