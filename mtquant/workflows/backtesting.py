@@ -115,11 +115,15 @@ def trained_reward(trained: Trained, config: Config, tape: Tape) -> Reward:
 
 
 def check_unseen(trained: Trained, market: Market, part: str, models: Path) -> None:
-    """Refuses other bars than those of the training, and a test that begins inside them."""
+    """Refuses other bars than those of the training, and a test that begins inside them. Of a table
+    neither is known.
+    """
+    if trained.from_table:
+        return
     for bars in market.bars:
         trained.check_bars(bars, models)
         begin = int(market.panel.stamps[market.rows.start])
-        if part == "test" and begin < trained.known_until_ns.get(bars.symbol, begin):
+        if part == "test" and begin < trained.known_until_ns[bars.symbol]:
             raise CheckpointError(
                 "start of the test part",
                 f"must lie behind the bars that {bars.symbol} was trained and chosen on",

@@ -28,14 +28,13 @@ class Trained:
     Attributes:
         policy: Trades all configured instruments.
         phase: 1, 2 or 3.
-        bars_sha256: Symbol -> digest of the bars it was trained and chosen on; without those of
-            which nothing is known.
+        bars_sha256: Symbol -> digest of the bars it was trained and chosen on.
         known_until_ns: Symbol -> their end.
         reward_scale: Of the reward whose state it observes.
         weights: What was trained -> sha256 of its weights.
         warnings: What the user should know, such as other rules than those of the training.
-        watches_bars: Whether it decides by the bars it is shown; on made-up bars nothing else says
-            anything.
+        from_table: What it does was written down beforehand, elsewhere: nothing is known of the
+            bars it comes from, and made-up bars mean nothing to it.
     """
 
     policy: Policy
@@ -45,7 +44,7 @@ class Trained:
     reward_scale: float
     weights: Mapping[str, str]
     warnings: tuple[str, ...]
-    watches_bars: bool = True
+    from_table: bool = False
 
     def terms(self, config: Config) -> Mapping[str, float]:
         """Terms of the reward it was trained for."""
@@ -59,8 +58,6 @@ class Trained:
             CheckpointError: The bars it was trained on are not among these.
         """
         symbol = bars.symbol
-        if symbol not in self.bars_sha256:
-            return
         if bars_digest(bars, self.known_until_ns[symbol]) != self.bars_sha256[symbol]:
             raise CheckpointError(
                 f"bars of {symbol}",

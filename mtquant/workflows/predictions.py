@@ -41,5 +41,5 @@ def load_predictions(table: Path, config: Config) -> Trained:
         reward_scale=1.0,
         weights={table.name: hashlib.sha256(table.read_bytes()).hexdigest()},
         warnings=(UNSAID,),
-        watches_bars=False,
+        from_table=True,
     )

@@ -81,9 +81,9 @@ def stress_of(
     trained: Trained, market: Market, seeds: int, progress: Progress | None = None
 ) -> Stress | None:
     """Made-up markets under so many seeds each; None for no seeds, too few training rows, or a
-    policy that does not watch them.
+    table.
     """
-    if not seeds or not trained.watches_bars:
+    if not seeds or trained.from_table:
         return None
     node = SeedTree(market.config.training.seed).child("report", "stress")
     found = robustness(trained, market, node, seeds, progress=progress)
