@@ -81,6 +81,9 @@ class EnvironmentConfig(Section):
         latency_bars: 1: the desk hears every target one bar later; 0 at once.
         max_volume_frac: Largest order as a share of the volume of the bar it fills in; null for
             none.
+        rebalance_band: Targets that differ from what is held by at most this share of
+            `max_position_size` leave the position alone; 0 trades on any difference. A target of 0
+            always closes.
         spread_by_hour: Symbol -> 24 multiples of its spread, by the hour (UTC) that a bar opens in;
             an instrument left out pays its spread at all hours.
     """
@@ -110,6 +113,7 @@ class EnvironmentConfig(Section):
     window_bars: PositiveInt = 1
     latency_bars: Annotated[int, Field(ge=0, le=1)] = 0
     max_volume_frac: PositiveFloat | None = None
+    rebalance_band: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     spread_by_hour: Mapping[str, SpreadByHour] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -31,6 +31,7 @@ from mtquant.market.rules import (
     MOST_INSTRUMENTS,
     R_LOT,
     R_MULTIPLIER,
+    S_BAND,
     S_CORNISH_FISHER,
     S_LATENCY,
     S_PROJECT,
@@ -89,17 +90,20 @@ def _held(block: Float, i: int, n: int, rule: Rule) -> float:
 
 
 @kernel
-def _want(block: Float, sheet: Float, i: int, n: int, rule: Rule) -> float:
-    """The exposure asked for; the held one, Q m p r / equity, where the policy asked for none."""
-    target = sheet[sheet_at(n, S_TARGET) + i]
-    return choose(math.isfinite(target), target, _held(block, i, n, rule))
+def _want(block: Float, sheet: Float, i: int, n: int, rule: Rule, band: float) -> float:
+    """The exposure asked for; the held one, Q m p r / equity, where the policy asked for none or
+    for one within the band around it. Flat means flat.
+    """
+    target, held = sheet[sheet_at(n, S_TARGET) + i], _held(block, i, n, rule)
+    moves = (abs(target - held) > band) | (target == 0.0) | (band == 0.0)
+    return choose(math.isfinite(target) & moves, target, held)
 
 
 @kernel
 def _queue_order(block: Float, sheet: Float, i: int, n: int, rule: Rule) -> None:
     """The order that leads from the position to the planned exposure, in whole lots."""
     planned, wanted = sheet[sheet_at(n, S_PLANNED) + i], sheet[sheet_at(n, S_WANTED) + i]
-    left_alone = not math.isfinite(sheet[sheet_at(n, S_TARGET) + i])
+    left_alone = wanted != sheet[sheet_at(n, S_TARGET) + i]
     stays = left_alone & (abs(planned - wanted) <= HOLD_TOLERANCE)
     unit = rule[R_MULTIPLIER] * block[at(n, B_MARK) + i] * block[at(n, B_RATE) + i]
     equity = block[A_EQUITY + i]
@@ -111,14 +115,14 @@ def _queue_order(block: Float, sheet: Float, i: int, n: int, rule: Rule) -> None
 
 
 @kernel
-def _clip(block: Float, sheet: Float, rules: Float, caps: Float) -> None:
+def _clip(block: Float, sheet: Float, rules: Float, caps: Float, band: float) -> None:
     """What is wanted, and that within the name caps."""
     for i in range(lanes_of(block)):
         block[BAR_BINDING + i] = 0.0
     for n in range(count_of(rules)):
         rule, cap = rule_of(rules, n), caps[n]
         for i in range(lanes_of(block)):
-            asked = _want(block, sheet, i, n, rule)
+            asked = _want(block, sheet, i, n, rule, band * cap)
             sheet[sheet_at(n, S_WANTED) + i] = asked
             sheet[sheet_at(n, S_PLANNED) + i] = min(max(asked, -cap), cap)
             binding = block[BAR_BINDING + i]
@@ -334,7 +338,7 @@ def plan_block(
             deviations = risk[rows[i], RISK_DEVIATION]
             for n in range(count_of(rules)):
                 sheet[sheet_at(n, S_DEVIATION) + i] = deviations[n]
-    _clip(block, sheet, rules, caps)
+    _clip(block, sheet, rules, caps, settings[S_BAND])
     _limit_block(block, sheet, rows, rules, settings, limits, live)
     if settings[S_TAIL_VAR] < np.inf:
         modified = settings[S_CORNISH_FISHER] > 0.0

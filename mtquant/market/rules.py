@@ -68,7 +68,7 @@ def count_of(rules: Float) -> int:
 
 
 # Entries of the settings vector that kernels read.
-SETTING_COLUMNS = 7
+SETTING_COLUMNS = 8
 (
     S_FILL_AT_CLOSE,
     S_PROJECT,
@@ -77,6 +77,7 @@ SETTING_COLUMNS = 7
     S_TAIL_VAR,  # largest VaR where it is measured on scenarios, else infinite
     S_CORNISH_FISHER,
     S_LATENCY,  # bars until the desk hears a target
+    S_BAND,  # share of the name cap by which targets have to differ from what is held
 ) = range(SETTING_COLUMNS)
 HOURS = 24
 
@@ -133,6 +134,8 @@ class Rules:
         latency_bars: Bars until the desk hears a target, 0 or 1.
         max_volume_frac: Largest order as a share of the volume of the bar it fills in; infinite is
             off.
+        rebalance_band: Share of the name cap; a target other than 0 that is no farther from the
+            held exposure leaves the position alone.
     """
 
     instruments: tuple[InstrumentRules, ...]
@@ -152,6 +155,7 @@ class Rules:
     max_turnover: float = np.inf
     latency_bars: int = 0
     max_volume_frac: float = np.inf
+    rebalance_band: float = 0.0
 
     @classmethod
     def from_config(
@@ -206,6 +210,7 @@ class Rules:
             max_turnover=_or_none(environment.max_turnover),
             latency_bars=environment.latency_bars,
             max_volume_frac=_or_none(environment.max_volume_frac),
+            rebalance_band=environment.rebalance_band,
         )
 
     @property
@@ -273,6 +278,7 @@ class Rules:
         settings[S_TAIL_VAR] = self.limits().tail_var
         settings[S_CORNISH_FISHER] = float(self.var_method == "cornish_fisher")
         settings[S_LATENCY] = float(self.latency_bars)
+        settings[S_BAND] = self.rebalance_band
         return settings
 
 

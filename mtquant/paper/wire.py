@@ -90,11 +90,13 @@ def serve(address: Path, storage: Path, make_venue: MakeVenue, stop: Callable[[]
     kept = _Storage(storage)
     venue = make_venue(kept.load())
     kept.remind(venue)
-    address.unlink(missing_ok=True)
+    unready = address.with_name(f"{address.name}.new")
+    unready.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.bind(str(address))
-        address.chmod(0o600)  # whoever may connect may trade
+        door.bind(str(unready))
+        unready.chmod(0o600)  # whoever may connect may trade
         door.listen(1)
+        unready.replace(address)  # whoever sees the address is answered
         door.settimeout(0.2)
         while not stop():
             try:

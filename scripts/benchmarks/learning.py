@@ -124,7 +124,7 @@ def run(name: str, engine: str, scale: Scale, root: int) -> Rows:
     print(f"{name}: {scale.seeds} x {steps:,} steps, {wall:.0f} s, of one core {cpu:.0f} s")
     rows = []
     for seed, node, act in zip(roots, seeds, policies, strict=True):
-        row = judge(task, HeldOut(task, scale.accounts, scale.length, node), act)
+        row = judge(task, scale, node, act)
         shown = "  ".join(f"{figure} {value:.4g}" for figure, value in row.items())
         print(f"{name}, seed {seed}: {shown}", flush=True)
         rows.append(row)
@@ -156,9 +156,15 @@ def run_hierarchy(name: str, scale: Scale, root: int) -> Rows:
     return rows
 
 
-def judge(task: Task, held_out: HeldOut, act: Act) -> dict[str, float]:
-    """A policy beside the optimum and the hand rules."""
-    best, own = held_out.live(task.best), held_out.live(act)
+def judge(task: Task, scale: Scale, node: SeedTree, act: Act) -> dict[str, float]:
+    """A policy beside the optimum and the hand rules, which know when to leave a position alone and
+    get no band.
+    """
+    held_out = HeldOut(task, scale.accounts, scale.length, node)
+    others = held_out
+    if task.band > 0.0:
+        others = HeldOut(replace(task, band=0.0), scale.accounts, scale.length, node)
+    best, own = others.live(task.best), held_out.live(act)
 
     def share(growth: float) -> float:
         return growth / best.growth if best.growth > 1e-9 else float("nan")
@@ -167,10 +173,11 @@ def judge(task: Task, held_out: HeldOut, act: Act) -> dict[str, float]:
         "growth": own.growth,
         "best_growth": best.growth,
         "fraction": share(own.growth),
+        "luck_a_year": own.luck * BARS_A_YEAR,
         "turnover": own.turnover,
         "best_turnover": best.turnover,
         "loss_a_year": float(-np.expm1(own.growth * BARS_A_YEAR)),
-        **{name: share(held_out.live(rule).growth) for name, rule in task.rules.items()},
+        **{name: share(others.live(rule).growth) for name, rule in task.rules.items()},
     }
 
 

@@ -33,6 +33,7 @@ from mtquant.data.planted import (
     solve_signal,
 )
 from mtquant.envs.batch import Batch
+from mtquant.envs.luck import Luck
 from mtquant.envs.market_env import MarketEnv, reward_scale
 from mtquant.features.pipeline import Scaler
 from mtquant.market.observation import ObservationLayout
@@ -40,6 +41,7 @@ from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
 from mtquant.rewards.compose import Reward
 
+Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Act = Callable[[Float32], NDArray[Any]]
 """Observations float32 [E, size] -> actions [E, N]."""
@@ -71,13 +73,15 @@ class Task:
     name_cap: float
     best: Act
     rules: dict[str, Act]
+    band: float = 0.0  # `environment.rebalance_band`
     most_bars: int = 2_000_000  # more would not fit memory, or prices not their number format
 
     def config(self, overrides: Sequence[str] = ()) -> Config:
-        """The configuration with the market's cost and name cap, which are part of the market."""
+        """The configuration with the market's cost, name cap and band, which are part of it."""
         own = (
             f"environment.transaction_cost={self.cost!r}",
             f"environment.max_position_size={self.name_cap!r}",
+            f"environment.rebalance_band={self.band!r}",
         )
         return load_config(None, (*SETTINGS, *own, *overrides))
 
@@ -138,7 +142,7 @@ class School:
         return cls(env, scaling_of(env.layout, scaler, task.name_cap), seeds)
 
 
-def signal_task(name: str, spec: SignalSpec) -> Task:
+def signal_task(name: str, spec: SignalSpec, band: float = 0.0) -> Task:
     """A signal market beside its optimum and the sign rule."""
     optimum = solve_signal(spec)
 
@@ -150,7 +154,7 @@ def signal_task(name: str, spec: SignalSpec) -> Task:
         return np.sign(observations[:, :1])
 
     draw = partial(_draw_signal, spec)
-    return Task(name, draw, spec.cost, 1.0, best, {"sign": sign})
+    return Task(name, draw, spec.cost, 1.0, best, {"sign": sign}, band)
 
 
 def _draw_signal(spec: SignalSpec, bars: int, seeds: SeedTree, mirrored: bool) -> PlantedMarket:
@@ -209,9 +213,12 @@ def _act(loop: PPOLoop, k: int) -> Act:
 
 @dataclass(frozen=True)
 class Lived:
-    """Means per bar over the held-out episodes, and their growth, float64 [2 * accounts]."""
+    """Means per bar over the held-out episodes, and their growth, float64 [2 * accounts]; growth
+    without the luck, of which the mean is given.
+    """
 
     growth: float
+    luck: float
     turnover: float
     episodes: NDArray[np.float64]
 
@@ -219,12 +226,17 @@ class Lived:
 class HeldOut:
     """Episodes that nobody trained on, and their mirror images; every policy meets the same.
 
+    Luck is what the exposures gained from the part of returns that nobody could foresee: its mean
+    is 0 whatever the policy, so it is taken out as a control variate (Glasserman, Monte Carlo
+    Methods in Financial Engineering, 2003, section 4.1).
+
     Args:
         task: The market.
         accounts, length: Episodes and their bars.
         seeds: Of bars and of where episodes begin.
         unit: As for `Task.env`.
-        around: What the policy acts in: the accounts themselves when None.
+        around: What the policy acts in: the accounts themselves when None. Luck stays in where
+            it is given.
     """
 
     def __init__(
@@ -238,27 +250,50 @@ class HeldOut:
     ) -> None:
         self.seeds = seeds.child("held_out_episodes")
         self.envs: list[Batch] = []
+        self._luck: list[Callable[[Float32], Float]] = []
         for mirrored in (False, True):
             market = task.draw(accounts * length, seeds.child("held_out"), mirrored)
             env = task.env(market, accounts, self.seeds, length, unit)
             self.envs.append(env if around is None else around(env))
+            self._luck.append(luck_of(env, market) if around is None else _no_luck)
 
     def live(self, act: Act) -> Lived:
         """One episode per account and path."""
-        ends = []
-        for env in self.envs:
+        ends: list[dict[str, float]] = []
+        for env, luck_of_bar in zip(self.envs, self._luck, strict=True):
             env.seed(self.seeds)
             observations = env.reset()
-            open_accounts = set(range(len(env)))
+            luck, open_accounts = np.zeros(len(env)), set(range(len(env)))
             while open_accounts:
-                for e in env.step(act(observations).astype(np.float32)).tolist():
+                actions = act(observations).astype(np.float32)
+                luck += luck_of_bar(actions)
+                for e in env.step(actions).tolist():
                     if e in open_accounts:
-                        ends.append(env.episode_end(e).totals)
+                        ends.append({**env.episode_end(e).totals, "luck": luck[e]})
                         open_accounts.remove(e)
-        growth, turnover, length = (
-            np.array([end[name] for end in ends]) for name in ("growth", "turnover", "length")
+        growth, luck, turnover, length = (
+            np.array([end[name] for end in ends])
+            for name in ("growth", "luck", "turnover", "length")
         )
         bars = float(length.sum())
         return Lived(
-            float(growth.sum() / bars), float(turnover.sum() / bars), growth / float(length.mean())
+            float((growth - luck).sum() / bars),
+            float(luck.sum() / bars),
+            float(turnover.sum() / bars),
+            (growth - luck) / float(length.mean()),
         )
+
+
+def luck_of(env: MarketEnv, market: PlantedMarket) -> Callable[[Float32], Float]:
+    """What the next bar brings every account beyond what could be expected, from its actions."""
+    surprises, plans = market.surprises(), Luck(env)
+
+    def luck(actions: Float32) -> Float:
+        exposures = plans.planned((actions * env.unit).astype(np.float32))
+        return np.einsum("en,en->e", exposures, surprises[env.simulator.row + 1])
+
+    return luck
+
+
+def _no_luck(actions: Float32) -> Float:
+    return np.zeros(len(actions))

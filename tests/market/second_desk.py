@@ -253,6 +253,12 @@ class SecondDesk:
             held = sizes(high)
         return [math.copysign(size, w) for size, w in zip(held, wanted, strict=True)]
 
+    def _want(self, n: int, target: float, held: float) -> float:
+        """What the limits are asked for (step 7.1)."""
+        band = self.settings.rebalance_band * self.names[n].name_cap
+        small = band > 0.0 and target != 0.0 and abs(target - held) <= band
+        return held if small or not math.isfinite(target) else target
+
     def plan(self, targets: list[float]) -> None:
         """Queue the orders that lead to these exposures (step 7)."""
         self.queued, self.binding = [0.0] * len(self.names), 0
@@ -261,10 +267,10 @@ class SecondDesk:
         if not self.equity > 0.0:
             return
         now = [self._exposure(n) if q != 0.0 else 0.0 for n, q in enumerate(self.quantity)]
-        wanted = [w if math.isfinite(w) else e for w, e in zip(targets, now, strict=True)]
+        wanted = [self._want(n, w, e) for n, (w, e) in enumerate(zip(targets, now, strict=True))]
         for n, w in enumerate(self._limits(wanted)):
             one, p, r = self.names[n], self.mid[n], self.rate[n]
-            stays = not math.isfinite(targets[n]) and abs(w - now[n]) <= 1e-9
+            stays = wanted[n] != targets[n] and abs(w - now[n]) <= 1e-9
             if not stays and p > 0.0 and r > 0.0:
                 lots = abs(w) * self.equity / (p * one.m * r) / one.lot
                 whole = round(lots) if abs(lots - round(lots)) <= 1e-9 else math.floor(lots)

@@ -47,6 +47,45 @@ def test_nobody_pays_for_latency_that_is_off() -> None:
     assert block_size(3, late=True) > block_size(3) == block_size(3, late=False)
 
 
+BANDED = hand_rules(initial_equity=100_000.0, name_cap=1.0, rebalance_band=0.1)
+
+
+def test_a_target_within_the_band_trades_nothing() -> None:
+    targets = np.array([[0.5], [0.59], [0.61], [np.nan], [0.05], [0.0]])
+    ledger = run_desk(hand_tape([BAR] * 7), BANDED, targets)
+    assert ledger.fills[:, oc.FILL_ROW].tolist() == [1.0, 3.0, 5.0, 6.0]
+    assert ledger.positions[-1, 0] == 0.0  # flat means flat, however little was held
+    assert np.array_equal(ledger.targets, targets, equal_nan=True)  # what was asked for
+
+
+def test_the_band_is_for_drift_and_not_for_limits() -> None:
+    tape = hand_tape([(100.0 + t,) * 4 for t in range(8)])  # shorts grow with the price
+    short = np.full((7, 1), -0.9)
+    assert len(run_desk(tape, replace(BANDED, rebalance_band=0.0), short).fills) == 7
+    assert len(run_desk(tape, BANDED, short).fills) == 1
+    assert len(run_desk(tape, replace(BANDED, max_gross_exposure=0.95), short).fills) > 1
+
+
+@hypothesis_settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.5))
+def test_within_the_band_is_left_alone(seed: int, band: float) -> None:
+    world = random_world(seed, rows=30, latency_bars=0)
+    rules = replace(world.rules, rebalance_band=band)
+    desk = run_desk(world.tape, rules, world.targets, world.cost_scale)
+    equity = desk.outcomes[:, oc.EQUITY]
+    value = desk.positions * np.array(desk.multipliers) * desk.prices * desk.rates
+    held = np.nan_to_num(np.vstack([np.zeros(value.shape[1]), (value / equity[:, None])[:-1]]))
+    caps = np.array([item.name_cap for item in rules.instruments])
+    asked = world.targets[: len(held)]
+    inside = (asked != 0.0) & (np.abs(asked - held) <= band * caps)
+    told = np.where(inside, np.nan, asked)
+    plain = replace(rules, rebalance_band=0.0)
+    ledger = run_desk(world.tape, plain, told, world.cost_scale)
+    assert desk.outcomes.tobytes() == ledger.outcomes.tobytes()
+    assert desk.fills.tobytes() == ledger.fills.tobytes()
+    assert desk.rules_hash != ledger.rules_hash
+
+
 def test_an_order_takes_what_the_volume_allows_and_the_rest_is_lost() -> None:
     tape = hand_tape([BAR] * 4)
     tape.prices[1, 0, T_TRADABLE] = 1.0 + 300.0  # 300 lots of one unit

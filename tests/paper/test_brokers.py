@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -272,6 +274,22 @@ def test_remote_broker_keeps_every_rule(server, tmp_path):
     market = Venue(Stage.of(tmp_path, rows=60))
     report = check_broker(lambda: broker, "EURUSD", LOT, lambda: market.bar(broker))
     assert report.passed, str(report)
+
+
+def test_whoever_sees_the_address_is_answered(tmp_path, monkeypatch):
+    class Door(socket.socket):
+        def listen(self, *arguments):
+            assert not (tmp_path / "broker.socket").exists()
+            super().listen(*arguments)
+
+    def seen() -> bool:
+        assert stat.S_IMODE((tmp_path / "broker.socket").stat().st_mode) == 0o600
+        return True
+
+    monkeypatch.setattr(socket, "socket", Door)
+    venue = Venue(Stage.of(tmp_path, rows=60)).broker
+    serve(tmp_path / "broker.socket", tmp_path / "venue.sqlite", lambda _: venue, seen)
+    assert not list(tmp_path.glob("broker.socket*"))
 
 
 def test_a_killed_server_remembers(server, tmp_path):

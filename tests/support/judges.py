@@ -60,6 +60,7 @@ def run_second_desk(
         "maintenance_margin_frac": rules.maintenance_margin_frac,
         "bankruptcy_equity_frac": rules.bankruptcy_equity_frac,
         "latency_bars": rules.latency_bars,
+        "rebalance_band": rules.rebalance_band,
     }
     desk = SecondDesk(instruments, settings, rules.initial_equity, cost_scale)
     desk.start(_bars(tape, rules, 0))

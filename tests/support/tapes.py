@@ -157,7 +157,8 @@ def random_world(
         foreign: Whether instruments 1 and 2 pay in another currency; drawn when None.
         ugly: Let some worlds hold an instrument that begins late or whose price crosses zero.
         free: No cost and no financing.
-        realistic: Thin volume, spreads that depend on the bar, and half the time latency.
+        realistic: Thin volume, spreads that depend on the bar, half the time latency and a band
+            around what is held.
         changes: Fields of the Rules to set otherwise.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
@@ -192,7 +193,11 @@ def made_realistic(world: World, generator: np.random.Generator) -> World:
     prices[:, :, T_TRADABLE] = np.where(limited, limit, prices[:, :, T_TRADABLE])
     half = np.array([item.spread_bps for item in world.rules.instruments]) / 2.0 / 10_000.0
     prices[:, :, T_EXTRA_COST] = half * generator.uniform(-0.5, 4.0, shape)
-    rules = replace(world.rules, latency_bars=int(generator.integers(0, 2)))
+    rules = replace(
+        world.rules,
+        latency_bars=int(generator.integers(0, 2)),
+        rebalance_band=float(max(generator.uniform(-0.3, 0.3), 0.0)),
+    )
     return replace(world, tape=replace(world.tape, prices=prices), rules=rules)
 
 

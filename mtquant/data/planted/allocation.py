@@ -93,11 +93,12 @@ def allocation_market(
     switches = seeds.child("regimes").generator().random(bars) > spec.persistence
     regime = np.cumsum(switches) % 2
     shocks = seeds.child("returns").generator().standard_normal((bars, count))
-    returns = np.zeros((bars, count))
+    returns, expected = np.zeros((bars, count)), np.zeros((bars, count))
     for k in range(2):
         rows = np.flatnonzero(regime[:-1] == k)
         factor = np.linalg.cholesky(spec.covariance(k))
         drawn = shocks[rows + 1] @ factor.T
+        expected[rows + 1] = spec.means[k]
         returns[rows + 1] = spec.means[k] + (-drawn if mirrored else drawn)
     features = np.empty((bars, count, 1 + noise_inputs), dtype=np.float32)
     features[:, :, 0] = 2.0 * regime[:, None] - 1.0
@@ -105,7 +106,7 @@ def allocation_market(
         seeds.child("features").generator().standard_normal((bars, count, noise_inputs))
     )
     names = (REGIME, *(f"noise_{column}" for column in range(1, 1 + noise_inputs)))
-    return market_of(returns, features, names)
+    return market_of(returns, expected, features, names)
 
 
 def best_weights(mean: Float, covariance: Float, gross_cap: float, name_cap: float) -> Float:

@@ -29,16 +29,25 @@ class PlantedMarket:
         features: float32 [T, N, F], known at the bar's close; never NaN.
         feature_names: F names.
         instruments: What each instrument is, by symbol; without costs of its own.
+        expected: float64 [T, N], mean of each bar's simple return given all before it.
     """
 
     bars: tuple[Bars, ...]
     features: Float32
     feature_names: tuple[str, ...]
     instruments: Mapping[str, Instrument]
+    expected: Float
+
+    def surprises(self) -> Float:
+        """What each bar's simple return was beyond its mean, float64 [T, N]."""
+        came = np.stack([bars.close / bars.open - 1.0 for bars in self.bars], axis=1)
+        return np.asarray(came - self.expected, dtype=np.float64)
 
 
-def market_of(changes: Float, features: Float32, names: tuple[str, ...]) -> PlantedMarket:
-    """Bars of simple returns [T, N], each opening at the close before it."""
+def market_of(
+    changes: Float, expected: Float, features: Float32, names: tuple[str, ...]
+) -> PlantedMarket:
+    """Bars of simple returns [T, N] with these means, each opening at the close before it."""
     bars, instruments = [], {}
     stamps = FIRST_NS + BAR_SECONDS * NANOSECONDS * np.arange(len(changes), dtype=np.int64)
     for n in range(changes.shape[1]):
@@ -60,7 +69,7 @@ def market_of(changes: Float, features: Float32, names: tuple[str, ...]) -> Plan
         check_bars(series)
         bars.append(series)
         instruments[symbol] = _instrument(symbol)
-    return PlantedMarket(tuple(bars), features, names, instruments)
+    return PlantedMarket(tuple(bars), features, names, instruments, expected)
 
 
 def side_by_side(markets: Sequence[PlantedMarket]) -> PlantedMarket:
@@ -72,7 +81,8 @@ def side_by_side(markets: Sequence[PlantedMarket]) -> PlantedMarket:
         bars.append(replace(own, symbol=symbol))
         instruments[symbol] = _instrument(symbol)
     features = np.concatenate([market.features for market in markets], axis=1)
-    return PlantedMarket(tuple(bars), features, markets[0].feature_names, instruments)
+    expected = np.concatenate([market.expected for market in markets], axis=1)
+    return PlantedMarket(tuple(bars), features, markets[0].feature_names, instruments, expected)
 
 
 def _instrument(symbol: str) -> Instrument:

@@ -69,10 +69,11 @@ def signal_market(
     for column in range(spec.inputs):
         features[:, 0, column] = autoregression(spec.persistence, bars, shocks)
     noise = spec.noise * seeds.child("returns").generator().standard_normal(bars)
-    returns = -noise if mirrored else noise
-    returns[1:] += spec.beta * features[:-1, 0, 0]
+    expected = np.zeros(bars)
+    expected[1:] = spec.beta * features[:-1, 0, 0]
+    returns = expected - noise if mirrored else expected + noise
     names = (SIGNAL, *(f"noise_{column}" for column in range(1, spec.inputs)))
-    return market_of(returns[:, None], features, names)
+    return market_of(returns[:, None], expected[:, None], features, names)
 
 
 def autoregression(persistence: float, count: int, generator: np.random.Generator) -> Float:
