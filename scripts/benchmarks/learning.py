@@ -49,6 +49,7 @@ from mtquant.data.planted import RANDOM_WALK, STRONG, WEAK
 from mtquant.envs.sb3 import MarketVecEnv
 
 BARS_A_YEAR = 8_766  # losses a year are counted as if bars were hours
+BAND = 0.1  # the optimum may leave a position alone; a trained policy's actions cannot say so
 Rows = list[dict[str, float]]
 
 
@@ -67,10 +68,10 @@ class Scale:
 QUICK = Scale(short=16_384, long=16_384, seeds=1, accounts=16, length=250)
 
 TASKS: dict[str, tuple[Callable[[], Task], Callable[[Scale], int]]] = {
-    "strong": (lambda: signal_task("strong", STRONG), lambda scale: scale.short),
-    "weak": (lambda: signal_task("weak", WEAK), lambda scale: scale.short),
-    "weak_2m": (lambda: signal_task("weak", WEAK), lambda scale: scale.long),
-    "walk": (lambda: signal_task("walk", RANDOM_WALK), lambda scale: scale.long),
+    "strong": (lambda: signal_task("strong", STRONG, BAND), lambda scale: scale.short),
+    "weak": (lambda: signal_task("weak", WEAK, BAND), lambda scale: scale.short),
+    "weak_2m": (lambda: signal_task("weak", WEAK, BAND), lambda scale: scale.long),
+    "walk": (lambda: signal_task("walk", RANDOM_WALK, BAND), lambda scale: scale.long),
     "allocation": (allocation_task, lambda scale: scale.short),
 }
 HIERARCHIES: dict[str, tuple[Callable[[], Task], hierarchy.Pupils]] = {

@@ -50,7 +50,11 @@ def alone(market: PlantedMarket, n: int) -> PlantedMarket:
     own = market.bars[n]
     kept = {own.symbol: market.instruments[own.symbol]}
     return replace(
-        market, bars=(own,), features=market.features[:, n : n + 1].copy(), instruments=kept
+        market,
+        bars=(own,),
+        features=market.features[:, n : n + 1].copy(),
+        instruments=kept,
+        expected=market.expected[:, n : n + 1],
     )
 
 

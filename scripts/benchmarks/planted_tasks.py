@@ -235,8 +235,7 @@ class HeldOut:
         accounts, length: Episodes and their bars.
         seeds: Of bars and of where episodes begin.
         unit: As for `Task.env`.
-        around: What the policy acts in: the accounts themselves when None. Luck stays in where
-            it is given.
+        around: What the policy acts in: the accounts themselves when None.
     """
 
     def __init__(
@@ -250,26 +249,25 @@ class HeldOut:
     ) -> None:
         self.seeds = seeds.child("held_out_episodes")
         self.envs: list[Batch] = []
-        self._luck: list[Callable[[Float32], Float]] = []
+        self._luck: list[Float] = []
         for mirrored in (False, True):
             market = task.draw(accounts * length, seeds.child("held_out"), mirrored)
             env = task.env(market, accounts, self.seeds, length, unit)
+            self._luck.append(count_luck(env, market))
             self.envs.append(env if around is None else around(env))
-            self._luck.append(luck_of(env, market) if around is None else _no_luck)
 
     def live(self, act: Act) -> Lived:
         """One episode per account and path."""
         ends: list[dict[str, float]] = []
-        for env, luck_of_bar in zip(self.envs, self._luck, strict=True):
+        for env, had in zip(self.envs, self._luck, strict=True):
             env.seed(self.seeds)
             observations = env.reset()
-            luck, open_accounts = np.zeros(len(env)), set(range(len(env)))
+            had[:] = 0.0
+            open_accounts = set(range(len(env)))
             while open_accounts:
-                actions = act(observations).astype(np.float32)
-                luck += luck_of_bar(actions)
-                for e in env.step(actions).tolist():
+                for e in env.step(act(observations).astype(np.float32)).tolist():
                     if e in open_accounts:
-                        ends.append({**env.episode_end(e).totals, "luck": luck[e]})
+                        ends.append({**env.episode_end(e).totals, "luck": had[e]})
                         open_accounts.remove(e)
         growth, luck, turnover, length = (
             np.array([end[name] for end in ends])
@@ -284,16 +282,16 @@ class HeldOut:
         )
 
 
-def luck_of(env: MarketEnv, market: PlantedMarket) -> Callable[[Float32], Float]:
-    """What the next bar brings every account beyond what could be expected, from its actions."""
-    surprises, plans = market.surprises(), Luck(env)
+def count_luck(env: MarketEnv, market: PlantedMarket) -> Float:
+    """An array to which every later step adds what the bar brings beyond what could be expected,
+    float64 [E]; it goes on through the ends of episodes.
+    """
+    luck, surprises, plans, step = np.zeros(len(env)), market.surprises(), Luck(env), env.step
 
-    def luck(actions: Float32) -> Float:
+    def counted(actions: Float32) -> NDArray[np.int64]:
         exposures = plans.planned((actions * env.unit).astype(np.float32))
-        return np.einsum("en,en->e", exposures, surprises[env.simulator.row + 1])
+        luck[:] += np.einsum("en,en->e", exposures, surprises[env.simulator.row + 1])
+        return step(actions)
 
+    env.step = counted  # type: ignore[method-assign]
     return luck
-
-
-def _no_luck(actions: Float32) -> Float:
-    return np.zeros(len(actions))
