@@ -19,6 +19,10 @@ from itertools import pairwise
 import torch
 
 HIDDEN_GAIN = math.sqrt(2.0)  # of orthogonal first weights, as in stable-baselines3
+# A large matrix times one of fewer columns than FEW is quicker as its transpose: products like that
+# take MKL up to ten times as long (docs/benchmarks.md).
+FEW, LARGE = 16, 4_096
+MINUS_ONE = torch.tensor(-1.0)
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -109,9 +113,10 @@ class Towers:
         buffers = self._of(inputs)
         values = inputs
         for (matrix, bias), out in zip(self.layers, buffers.seen, strict=True):
-            self._product(values, matrix, out).add_(bias)
-            values = out if out is buffers.seen[-1] else tanh_(out)
-        return values
+            if out is buffers.seen[-1]:
+                return self._product(values, matrix, out).add_(bias)
+            values = tanh_of_half_(self._doubled(values, matrix, bias, out))
+        raise AssertionError("a tower has a last layer")
 
     def backward(self, inputs: torch.Tensor, change: torch.Tensor, out: torch.Tensor) -> None:
         """Gradient by the parameters, for the outputs of the latest `forward` of this B.
@@ -132,19 +137,37 @@ class Towers:
             if layer == 0:
                 break
             below = buffers.changes[layer - 1]
-            self._product(change, self.layers[layer][0].transpose(1, 2), below)
+            self._back(change, self.layers[layer][0].transpose(1, 2), below)
             change = torch.ops.aten.tanh_backward.grad_input(below, before, grad_input=below)
 
     def to_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """Gradient by the inputs, [K, B, inputs], behind the latest `backward` of this B."""
         change = self._of(inputs).changes[0]
-        return self._product(change, self.layers[0][0].transpose(1, 2), torch.empty_like(inputs))
+        return self._back(change, self.layers[0][0].transpose(1, 2), torch.empty_like(inputs))
+
+    def _doubled(
+        self, values: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor, out: torch.Tensor
+    ) -> torch.Tensor:
+        """2 (values @ matrix + bias), into `out`."""
+        if self.precision is None and matrix.shape[2] >= FEW:
+            return torch.baddbmm(bias, values, matrix, beta=2.0, alpha=2.0, out=out)
+        return self._product(values, matrix, out).add_(bias).mul_(2.0)
+
+    def _back(self, change: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """Batched matrix product, into `out`; of a single column it is an outer product."""
+        if self.precision is None and change.shape[2] == 1:
+            return torch.mul(change, matrix, out=out)
+        return self._product(change, matrix, out)
 
     def _product(self, one: torch.Tensor, other: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """Batched matrix product, into `out`."""
-        if self.precision is None:
+        if self.precision is not None:
+            return out.copy_(torch.bmm(one.to(self.precision), other.to(self.precision)))
+        if not _turns(one.shape[1], one.shape[2], other.shape[2], one):
             return torch.bmm(one, other, out=out)
-        return out.copy_(torch.bmm(one.to(self.precision), other.to(self.precision)))
+        turned = other.transpose(1, 2).contiguous()
+        torch.bmm(turned, one.transpose(1, 2), out=out.transpose(1, 2))
+        return out
 
     def _of(self, inputs: torch.Tensor) -> _Buffers:
         """The buffers for inputs [K, B, inputs]."""
@@ -158,17 +181,28 @@ class _Buffers:
     """What one batch size needs: outputs of all layers, gradients by them, products [in, out]."""
 
     def __init__(self, shape: TowerShape, layers: Layers, batch: int) -> None:
-        first = layers[0][0]
-        sizes = [(len(first), batch, outputs) for _, outputs in shape.layers]
-        self.seen = [first.new_empty(size) for size in sizes]
-        self.changes = [first.new_empty(size) for size in sizes[:-1]]
-        self.products = [first.new_empty(matrix.shape) for matrix, _ in layers]
+        first, sizes = layers[0][0], shape.layers
+        self.seen = [_room(first, batch, before, outputs) for before, outputs in sizes]
+        self.changes = [first.new_empty(len(first), batch, outputs) for _, outputs in sizes[:-1]]
+        self.products = [_room(first, inputs, batch, outputs) for inputs, outputs in sizes]
 
 
-def tanh_(values: torch.Tensor) -> torch.Tensor:
-    """Hyperbolic tangent in place, to 2e-7 in float32: by the logistic function, which torch works
-    out four times as fast on a processor (a GPU wants one kernel).
+def _turns(rows: int, between: int, columns: int, like: torch.Tensor) -> bool:
+    """Whether [rows, between] @ [between, columns] is computed as its transpose."""
+    return columns < FEW and rows * between >= LARGE and not like.is_cuda
+
+
+def _room(like: torch.Tensor, rows: int, between: int, columns: int) -> torch.Tensor:
+    """Where such products go, [K, rows, columns], laid out as they are computed."""
+    if _turns(rows, between, columns, like):
+        return like.new_empty(len(like), columns, rows).transpose(1, 2)
+    return like.new_empty(len(like), rows, columns)
+
+
+def tanh_of_half_(values: torch.Tensor) -> torch.Tensor:
+    """Hyperbolic tangent of half of the values, in place, to 2e-7 in float32: by the logistic
+    function, which torch works out four times as fast on a processor (a GPU wants one kernel).
     """
     if values.is_cuda:
-        return values.tanh_()
-    return values.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)
+        return values.mul_(0.5).tanh_()
+    return torch.add(MINUS_ONE, values.sigmoid_(), alpha=2.0, out=values)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtquant.learning.towers import HIDDEN_GAIN, Towers, TowerShape, tanh_
+from mtquant.learning.towers import HIDDEN_GAIN, Towers, TowerShape, tanh_of_half_
 
 
 def twin(shape: TowerShape, parameters: torch.Tensor, k: int) -> nn.Sequential:
@@ -22,10 +22,14 @@ def twin(shape: TowerShape, parameters: torch.Tensor, k: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-@pytest.mark.parametrize("shape", [TowerShape(5, (7, 6), 3), TowerShape(4, (3,), 1)])
-def test_forward_and_backward_are_torchs(shape: TowerShape) -> None:
+@pytest.mark.parametrize("batch", [11, 700])  # matrices of few columns are turned if large
+@pytest.mark.parametrize(
+    "shape",
+    [TowerShape(5, (7, 6), 3), TowerShape(4, (3,), 1), TowerShape(9, (20, 64), 1)],
+)
+def test_forward_and_backward_are_torchs(shape: TowerShape, batch: int) -> None:
     random = torch.Generator().manual_seed(0)
-    count, batch = 3, 11
+    count = 3
     parameters = torch.randn(count, shape.size, generator=random, dtype=torch.float64)
     inputs = torch.randn(count, batch, shape.inputs, generator=random, dtype=torch.float64)
     change = torch.randn(count, batch, shape.outputs, generator=random, dtype=torch.float64)
@@ -104,5 +108,6 @@ def test_the_hyperbolic_tangent_is_torchs(dtype: torch.dtype, error: float) -> N
     values = torch.linspace(-30.0, 30.0, 200_001, dtype=dtype)
     ends = torch.tensor([-torch.inf, -1e30, 0.0, 1e30, torch.inf], dtype=dtype)
     for own in (values, ends):
-        torch.testing.assert_close(tanh_(own.clone()), torch.tanh(own), rtol=0.0, atol=error)
-    assert tanh_(torch.tensor([torch.nan], dtype=dtype)).isnan().all()
+        found = tanh_of_half_(2.0 * own)
+        torch.testing.assert_close(found, torch.tanh(own), rtol=0.0, atol=error)
+    assert tanh_of_half_(torch.tensor([torch.nan], dtype=dtype)).isnan().all()

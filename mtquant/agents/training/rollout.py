@@ -160,6 +160,9 @@ class Collector:
         self.episodes = [Episodes() for _ in batches]
         self._shape = (len(batches), n_steps, n_accounts)
         self._raw = torch.zeros(len(batches), n_accounts, stack.shape.inputs)
+        # A bar's, of all networks: one copy into the rollout costs as much as one network's would.
+        self._rewards = torch.zeros(len(batches), n_accounts, dtype=torch.float64)
+        self._last = torch.zeros(len(batches), n_accounts, dtype=torch.uint8)
         paid_in_full = surprise == 1.0 or not stack.shape.forecasts
         self._luck = [] if paid_in_full else [Luck(cast(MarketEnv, batch)) for batch in batches]
         self._terminal: list[tuple[int, int, int, NDArray[np.float32]]] = []
@@ -226,7 +229,7 @@ class Collector:
         """All accounts live through bar `t` of the rollout under actions [K, E, A]; where rewards
         leave luck out, [K, E, F] is foreseen.
         """
-        rollout = self.rollout
+        rollout, rewards, last = self.rollout, self._rewards.numpy(), self._last.numpy()
         for k, (batch, own) in enumerate(zip(self.batches, self.stack.own, strict=True)):
             acted = np.ascontiguousarray(actions[k, :, : own.actions])
             unpaid = 0.0
@@ -242,8 +245,10 @@ class Collector:
                 self.episodes[k].add(end.totals, end.rewards, end.drawdown)
                 if end.truncated:
                     self._terminal.append((k, t, e, end.terminal_observation))
-            rollout.rewards[k, t] = torch.from_numpy(batch.rewards - unpaid)
-            rollout.last[k, t] = torch.from_numpy(batch.done)
+            np.subtract(batch.rewards, unpaid, out=rewards[k])
+            last[k] = batch.done
+        rollout.rewards[:, t] = self._rewards
+        rollout.last[:, t] = self._last
 
     def _go_on_behind_time(self, gamma: float) -> None:
         """Adds gamma x value of what came next to rewards of episodes that time ended."""
