@@ -146,6 +146,7 @@ class ActorCriticStack:
         self.actor = Towers(shape.actor, parameters[:, actor])
         self.critic = Towers(shape.critic, parameters[:, critic])
         self.log_std = parameters[:, std]
+        self._gradient_parts = self.gradients[:, actor], self.gradients[:, critic]
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -245,8 +246,9 @@ class ActorCriticStack:
             out: Receives the gradient, [K, shape.size].
         """
         actor, critic, std = self._parts
-        self.actor.backward(observations, self._acted(said), out[:, actor])
-        self.critic.backward(observations, said.value[:, :, None], out[:, critic])
+        own = self._gradient_parts if out is self.gradients else (out[:, actor], out[:, critic])
+        self.actor.backward(observations, self._acted(said), own[0])
+        self.critic.backward(observations, said.value[:, :, None], own[1])
         out[:, std] = log_std
 
     def backward_to_inputs(

@@ -104,6 +104,10 @@ class Towers:
         self.precision: torch.dtype | None = None
         self.parameters = parameters
         self.layers = shape.split(parameters)
+        # Views cost as much as a small product, so those of the weights and of the latest `out` of
+        # `backward`, which is the same one again and again, are kept.
+        self._turned = [matrix.transpose(1, 2) for matrix, _ in self.layers]
+        self._out, self._wanted = parameters, self.layers
         self._buffers: dict[int, _Buffers] = {}
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -127,23 +131,24 @@ class Towers:
             out: Receives the gradient, [K, P].
         """
         buffers = self._of(inputs)
-        wanted = self.shape.split(out)
+        if out is not self._out:
+            self._out, self._wanted = out, self.shape.split(out)
         for layer in range(len(self.layers) - 1, -1, -1):
             before = buffers.seen[layer - 1] if layer else inputs
-            to_matrix, to_bias = wanted[layer]
+            to_matrix, to_bias = self._wanted[layer]
             torch.sum(change, 1, keepdim=True, out=to_bias)
             self._product(before.transpose(1, 2), change, buffers.products[layer])
             to_matrix.copy_(buffers.products[layer])
             if layer == 0:
                 break
             below = buffers.changes[layer - 1]
-            self._back(change, self.layers[layer][0].transpose(1, 2), below)
+            self._back(change, self._turned[layer], below)
             change = torch.ops.aten.tanh_backward.grad_input(below, before, grad_input=below)
 
     def to_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """Gradient by the inputs, [K, B, inputs], behind the latest `backward` of this B."""
         change = self._of(inputs).changes[0]
-        return self._back(change, self.layers[0][0].transpose(1, 2), torch.empty_like(inputs))
+        return self._back(change, self._turned[0], torch.empty_like(inputs))
 
     def _doubled(
         self, values: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor, out: torch.Tensor
