@@ -12,6 +12,7 @@ the bar closed, in [-1, 1]; 0 before the first and where the last one is too old
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -154,6 +155,23 @@ def configured_registry(features: FeaturesConfig) -> FeatureRegistry:
     own = [] if features.user is None else list(load_registry(features.user))
     told = [] if features.signals is None else [PredictedUp(Path(features.signals))]
     return FeatureRegistry([*own, *told])
+
+
+def known_until(features: FeaturesConfig, until_ns: int) -> dict[str, str]:
+    """sha256 of what `features.signals` had said before a moment, under the name ``signals``; empty
+    without such a table. A table that was continued since has the same.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    if features.signals is None:
+        return {}
+    signals = read_signals(Path(features.signals))
+    rows = slice(0, int(np.searchsorted(signals.known_at, until_ns)))
+    digest = hashlib.sha256("\n".join(signals.symbols[rows].tolist()).encode())
+    digest.update(signals.known_at[rows].tobytes())
+    digest.update(signals.columns["chance_up"][rows].tobytes())
+    return {"signals": digest.hexdigest()}
 
 
 def _version(path: Path) -> tuple[int, ...]:

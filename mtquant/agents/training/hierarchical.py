@@ -31,6 +31,7 @@ from mtquant.core.telemetry import Telemetry
 from mtquant.envs.hierarchy import Hierarchy, Speak
 from mtquant.envs.market_env import MarketEnv
 from mtquant.envs.meta import MetaControllerBatch
+from mtquant.features.signals import known_until
 from mtquant.features.timeframes import TimeframePipeline, without_ages
 from mtquant.market.rules import Rules
 
@@ -201,6 +202,7 @@ class HierarchicalTrainer(PhaseTrainer):
         """Checkpoints of this phase, which begins with the networks `first`."""
         manifest = self.manifest(0)
         identity = {
+            **known_until(self.config.features, self.split.known_until_ns),
             "phase": self.phase,
             "config_hash": trained_under(self.config),
             "timesteps": self.timesteps,

@@ -2,8 +2,9 @@
 """Exact resume: a phase that was killed goes on from its newest checkpoint, to the byte.
 
 A checkpoint holds weights, moments, environments, generators and the best validations. What it was
-made under is noted beside it: another configuration, other bars or other first models are refused,
-and so are other versions, threads or devices, whose last bits differ, unless that is allowed.
+made under is noted beside it: another configuration, other bars, predictions or first models are
+refused, and so are other versions, threads or devices, whose last bits differ, unless that is
+allowed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from mtquant.core.telemetry import Telemetry
 from mtquant.learning.checkpoints import KEEP, CheckpointStore
 
 FOLDER = "checkpoints"
+REMEDY = "Resume with the --config, --set, bars and predictions that it began with."
 NUMERICS = ("torch", "numpy", "numba", "mtquant")
 
 
@@ -49,7 +51,8 @@ class Session:
 
     Args:
         output_dir: Of the phase; checkpoints lie below it.
-        identity: What a checkpoint must have been made under: configuration, bars, first models.
+        identity: What a checkpoint must have been made under: configuration, bars, predictions,
+            first models.
         device: Where the networks run.
         logger: Who hears of damaged checkpoints and of resuming.
         threads: Of torch.
@@ -99,7 +102,7 @@ class Session:
         if found is None:
             self._logger.info("nothing to resume: the phase begins")
             return 0
-        self._require("identity", found.facts, "Resume with the --config and --set it began with.")
+        self._require("identity", found.facts, REMEDY)
         if not self._lenient:
             remedy = "Use the same machine set-up, or --allow-different-numerics."
             self._require("numerics", found.facts, remedy)

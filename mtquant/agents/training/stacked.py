@@ -26,6 +26,7 @@ from mtquant.core.processes import Workers
 from mtquant.core.seeding import SeedTree
 from mtquant.core.states import Arrays, below, part
 from mtquant.core.telemetry import Telemetry
+from mtquant.features.signals import known_until
 
 Metrics = dict[str, float]
 
@@ -77,7 +78,9 @@ def train_stacked(job: Job) -> dict[str, dict[str, Any]]:
 
 def identity(job: Job) -> dict[str, Any]:
     """What a checkpoint of this job must have been made under."""
+    until = max(world.split.known_until_ns for world in job.worlds.values())
     return {
+        **known_until(job.config.features, until),
         "phase": 1,
         "config_hash": trained_under(job.config),
         "timesteps": job.timesteps,

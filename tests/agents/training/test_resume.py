@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -207,6 +208,28 @@ def test_another_configuration_is_refused(market: Path, whole: Path, tmp_path: P
     interrupted(1, market, tmp_path, whole, 3)
     with pytest.raises(CheckpointError, match=r"checkpoint's config_hash must be"):
         trainer(1, market, tmp_path, whole, "training.gamma=0.9", resume=True).train()
+
+
+def predictions(folder: Path, chance: float, days: int) -> tuple[str, str]:
+    """A table that says the same of every instrument every day; the settings that name it."""
+    known_at = pd.date_range("2000-01-01", periods=days, freq="D", tz="UTC")
+    rows = [(symbol, moment, chance, 0.5, "", "") for symbol in SYMBOLS for moment in known_at]
+    names = ["symbol", "known_at", "chance_up", "confidence", "says", "template_hash"]
+    pd.DataFrame(rows, columns=names).to_parquet(folder / "signals.parquet")
+    catalog = "features.catalog=[log_return_1, predicted_up]"
+    return catalog, f"features.signals={folder / 'signals.parquet'}"
+
+
+def test_other_predictions_are_refused(market: Path, tmp_path: Path) -> None:
+    told = predictions(tmp_path, 0.6, 9_000)
+    for phase in KINDS:
+        predictions(tmp_path, 0.6, 9_000)
+        interrupted(phase, market, tmp_path, tmp_path, 3, *told)
+        predictions(tmp_path, 0.4, 9_000)
+        with pytest.raises(CheckpointError, match=r"checkpoint's signals must be"):
+            trainer(phase, market, tmp_path, tmp_path, *told, resume=True).train()
+        predictions(tmp_path, 0.6, 12_000)  # only continued
+        trainer(phase, market, tmp_path, tmp_path, *told, resume=True).train()
 
 
 def test_other_numerics_are_refused_unless_allowed(
