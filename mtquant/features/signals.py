@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtquant.core.config import FeaturesConfig
 from mtquant.core.data_config import PREDICTED
@@ -25,6 +27,7 @@ from mtquant.data.bars import NANOSECONDS, Float, Stamps
 from mtquant.data.events import Events, read_events
 from mtquant.features.registry import FeatureRegistry, UserFeature, load_registry
 
+Float32 = NDArray[np.float32]
 DAY = 86_400
 MAX_AGE = 4 * DAY  # a prediction lasts over a weekend
 UNKNOWN = 0.5
@@ -155,6 +158,16 @@ def configured_registry(features: FeaturesConfig) -> FeatureRegistry:
     own = [] if features.user is None else list(load_registry(features.user))
     told = [] if features.signals is None else [PredictedUp(Path(features.signals))]
     return FeatureRegistry([*own, *told])
+
+
+def unpredicted(values: Float32, panel_names: Sequence[str]) -> Float32:
+    """Features of made-up bars, float32 [T, N, F], without what was predicted of real ones: 0 in
+    the columns of ``predicted_up``, where nothing is known. Changed in place.
+    """
+    for column, name in enumerate(panel_names):
+        if name.partition("@")[0] == PREDICTED:
+            values[:, :, column] = np.where(np.isfinite(values[:, :, column]), 0.0, np.nan)
+    return values
 
 
 def known_until(features: FeaturesConfig, until_ns: int) -> dict[str, str]:

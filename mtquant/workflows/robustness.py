@@ -29,6 +29,7 @@ from mtquant.data.splits import Split
 from mtquant.data.synthetic import SCENARIOS, Dials
 from mtquant.evaluation.sections import Section, number, percent
 from mtquant.evaluation.tracks import RUINED
+from mtquant.features.signals import unpredicted
 from mtquant.features.timeframes import warmup_rows
 from mtquant.workflows.backtesting import Market, Progress, trained_reward
 from mtquant.workflows.models import Trained
@@ -133,7 +134,7 @@ def _traded(
 ) -> tuple[dict[str, float], int]:
     """Figures of a scenario, and the bars traded; none where they are too few."""
     market = Market.of(real.config, real.instruments, tuple(made.values()))
-    features = market.features_of(trained.policy)
+    features = unpredicted(market.features_of(trained.policy), trained.policy.feature_names)
     warm = max(warmup_rows(features), market.config.environment.warmup_steps)
     rows = slice(warm + trained.policy.window_bars - 1, len(market.panel))
     bars = rows.stop - rows.start - 1

@@ -29,6 +29,7 @@ from mtquant.data.calibrated import calibrated
 from mtquant.data.panel import Panel
 from mtquant.data.splits import Split
 from mtquant.envs.market_env import MarketEnv
+from mtquant.features.signals import unpredicted
 from mtquant.features.timeframes import TimeframePipeline, warmup_rows
 from mtquant.market.rules import Rules
 from mtquant.market.tape import Tape
@@ -109,7 +110,7 @@ def stage(world: World, scenario: Scenario, real: Mapping[str, Bars], split: Spl
     bars, environment = lay_out(scenario, real, split, world.environment)
     series = list(bars.values())
     panel = Panel.from_bars(series)
-    features = world.pipeline.on_panel(panel, series)
+    features = unpredicted(world.pipeline.on_panel(panel, series), world.pipeline.panel_names)
     first = max(warmup_rows(features), environment.warmup_steps) + environment.window_bars - 1
     if len(panel) - first < 3:
         raise DataError(

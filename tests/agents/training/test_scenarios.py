@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
@@ -238,6 +239,25 @@ def test_accounts_of_a_portfolio_observe_what_they_are_used_to() -> None:
         env.step(np.full((4, 3), 0.2, dtype=np.float32))
         assert np.isfinite(env.observations).all()
         assert np.isfinite(env.rewards).all()
+
+
+def test_nothing_was_predicted_of_made_up_bars(tmp_path: Path) -> None:
+    known_at = pd.to_datetime(STAMPS, utc=True)
+    columns = {"chance_up": 0.9, "confidence": 0.8, "says": "", "template_hash": ""}
+    table = pd.DataFrame({"symbol": "EURUSD", "known_at": known_at, **columns})
+    table.to_parquet(tmp_path / "signals.parquet")
+    overrides = (
+        "data.instruments=[EURUSD]",
+        "features.catalog=[log_return_1, predicted_up]",
+        f"features.signals={tmp_path / 'signals.parquet'}",
+    )
+    config = tiny_config(Path("unread"), *overrides, symbols=("EURUSD",))
+    real = {"EURUSD": REAL["EURUSD"]}
+    world = PortfolioWorld.build(real, SPLIT, config, INSTRUMENTS)
+    assert world.training_env(2, SeedTree(2)).reset()[:, 1] == pytest.approx(0.8)
+    assert (
+        not scenario_env(world, scenario_at(0.5), real, SPLIT, 2, SeedTree(2)).reset()[:, 1].any()
+    )
 
 
 def test_too_little_training_is_refused() -> None:
