@@ -2,10 +2,10 @@
 """Compiling on two cores what a first run would compile on one.
 
 Numba compiles one kernel at a time in a process. Here the simulator's step is compiled in this
-process while another one compiles what is needed next, in the order in which it is: features, the
-desk of one account, and vectorbt's kernels for the report. It goes on with that while this one
-trains (and compiles difference rewards, which makes the two about as long). Both leave their work
-in the cache on disk.
+process while another one compiles what is needed next, in the order in which it is: features, plans
+for luck, the desk of one account, and vectorbt's kernels for the report. It goes on with that while
+this one trains (and compiles difference rewards, which makes the two about as long). Both leave
+their work in the cache on disk.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from mtquant.core.seeding import SeedTree
 from mtquant.data.instruments import Instrument
 from mtquant.data.panel import Panel
 from mtquant.data.sources import load_bars
+from mtquant.envs.luck import Luck
 from mtquant.envs.market_env import MarketEnv
 from mtquant.features.timeframes import TimeframePipeline
 from mtquant.market.ledger import Ledger
@@ -74,6 +75,7 @@ def compiled_ahead(config: Config, instruments: Instruments) -> Iterator[None]:
 def _beside(config: Config, instruments: Instruments) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this ends it
     compile_features(config, instruments)
+    compile_luck(config, instruments)
     compile_desk(config, instruments)
     compile_report(config, instruments)
 
@@ -83,6 +85,13 @@ def compile_step(config: Config, instruments: Instruments) -> None:
     env = two_accounts(config, instruments)
     env.reset()
     env.step(np.zeros((2, len(env.unit)), dtype=np.float32))
+
+
+def compile_luck(config: Config, instruments: Instruments) -> None:
+    """Lets two accounts plan once more, as they do where rewards leave luck out."""
+    if config.training.effective().surprise < 1.0:
+        env = two_accounts(config, instruments)
+        Luck(env).planned(np.zeros((2, len(env.unit)), dtype=np.float32))
 
 
 def compile_desk(config: Config, instruments: Instruments) -> None:

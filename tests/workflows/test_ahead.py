@@ -17,7 +17,7 @@ from mtquant.backtest.vectorbt_audit import audit
 from mtquant.core.config import load_config
 from mtquant.core.seeding import SeedTree
 from mtquant.data.instruments import load_instruments
-from mtquant.envs import market_env
+from mtquant.envs import luck, market_env
 from mtquant.market.rules import Rules
 from mtquant.workflows import ahead
 from tests.support.markets import walk_world
@@ -108,16 +108,22 @@ def test_kernels_are_compiled_for_what_a_run_hands_them(monkeypatch):
         monkeypatch.setattr(module, name, call)
 
     watched(market_env, "step_accounts")
+    watched(luck, "_plan_all")
     watched(runner, "see_block")
     watched(runner, "write_observation")
     ahead.compile_step(CONFIG, INSTRUMENTS)
+    ahead.compile_luck(CONFIG, INSTRUMENTS)  # which pays for luck
+    assert "_plan_all" not in dict(handed)
+    ahead.compile_luck(load_config(None, ("training.preset=recommended",)), INSTRUMENTS)
     ahead.compile_desk(CONFIG, INSTRUMENTS)
     compiled = set(handed)
-    assert {name for name, _ in compiled} == {"step_accounts", "see_block", "write_observation"}
+    kernels = {"step_accounts", "_plan_all", "see_block", "write_observation"}
+    assert {name for name, _ in compiled} == kernels
     handed.clear()
     world = walk_world()
     env = world.training_env(3, SeedTree(0))
     env.reset()
+    luck.Luck(env).planned(np.zeros((3, 1), dtype=np.float32))
     env.step(np.zeros((3, 1), dtype=np.float32))
     rows = world.rows["test"]
     few = slice(rows.start, rows.start + 3)
