@@ -28,7 +28,7 @@ LAST_BOOK = (
 
 def positions(connection: sqlite3.Connection) -> pd.DataFrame:
     """The book after the last bar: quantity (units), price (quote currency), exposure and what was
-    asked for before it (units of equity; NaN: the position was left alone). A row per instrument.
+    asked for before it (units of equity; NaN: to leave the position alone). A row per instrument.
     """
     symbols = meta(connection)["symbols"]
     row = connection.execute(LAST_BOOK).fetchone()

@@ -183,7 +183,7 @@ def known_until(features: FeaturesConfig, until_ns: int) -> dict[str, str]:
     rows = slice(0, int(np.searchsorted(signals.known_at, until_ns)))
     digest = hashlib.sha256("\n".join(signals.symbols[rows].tolist()).encode())
     digest.update(signals.known_at[rows].tobytes())
-    digest.update(signals.columns["chance_up"][rows].tobytes())
+    digest.update(signals.columns["chance_up"][rows].astype(np.float64).tobytes())
     return {"signals": digest.hexdigest()}
 
 

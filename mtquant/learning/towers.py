@@ -20,7 +20,7 @@ import torch
 
 HIDDEN_GAIN = math.sqrt(2.0)  # of orthogonal first weights, as in stable-baselines3
 # A large matrix times one of fewer columns than FEW is quicker as its transpose: products like that
-# take MKL up to ten times as long (docs/benchmarks.md).
+# take MKL up to ten times as long on some processors (docs/benchmarks.md#results).
 FEW, LARGE = 16, 4_096
 MINUS_ONE = torch.tensor(-1.0)
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
@@ -114,13 +114,12 @@ class Towers:
         """Outputs [K, B, outputs] for inputs [K, B, inputs]; valid until the next call with as many
         samples B.
         """
-        buffers = self._of(inputs)
+        *rooms, last = self._of(inputs).seen
         values = inputs
-        for (matrix, bias), out in zip(self.layers, buffers.seen, strict=True):
-            if out is buffers.seen[-1]:
-                return self._product(values, matrix, out).add_(bias)
+        for (matrix, bias), out in zip(self.layers, rooms, strict=False):
             values = tanh_of_half_(self._doubled(values, matrix, bias, out))
-        raise AssertionError("a tower has a last layer")
+        matrix, bias = self.layers[-1]
+        return self._product(values, matrix, last).add_(bias)
 
     def backward(self, inputs: torch.Tensor, change: torch.Tensor, out: torch.Tensor) -> None:
         """Gradient by the parameters, for the outputs of the latest `forward` of this B.
@@ -206,7 +205,7 @@ def _room(like: torch.Tensor, rows: int, between: int, columns: int) -> torch.Te
 
 def tanh_of_half_(values: torch.Tensor) -> torch.Tensor:
     """Hyperbolic tangent of half of the values, in place, to 2e-7 in float32: by the logistic
-    function, which torch works out four times as fast on a processor (a GPU wants one kernel).
+    function, which torch works out four times as fast on a processor.
     """
     if values.is_cuda:
         return values.mul_(0.5).tanh_()

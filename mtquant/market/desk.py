@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -343,6 +344,7 @@ class Desk:
         self.rules_matrix = rules.matrix(tape.own_rate)
         self.limits = limit_arrays(rules, tape)
         self.settings = rules.settings()
+        self._exact_settings = replace(rules, rebalance_band=0.0).settings()
         n = len(tape.symbols)
         self.block = single_block(block_size(n, rules.latency_bars > 0))
         self.account = account_of(self.block, 0)
@@ -372,9 +374,12 @@ class Desk:
         """Whether the last bar ended the account."""
         return bool(self.outcome[oc.STATUS] == oc.STATUS_BANKRUPT)
 
-    def plan(self, targets: Float) -> None:
-        """Queues the orders that lead to `targets` (exposures float64 [N]; NaN leaves a position
-        alone).
+    def plan(self, targets: Float, exact: bool = False) -> None:
+        """Queues the orders that lead to `targets`.
+
+        Args:
+            targets: Exposures, float64 [N]; NaN leaves a position alone.
+            exact: Targets within the `rebalance_band` count as well: somebody insists.
 
         Raises:
             PolicyError: The shape is wrong. Values are the limits' business, not an error.
@@ -394,7 +399,7 @@ class Desk:
             self.sheet,
             self._rows,
             self.rules_matrix,
-            self.settings,
+            self._exact_settings if exact else self.settings,
             self.limits,
             1,
         )

@@ -95,7 +95,7 @@ def _want(block: Float, sheet: Float, i: int, n: int, rule: Rule, band: float) -
     for one within the band around it. Flat means flat.
     """
     target, held = sheet[sheet_at(n, S_TARGET) + i], _held(block, i, n, rule)
-    moves = (abs(target - held) > band) | (target == 0.0) | (band == 0.0)
+    moves = (not abs(target - held) <= band) | (target == 0.0)
     return choose(math.isfinite(target) & moves, target, held)
 
 
@@ -103,7 +103,7 @@ def _want(block: Float, sheet: Float, i: int, n: int, rule: Rule, band: float) -
 def _queue_order(block: Float, sheet: Float, i: int, n: int, rule: Rule) -> None:
     """The order that leads from the position to the planned exposure, in whole lots."""
     planned, wanted = sheet[sheet_at(n, S_PLANNED) + i], sheet[sheet_at(n, S_WANTED) + i]
-    left_alone = wanted != sheet[sheet_at(n, S_TARGET) + i]
+    left_alone = wanted == _held(block, i, n, rule)
     stays = left_alone & (abs(planned - wanted) <= HOLD_TOLERANCE)
     unit = rule[R_MULTIPLIER] * block[at(n, B_MARK) + i] * block[at(n, B_RATE) + i]
     equity = block[A_EQUITY + i]
@@ -121,8 +121,9 @@ def _clip(block: Float, sheet: Float, rules: Float, caps: Float, band: float) ->
         block[BAR_BINDING + i] = 0.0
     for n in range(count_of(rules)):
         rule, cap = rule_of(rules, n), caps[n]
+        reach = band * cap if cap < np.inf else 0.0
         for i in range(lanes_of(block)):
-            asked = _want(block, sheet, i, n, rule, band * cap)
+            asked = _want(block, sheet, i, n, rule, reach)
             sheet[sheet_at(n, S_WANTED) + i] = asked
             sheet[sheet_at(n, S_PLANNED) + i] = min(max(asked, -cap), cap)
             binding = block[BAR_BINDING + i]

@@ -135,7 +135,7 @@ class Rules:
         max_volume_frac: Largest order as a share of the volume of the bar it fills in; infinite is
             off.
         rebalance_band: Share of the name cap; a target other than 0 that is no farther from the
-            held exposure leaves the position alone.
+            held exposure leaves the position alone. Without a name cap there is no band.
     """
 
     instruments: tuple[InstrumentRules, ...]
@@ -219,8 +219,13 @@ class Rules:
         return tuple(item.symbol for item in self.instruments)
 
     def hash(self) -> str:
-        """sha256 of the canonical JSON of every entry."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """sha256 of the canonical JSON of every entry; but for the band while it is 0, which came
+        later: models of before lived in the same world.
+        """
+        entries = asdict(self)
+        if self.rebalance_band == 0.0:
+            del entries["rebalance_band"]
+        return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
     def without_stops(self) -> Rules:
         """The same world with stop-loss and take-profit off: what a policy without stops meets."""

@@ -99,8 +99,9 @@ class Decider:
             targets = np.zeros(len(self.symbols))
         else:
             targets = self.guardian.allowed(wanted, held)
-        self.desk.plan(targets)
-        if not np.array_equal(targets, wanted, equal_nan=True):
+        guarded = not np.array_equal(targets, wanted, equal_nan=True)
+        self.desk.plan(targets, exact=guarded)
+        if guarded:
             self.desk.block[BAR_BINDING] = int(self.desk.block[BAR_BINDING]) | oc.LIMIT_GUARD
         self.targets = targets
         orders = self.desk.take_orders()

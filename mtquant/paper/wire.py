@@ -87,10 +87,11 @@ def serve(address: Path, storage: Path, make_venue: MakeVenue, stop: Callable[[]
         make_venue: Makes a venue that keeps all, from the state that the file remembers.
         stop: Asked several times a second.
     """
+    address.unlink(missing_ok=True)  # of a server that was killed
     kept = _Storage(storage)
     venue = make_venue(kept.load())
     kept.remind(venue)
-    unready = address.with_name(f"{address.name}.new")
+    unready = address.with_name(f"{address.name}~")  # paths of sockets are short
     unready.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.bind(str(unready))

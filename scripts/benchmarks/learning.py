@@ -158,8 +158,8 @@ def run_hierarchy(name: str, scale: Scale, root: int) -> Rows:
 
 
 def judge(task: Task, scale: Scale, node: SeedTree, act: Act) -> dict[str, float]:
-    """A policy beside the optimum and the hand rules, which know when to leave a position alone and
-    get no band.
+    """A policy beside the optimum, which knows when to leave a position alone and gets no band, and
+    the hand rules, which get none either.
     """
     held_out = HeldOut(task, scale.accounts, scale.length, node)
     others = held_out

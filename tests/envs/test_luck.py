@@ -42,6 +42,7 @@ def accounts(*overrides: str) -> MarketEnv:
         ("environment.max_portfolio_var=0.004",),
         ("environment.max_position_size=0.3",),
         ("environment.latency_bars=1",),
+        ("environment.rebalance_band=0.3",),
     ],
 )
 def test_what_is_planned_is_held_after_the_next_open(limits: tuple[str, ...]) -> None:

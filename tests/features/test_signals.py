@@ -18,7 +18,13 @@ from mtquant.data.panel import Panel
 from mtquant.features.check import check_feature
 from mtquant.features.pipeline import FeaturePipeline
 from mtquant.features.registry import FeatureRegistry
-from mtquant.features.signals import LastKnown, PredictedUp, configured_registry, read_signals
+from mtquant.features.signals import (
+    LastKnown,
+    PredictedUp,
+    configured_registry,
+    known_until,
+    read_signals,
+)
 from mtquant.features.timeframes import TimeframePipeline
 from tests.support.markets import momentum_bars
 
@@ -147,3 +153,16 @@ def test_impossible_chances_are_refused(path, tmp_path):
     pd.concat([predictions()] * 2).to_parquet(tmp_path / "twice.parquet")
     with pytest.raises(DataError, match="once"):
         read_signals(tmp_path / "twice.parquet")
+
+
+def test_a_continued_table_says_what_it_said(tmp_path: Path) -> None:
+    frame = predictions()
+    certain = frame.assign(chance_up=1)  # integers, until somebody is less sure
+    later = frame.tail(1).assign(known_at=frame["known_at"].max() + pd.Timedelta("1D"))
+    until = int(certain["known_at"].max().value) + 1
+    said = []
+    for table in (certain, pd.concat([certain, later]), certain.assign(chance_up=0)):
+        table.to_parquet(tmp_path / "signals.parquet")
+        said.append(known_until(configured(tmp_path / "signals.parquet").features, until))
+    assert said[0] == said[1] != said[2]
+    assert known_until(load_config(None).features, until) == {}

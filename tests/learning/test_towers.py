@@ -35,8 +35,10 @@ def test_forward_and_backward_are_torchs(shape: TowerShape, batch: int) -> None:
     change = torch.randn(count, batch, shape.outputs, generator=random, dtype=torch.float64)
     towers = Towers(shape, parameters)
     outputs = towers.forward(inputs).clone()
-    found = torch.zeros_like(parameters)
-    towers.backward(inputs, change, found)
+    found, other = torch.zeros_like(parameters), torch.zeros_like(parameters)
+    for out in (found, other, found.zero_()):
+        towers.backward(inputs, change, out)
+    assert torch.equal(found, other)
     to_inputs = towers.to_inputs(inputs)
     for k in range(count):
         network, seen = twin(shape, parameters, k), inputs[k].clone().requires_grad_()

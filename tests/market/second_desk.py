@@ -255,8 +255,9 @@ class SecondDesk:
 
     def _want(self, n: int, target: float, held: float) -> float:
         """What the limits are asked for (step 7.1)."""
-        band = self.settings.rebalance_band * self.names[n].name_cap
-        small = band > 0.0 and target != 0.0 and abs(target - held) <= band
+        cap = self.names[n].name_cap
+        band = 0.0 if math.isinf(cap) else self.settings.rebalance_band * cap
+        small = target != 0.0 and abs(target - held) <= band
         return held if small or not math.isfinite(target) else target
 
     def plan(self, targets: list[float]) -> None:
@@ -270,7 +271,7 @@ class SecondDesk:
         wanted = [self._want(n, w, e) for n, (w, e) in enumerate(zip(targets, now, strict=True))]
         for n, w in enumerate(self._limits(wanted)):
             one, p, r = self.names[n], self.mid[n], self.rate[n]
-            stays = wanted[n] != targets[n] and abs(w - now[n]) <= 1e-9
+            stays = wanted[n] == now[n] and abs(w - now[n]) <= 1e-9
             if not stays and p > 0.0 and r > 0.0:
                 lots = abs(w) * self.equity / (p * one.m * r) / one.lot
                 whole = round(lots) if abs(lots - round(lots)) <= 1e-9 else math.floor(lots)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,9 @@ from mtquant.core.errors import ConfigError
 from mtquant.data.bars import NANOSECONDS
 from mtquant.data.panel import Panel
 from mtquant.market.account import block_size
+from mtquant.market.desk import Desk
 from mtquant.market.rules import Rules
-from mtquant.market.tape import T_EXTRA_COST, T_TRADABLE, Tape
+from mtquant.market.tape import S_QUEUED, T_EXTRA_COST, T_TRADABLE, Tape
 from tests.support.builders import make_bars
 from tests.support.judges import run_desk
 from tests.support.markets import INSTRUMENTS
@@ -64,6 +67,29 @@ def test_the_band_is_for_drift_and_not_for_limits() -> None:
     assert len(run_desk(tape, replace(BANDED, rebalance_band=0.0), short).fills) == 7
     assert len(run_desk(tape, BANDED, short).fills) == 1
     assert len(run_desk(tape, replace(BANDED, max_gross_exposure=0.95), short).fills) > 1
+
+
+def test_without_a_name_cap_there_is_no_band() -> None:
+    endless = hand_rules(initial_equity=100_000.0, name_cap=np.inf)
+    targets = np.array([[0.5], [0.52], [0.0]])
+    for rules in (endless, replace(endless, rebalance_band=0.1)):
+        assert len(run_desk(hand_tape([BAR] * 4), rules, targets).fills) == 3
+
+
+def test_what_somebody_insists_on_is_traded() -> None:
+    desk = Desk(hand_tape([BAR] * 4), BANDED, "insistent")
+    desk.plan(np.array([0.5]))
+    desk.advance()
+    for exact, orders in ((False, 0), (True, 1)):
+        desk.plan(np.array([0.45]), exact=exact)
+        assert np.count_nonzero(desk.noted(S_QUEUED)) == orders
+
+
+def test_a_world_without_a_band_is_the_one_of_before_there_were_bands() -> None:
+    entries = asdict(RICH)
+    del entries["rebalance_band"]
+    assert RICH.hash() == sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+    assert replace(RICH, rebalance_band=0.1).hash() != RICH.hash()
 
 
 @hypothesis_settings(max_examples=20)

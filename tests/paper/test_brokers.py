@@ -286,6 +286,8 @@ def test_whoever_sees_the_address_is_answered(tmp_path, monkeypatch):
         assert stat.S_IMODE((tmp_path / "broker.socket").stat().st_mode) == 0o600
         return True
 
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
+        killed.bind(str(tmp_path / "broker.socket"))
     monkeypatch.setattr(socket, "socket", Door)
     venue = Venue(Stage.of(tmp_path, rows=60)).broker
     serve(tmp_path / "broker.socket", tmp_path / "venue.sqlite", lambda _: venue, seen)
@@ -300,7 +302,7 @@ def test_a_killed_server_remembers(server, tmp_path):
     process.join()
     with pytest.raises(BrokerTimeout):
         broker.order("a")
-    (tmp_path / "broker.socket").unlink()
+    (tmp_path / "broker.socket").unlink()  # which `server` would take for the new one
     _, broker = server()
     assert broker.order("a").status == SENT
     market.bar(broker)
