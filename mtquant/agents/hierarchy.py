@@ -58,6 +58,7 @@ class HierarchyManifest:
         seed: Root of the run's seed tree.
         timesteps: Bars lived through in the phase.
         weights_sha256: Over all weights, by name.
+        signals_sha256: `signals_digest` of the predictions it was trained and chosen on.
     """
 
     phase: int
@@ -75,6 +76,7 @@ class HierarchyManifest:
     seed: int
     timesteps: int
     weights_sha256: str
+    signals_sha256: str = ""
 
     @property
     def symbols(self) -> tuple[str, ...]:

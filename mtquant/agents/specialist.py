@@ -60,6 +60,7 @@ class SpecialistManifest:
         weights_sha256: sha256 of `specialist.safetensors`.
         policy: Which network it is: ``"actor_critic"``, or a name of `library_policies.POLICIES`.
         policy_arguments: What else that network is built from; plain numbers.
+        signals_sha256: `signals_digest` of the predictions it was trained and chosen on.
     """
 
     name: str
@@ -79,6 +80,7 @@ class SpecialistManifest:
     weights_sha256: str
     policy: str = ACTOR_CRITIC
     policy_arguments: Mapping[str, Any] = field(default_factory=dict)
+    signals_sha256: str = ""
 
     @property
     def entries(self) -> tuple[str, ...]:

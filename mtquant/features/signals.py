@@ -170,21 +170,21 @@ def unpredicted(values: Float32, panel_names: Sequence[str]) -> Float32:
     return values
 
 
-def known_until(features: FeaturesConfig, until_ns: int) -> dict[str, str]:
-    """sha256 of what `features.signals` had said before a moment, under the name ``signals``; empty
-    without such a table. A table that was continued since has the same.
+def signals_digest(features: FeaturesConfig, until_ns: int) -> str:
+    """sha256 of what `features.signals` had said before a moment; empty without such a table. A
+    table that was continued since has the same.
 
     Raises:
         DataError: It cannot be read.
     """
     if features.signals is None:
-        return {}
+        return ""
     signals = read_signals(Path(features.signals))
     rows = slice(0, int(np.searchsorted(signals.known_at, until_ns)))
     digest = hashlib.sha256("\n".join(signals.symbols[rows].tolist()).encode())
     digest.update(signals.known_at[rows].tobytes())
     digest.update(signals.columns["chance_up"][rows].astype(np.float64).tobytes())
-    return {"signals": digest.hexdigest()}
+    return digest.hexdigest()
 
 
 def _version(path: Path) -> tuple[int, ...]:

@@ -22,8 +22,8 @@ from mtquant.features.signals import (
     LastKnown,
     PredictedUp,
     configured_registry,
-    known_until,
     read_signals,
+    signals_digest,
 )
 from mtquant.features.timeframes import TimeframePipeline
 from tests.support.markets import momentum_bars
@@ -163,6 +163,6 @@ def test_a_continued_table_says_what_it_said(tmp_path: Path) -> None:
     said = []
     for table in (certain, pd.concat([certain, later]), certain.assign(chance_up=0)):
         table.to_parquet(tmp_path / "signals.parquet")
-        said.append(known_until(configured(tmp_path / "signals.parquet").features, until))
+        said.append(signals_digest(configured(tmp_path / "signals.parquet").features, until))
     assert said[0] == said[1] != said[2]
-    assert known_until(load_config(None).features, until) == {}
+    assert signals_digest(load_config(None).features, until) == ""

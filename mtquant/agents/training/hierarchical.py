@@ -31,7 +31,7 @@ from mtquant.core.telemetry import Telemetry
 from mtquant.envs.hierarchy import Hierarchy, Speak
 from mtquant.envs.market_env import MarketEnv
 from mtquant.envs.meta import MetaControllerBatch
-from mtquant.features.signals import known_until
+from mtquant.features.signals import signals_digest
 from mtquant.features.timeframes import TimeframePipeline, without_ages
 from mtquant.market.rules import Rules
 
@@ -89,6 +89,7 @@ class HierarchicalTrainer(PhaseTrainer):
             ("features", manifest.feature_names, self.world.pipeline.panel_names),
             ("rules", manifest.rules_hash, rules.hash()),
             ("bars", dict(manifest.bars_sha256), known),
+            ("predictions", manifest.signals_sha256, signals_digest(self.config.features, until)),
         )
         for what, found, expected in checks:
             if found != expected:
@@ -202,7 +203,7 @@ class HierarchicalTrainer(PhaseTrainer):
         """Checkpoints of this phase, which begins with the networks `first`."""
         manifest = self.manifest(0)
         identity = {
-            **known_until(self.config.features, self.split.known_until_ns),
+            "signals": manifest["signals_sha256"],
             "phase": self.phase,
             "config_hash": trained_under(self.config),
             "timesteps": self.timesteps,
@@ -247,6 +248,7 @@ class HierarchicalTrainer(PhaseTrainer):
             "features_hash": self.world.pipeline.hash(),
             "config_hash": config_hash(self.config),
             "bars_sha256": digests,
+            "signals_sha256": signals_digest(self.config.features, until),
             "known_until_ns": until,
             "seed": self.config.training.seed,
             "timesteps": step,

@@ -22,6 +22,7 @@ from mtquant.core.records import write_atomically
 from mtquant.core.seeding import SeedTree
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.sb3 import MarketVecEnv
+from mtquant.features.signals import signals_digest
 
 SCORE = "validation/sharpe"
 
@@ -105,6 +106,9 @@ class Job:
         manifest = {
             **self.worlds[name].manifest(),
             "config_hash": config_hash(self.config),
+            "signals_sha256": signals_digest(
+                self.config.features, self.worlds[name].split.known_until_ns
+            ),
             "seed": self.config.training.seed,
             **fields,
         }

@@ -26,6 +26,7 @@ from mtquant.agents.training.phase2_trainer import NAME, decisions
 from mtquant.agents.training.replay import Recorder, tensors_digest
 from mtquant.core.errors import CheckpointError
 from mtquant.envs.pettingzoo import JointTrainingEnv
+from mtquant.features.signals import signals_digest
 
 
 class Phase3JointTrainer(HierarchicalTrainer):
@@ -134,13 +135,14 @@ class Phase3JointTrainer(HierarchicalTrainer):
         Raises:
             CheckpointError: What differs.
         """
-        bars = self.bars
-        known = {name: bars_digest(own, manifest.known_until_ns) for name, own in bars.items()}
+        bars, until = self.bars, manifest.known_until_ns
+        known = {name: bars_digest(own, until) for name, own in bars.items()}
         checks = (
             ("instruments", manifest.symbols, tuple(bars)),
             ("features", manifest.features_hash, self.world.pipeline.hash()),
             ("rules", manifest.rules_hash, self.world.rules.hash()),
             ("bars", dict(manifest.bars_sha256), known),
+            ("predictions", manifest.signals_sha256, signals_digest(self.config.features, until)),
         )
         for what, found, expected in checks:
             if found != expected:

@@ -26,7 +26,7 @@ from mtquant.core.processes import Workers
 from mtquant.core.seeding import SeedTree
 from mtquant.core.states import Arrays, below, part
 from mtquant.core.telemetry import Telemetry
-from mtquant.features.signals import known_until
+from mtquant.features.signals import signals_digest
 
 Metrics = dict[str, float]
 
@@ -80,7 +80,7 @@ def identity(job: Job) -> dict[str, Any]:
     """What a checkpoint of this job must have been made under."""
     until = max(world.split.known_until_ns for world in job.worlds.values())
     return {
-        **known_until(job.config.features, until),
+        "signals": signals_digest(job.config.features, until),
         "phase": 1,
         "config_hash": trained_under(job.config),
         "timesteps": job.timesteps,
