@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of proximal policy optimisation, and their gradients by what a network said.
+"""Losses of proximal policy optimisation: of traders with their gradients, of tokens for autograd.
 
-Everything is a row per network: [K, B] samples of K networks. The gradients are written out, since
-the networks' backward pass starts from them (`towers`); a test compares them with autograd's and
-with stable-baselines3's.
+A trader's minibatch is a row per network: [K, B] samples of K networks. The gradients by what the
+networks said are written out, since the networks' backward pass starts from them (`towers`), and
+compiled: these arrays are so small that some thirty calls of torch would take many times as long.
+They are worked out in float64 on the processor, wherever the networks are. Tests compare them with
+autograd's and with stable-baselines3's.
 
 Where networks have unequally many actions or forecasts, the rows of those with fewer are padded.
 `present` says which entries there are; the others are in no density, no entropy, no mean and no
@@ -17,10 +19,14 @@ stable-baselines3's.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 
+from mtquant.core.compiled import kernel
+
+Array = NDArray[Any]
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 TINY = 1e-8
 
@@ -48,13 +54,13 @@ class Gradients(NamedTuple):
         mean: [K, B, A].
         log_std: [K, A].
         value: [K, B].
-        figures: [K, len(FIGURES)]; None where they were not asked for.
+        figures: [K, len(FIGURES)], on the processor.
     """
 
     mean: torch.Tensor
     log_std: torch.Tensor
     value: torch.Tensor
-    figures: torch.Tensor | None
+    figures: torch.Tensor
 
 
 FIGURES = ("policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction")
@@ -70,7 +76,6 @@ def ppo_gradients(
     ent_coef: float,
     vf_coef: float,
     *,
-    figures: bool = True,
     present: torch.Tensor | None = None,
 ) -> Gradients:
     """The loss policy + vf_coef x value - ent_coef x entropy of each network.
@@ -83,68 +88,190 @@ def ppo_gradients(
         clip_range: How far the probability ratio may leave 1.
         ent_coef: Weight of the entropy.
         vf_coef: Weight of the value loss.
-        figures: Whether anybody wants to see them: they take a fifth of the time.
-        present: [K, A], 1 where the network has such an action, else 0, and then `mean`, `log_std`
-            and the samples' actions are 0 there; None for everywhere.
+        present: [K, A], 1 where the network has such an action, else 0; None for everywhere.
+
+    Returns:
+        NaN where anything that an entry depends on is not finite.
     """
-    batch = value.shape[1]
-    narrow = torch.exp(-log_std)[:, None]
-    deviation = (samples.actions - mean) * narrow
-    square = deviation * deviation
-    log_std_row = log_std.sum(1, keepdim=True)
-    count = mean.shape[2] if present is None else present.sum(1, keepdim=True)
-    constant = HALF_LOG_TWO_PI * count
-    log_ratio = square.sum(2).mul_(-0.5) - (log_std_row + constant) - samples.log_probs
-    policy = clipped_policy(log_ratio, normalised(samples.advantages), clip_range)
-    error = value - samples.returns
-    toward = policy.by_log_prob.mul_(1.0 / batch)[:, :, None]
-    found = None
-    if figures:
-        entropy = (log_std_row + 0.5 * count + constant)[:, 0]
-        found = _figures(policy, log_ratio, error, entropy, clip_range)
-    by_log_std = ((square - 1.0) * toward).sum(1) - ent_coef
-    return Gradients(
-        mean=deviation * narrow * toward,
-        log_std=by_log_std if present is None else by_log_std * present,
-        value=error * (2.0 * vf_coef / batch),
-        figures=found,
+    found = Gradients(
+        torch.empty(mean.shape, dtype=mean.dtype),
+        torch.empty(log_std.shape, dtype=mean.dtype),
+        torch.empty(value.shape, dtype=mean.dtype),
+        torch.empty(len(value), len(FIGURES), dtype=mean.dtype),
     )
+    width = log_std.double()
+    told = (mean, torch.exp(-width), width, value, *samples, _mask(present, log_std))
+    arrays = [part.numpy(force=True) for part in (*told, *found)]
+    _ppo_gradients(clip_range, ent_coef, vf_coef, *arrays)
+    by_mean, by_log_std, by_value = (part.to(mean.device) for part in found[:3])
+    return Gradients(by_mean, by_log_std, by_value, found.figures)
 
 
-def _figures(
-    policy: ClippedPolicy,
-    log_ratio: torch.Tensor,
-    error: torch.Tensor,
-    entropy: torch.Tensor,
+class ForecastGradients(NamedTuple):
+    """Gradients by forecast means and log deviations, [K, B, F] each, and the loss of each, [K], on
+    the processor.
+    """
+
+    mean: torch.Tensor
+    log_deviation: torch.Tensor
+    loss: torch.Tensor
+
+
+def forecast_gradients(
+    mean: torch.Tensor,
+    log_deviation: torch.Tensor,
+    came: torch.Tensor,
+    weight: float,
+    present: torch.Tensor | None = None,
+) -> ForecastGradients:
+    """Gaussian negative log-likelihood of what came, less its constant (Nix & Weigend 1994, eq. 5).
+
+    Args:
+        mean, log_deviation: [K, B, F].
+        came: [K, B, F]; NaN where there is nothing to compare with: such entries count 0.
+        weight: Of the loss in what is learnt.
+        present: [K, F], 1 where the network makes such a forecast, else 0; None for everywhere.
+    """
+    if mean.shape[2] == 0:
+        return ForecastGradients(mean, log_deviation, torch.zeros(len(mean), dtype=mean.dtype))
+    found = ForecastGradients(
+        torch.empty(mean.shape, dtype=mean.dtype),
+        torch.empty(mean.shape, dtype=mean.dtype),
+        torch.empty(len(mean), dtype=mean.dtype),
+    )
+    told = (mean, log_deviation, came, _mask(present, mean[:, 0]))
+    _forecast_gradients(weight, *(part.numpy(force=True) for part in (*told, *found)))
+    by_mean, by_log_deviation = (part.to(mean.device) for part in found[:2])
+    return ForecastGradients(by_mean, by_log_deviation, found.loss)
+
+
+def _mask(present: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+    """[K, N], `present`, or 1 everywhere."""
+    return torch.ones(like.shape, dtype=like.dtype) if present is None else present
+
+
+@kernel
+def _ppo_gradients(
     clip_range: float,
-) -> torch.Tensor:
-    """FIGURES of each row, [K, len(FIGURES)]."""
-    away = policy.ratio - 1.0
-    # Schulman 2020, "Approximating KL divergence", k3: without bias and never below 0.
-    divergence = (away - log_ratio).mean(1)
-    clipped = (away.abs() > clip_range).to(error.dtype).mean(1)
-    found = (policy.loss.mean(1), (error * error).mean(1), -entropy, divergence, clipped)
-    return torch.stack(found, dim=1)
+    ent_coef: float,
+    vf_coef: float,
+    mean: Array,
+    narrow: Array,
+    log_std: Array,
+    value: Array,
+    actions: Array,
+    log_probs: Array,
+    advantages: Array,
+    returns: Array,
+    present: Array,
+    to_mean: Array,
+    to_log_std: Array,
+    to_value: Array,
+    figures: Array,
+) -> None:
+    batch, n_actions = mean.shape[1], mean.shape[2]
+    least, most, share = 1.0 - clip_range, 1.0 + clip_range, 1.0 / batch
+    for k in range(mean.shape[0]):
+        width, entropy = 0.0, 0.0
+        for a in range(n_actions):
+            to_log_std[k, a] = -ent_coef * present[k, a]
+            width += (log_std[k, a] + HALF_LOG_TWO_PI) * present[k, a]
+            entropy += (log_std[k, a] + HALF_LOG_TWO_PI + 0.5) * present[k, a]
+        middle, scale = _level(advantages[k])
+        policy, error_square, divergence, clipped = 0.0, 0.0, 0.0, 0.0
+        for b in range(batch):
+            square = 0.0
+            for a in range(n_actions):
+                deviation = (actions[k, b, a] - mean[k, b, a]) * narrow[k, a] * present[k, a]
+                square += deviation * deviation
+            log_ratio = -0.5 * square - width - log_probs[k, b]
+            ratio = math.exp(log_ratio)
+            advantage = (advantages[k, b] - middle) * scale
+            wanted, allowed = ratio * advantage, min(max(ratio, least), most) * advantage
+            # Where the clipped one is the smaller, it does not depend on the policy any more.
+            by_log_prob = 0.0 if wanted > allowed else -wanted * share
+            for a in range(n_actions):
+                toward = by_log_prob * present[k, a]
+                deviation = (actions[k, b, a] - mean[k, b, a]) * narrow[k, a]
+                to_mean[k, b, a] = deviation * narrow[k, a] * toward
+                to_log_std[k, a] += (deviation * deviation - 1.0) * toward
+            error = value[k, b] - returns[k, b]
+            to_value[k, b] = 2.0 * vf_coef * share * error
+            policy -= min(wanted, allowed)
+            error_square += error * error
+            # Schulman 2020, "Approximating KL divergence", k3: without bias and never below 0.
+            divergence += ratio - 1.0 - log_ratio
+            clipped += 1.0 if abs(ratio - 1.0) > clip_range else 0.0
+        figures[k, 0] = policy * share
+        figures[k, 1] = error_square * share
+        figures[k, 2] = -entropy
+        figures[k, 3] = divergence * share
+        figures[k, 4] = clipped * share
 
 
-class ClippedPolicy(NamedTuple):
-    """The clipped surrogate, sample by sample.
+@kernel
+def _level(advantages: Array) -> tuple[float, float]:
+    """Mean of [B], and what the rest is multiplied by to have deviation 1; a single sample stays as
+    it is.
+    """
+    count = advantages.shape[0]
+    if count < 2:
+        return 0.0, 1.0
+    total = 0.0
+    for b in range(count):
+        total += advantages[b]
+    middle, square = total / count, 0.0
+    for b in range(count):
+        square += (advantages[b] - middle) ** 2
+    return middle, 1.0 / (math.sqrt(square / (count - 1)) + TINY)
+
+
+@kernel
+def _forecast_gradients(
+    weight: float,
+    mean: Array,
+    log_deviation: Array,
+    came: Array,
+    present: Array,
+    to_mean: Array,
+    to_log_deviation: Array,
+    loss: Array,
+) -> None:
+    batch, n_forecasts = mean.shape[1], mean.shape[2]
+    for k in range(mean.shape[0]):
+        entries, total = 0.0, 0.0
+        for f in range(n_forecasts):
+            entries += present[k, f] * batch
+        share = weight / entries
+        for b in range(batch):
+            for f in range(n_forecasts):
+                to_mean[k, b, f], to_log_deviation[k, b, f] = 0.0, 0.0
+                if present[k, f] > 0.0 and math.isfinite(came[k, b, f]):
+                    width = float(log_deviation[k, b, f])
+                    narrow = math.exp(-width)
+                    error = (came[k, b, f] - mean[k, b, f]) * narrow
+                    to_mean[k, b, f] = -error * narrow * share
+                    to_log_deviation[k, b, f] = (1.0 - error * error) * share
+                    total += 0.5 * error * error + width
+        loss[k] = total / entries
+
+
+class TokenLoss(NamedTuple):
+    """The clipped surrogate of each token.
 
     Attributes:
         loss: -min(ratio x advantage, clipped ratio x advantage).
-        by_log_prob: Its derivative by the new log-probability.
         ratio: New probability over old.
     """
 
     loss: torch.Tensor
-    by_log_prob: torch.Tensor
     ratio: torch.Tensor
 
 
 def clipped_policy(
     log_ratio: torch.Tensor, advantages: torch.Tensor, clip_range: float
-) -> ClippedPolicy:
-    """PPO's policy loss of each sample, for actions of a trader and tokens of a language model.
+) -> TokenLoss:
+    """PPO's policy loss of each token of a language model, for autograd.
 
     Args:
         log_ratio: New log-probability less the old one, any shape.
@@ -152,11 +279,8 @@ def clipped_policy(
         clip_range: How far the ratio may leave 1.
     """
     ratio = torch.exp(log_ratio)
-    wanted = ratio * advantages
-    allowed = ratio.clamp(1.0 - clip_range, 1.0 + clip_range).mul_(advantages)
-    # Where the clipped one is the smaller, it does not depend on the policy any more.
-    by_log_prob = torch.where(wanted <= allowed, -wanted, 0.0)
-    return ClippedPolicy(-torch.minimum(wanted, allowed), by_log_prob, ratio)
+    allowed = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+    return TokenLoss(-torch.minimum(ratio * advantages, allowed * advantages), ratio)
 
 
 def normalised(advantages: torch.Tensor) -> torch.Tensor:
@@ -185,45 +309,3 @@ def clipped_value(
         return error
     near = before + (values - before).clamp(-clip_range, clip_range)
     return torch.maximum(error, (near - returns) ** 2)
-
-
-class ForecastGradients(NamedTuple):
-    """Gradients by forecast means and log deviations, [K, B, F] each, and the loss of each, [K]."""
-
-    mean: torch.Tensor
-    log_deviation: torch.Tensor
-    loss: torch.Tensor
-
-
-def forecast_gradients(
-    mean: torch.Tensor,
-    log_deviation: torch.Tensor,
-    came: torch.Tensor,
-    weight: float,
-    present: torch.Tensor | None = None,
-) -> ForecastGradients:
-    """Gaussian negative log-likelihood of what came, less its constant (Nix & Weigend 1994, eq. 5).
-
-    Args:
-        mean, log_deviation: [K, B, F].
-        came: [K, B, F]; NaN where there is nothing to compare with: such entries count 0.
-        weight: Of the loss in what is learnt.
-        present: [K, F], 1 where the network makes such a forecast, else 0, and then `came` is NaN
-            there; None for everywhere.
-    """
-    if mean.shape[2] == 0:
-        return ForecastGradients(mean, log_deviation, mean.new_zeros(len(mean)))
-    known = came.isfinite()
-    narrow = torch.exp(-log_deviation)
-    error = torch.where(known, came - mean, 0.0) * narrow
-    square = error * error
-    entries = mean.shape[2] if present is None else present.sum(1, keepdim=True)[:, :, None]
-    count = mean.shape[1] * entries
-    sums = torch.where(known, 0.5 * square + log_deviation, 0.0).sum((1, 2), keepdim=True)
-    loss = (sums / count)[:, 0, 0]
-    share = weight / count
-    return ForecastGradients(
-        mean=error * narrow * -share,
-        log_deviation=torch.where(known, 1.0 - square, 0.0) * share,
-        loss=loss,
-    )

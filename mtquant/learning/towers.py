@@ -18,11 +18,12 @@ from itertools import pairwise
 
 import torch
 
+from mtquant.learning.hyperbolic import bias_tanh_, bias_tanh_back_
+
 HIDDEN_GAIN = math.sqrt(2.0)  # of orthogonal first weights, as in stable-baselines3
 # A large matrix times one of fewer columns than FEW is quicker as its transpose: products like that
 # take MKL up to ten times as long on some processors (docs/benchmarks.md#results).
 FEW, LARGE = 16, 4_096
-MINUS_ONE = torch.tensor(-1.0)
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -117,7 +118,7 @@ class Towers:
         *rooms, last = self._of(inputs).seen
         values = inputs
         for (matrix, bias), out in zip(self.layers, rooms, strict=False):
-            values = tanh_of_half_(self._doubled(values, matrix, bias, out))
+            values = bias_tanh_(self._product(values, matrix, out), bias)
         matrix, bias = self.layers[-1]
         return self._product(values, matrix, last).add_(bias)
 
@@ -132,30 +133,19 @@ class Towers:
         buffers = self._of(inputs)
         if out is not self._out:
             self._out, self._wanted = out, self.shape.split(out)
+        torch.sum(change, 1, keepdim=True, out=self._wanted[-1][1])
         for layer in range(len(self.layers) - 1, -1, -1):
             before = buffers.seen[layer - 1] if layer else inputs
-            to_matrix, to_bias = self._wanted[layer]
-            torch.sum(change, 1, keepdim=True, out=to_bias)
             self._product(before.transpose(1, 2), change, buffers.products[layer])
-            to_matrix.copy_(buffers.products[layer])
-            if layer == 0:
-                break
-            below = buffers.changes[layer - 1]
-            self._back(change, self._turned[layer], below)
-            change = torch.ops.aten.tanh_backward.grad_input(below, before, grad_input=below)
+            self._wanted[layer][0].copy_(buffers.products[layer])
+            if layer:
+                change = self._back(change, self._turned[layer], buffers.changes[layer - 1])
+                bias_tanh_back_(change, before, self._wanted[layer - 1][1])
 
     def to_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """Gradient by the inputs, [K, B, inputs], behind the latest `backward` of this B."""
         change = self._of(inputs).changes[0]
         return self._back(change, self._turned[0], torch.empty_like(inputs))
-
-    def _doubled(
-        self, values: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor, out: torch.Tensor
-    ) -> torch.Tensor:
-        """2 (values @ matrix + bias), into `out`."""
-        if self.precision is None and matrix.shape[2] >= FEW:
-            return torch.baddbmm(bias, values, matrix, beta=2.0, alpha=2.0, out=out)
-        return self._product(values, matrix, out).add_(bias).mul_(2.0)
 
     def _back(self, change: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """Batched matrix product, into `out`; of a single column it is an outer product."""
@@ -201,12 +191,3 @@ def _room(like: torch.Tensor, rows: int, between: int, columns: int) -> torch.Te
     if _turns(rows, between, columns, like):
         return like.new_empty(len(like), columns, rows).transpose(1, 2)
     return like.new_empty(len(like), rows, columns)
-
-
-def tanh_of_half_(values: torch.Tensor) -> torch.Tensor:
-    """Hyperbolic tangent of half of the values, in place, to 2e-7 in float32: by the logistic
-    function, which torch works out four times as fast on a processor.
-    """
-    if values.is_cuda:
-        return values.mul_(0.5).tanh_()
-    return torch.add(MINUS_ONE, values.sigmoid_(), alpha=2.0, out=values)

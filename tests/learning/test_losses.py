@@ -52,7 +52,6 @@ def test_gradients_are_autograds(seed: int) -> None:
         found = ppo_gradients(mean, log_std, value, samples, 0.2, 0.01, 0.5)
     for mine, theirs in zip(found[:3], expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
-    assert found.figures is not None
     figures = dict(zip(FIGURES, found.figures.unbind(1), strict=True))
     clipped = ((ratio - 1.0).abs() > 0.2).double().mean(1)
     assert 0.0 < float(clipped.mean()) < 1.0
@@ -66,15 +65,26 @@ def test_gradients_are_autograds(seed: int) -> None:
 
 def test_at_a_ratio_of_one_the_gradient_is_minus_the_advantage() -> None:
     """By hand: there both sides of the minimum are the same."""
-    found = clipped_policy(torch.zeros(3), torch.tensor([1.0, -2.0, 0.0]), 0.2)
-    assert found.by_log_prob.tolist() == [-1.0, 2.0, 0.0]
+    log_ratio = torch.zeros(3, requires_grad=True)
+    clipped_policy(log_ratio, torch.tensor([1.0, -2.0, 0.0]), 0.2).loss.sum().backward()
+    assert log_ratio.grad is not None
+    assert log_ratio.grad.tolist() == [-1.0, 2.0, 0.0]
     # Ratio 2: a gain is cut at 1.2, a loss counts in full.
-    found = clipped_policy(torch.full((2,), math.log(2.0)), torch.tensor([1.0, -1.0]), 0.2)
+    log_ratio = torch.full((2,), math.log(2.0), requires_grad=True)
+    found = clipped_policy(log_ratio, torch.tensor([1.0, -1.0]), 0.2)
     torch.testing.assert_close(found.loss, torch.tensor([-1.2, 2.0]))
-    torch.testing.assert_close(found.by_log_prob, torch.tensor([0.0, 2.0]))
+    found.loss.sum().backward()
+    torch.testing.assert_close(log_ratio.grad, torch.tensor([0.0, 2.0]))
 
 
 def test_a_single_sample_keeps_its_advantage() -> None:
+    mean, log_std, value, samples = drawn(0)
+    one = Samples(*(part[:, :1] for part in samples))
+    found = ppo_gradients(mean[:, :1], log_std, value[:, :1], one, 10.0, 0.0, 0.5)
+    log_prob = torch.distributions.Normal(mean[:, :1], torch.exp(log_std)[:, None])
+    ratio = torch.exp(log_prob.log_prob(one.actions).sum(2) - one.log_probs)
+    loss = -(ratio * one.advantages)[:, 0]
+    torch.testing.assert_close(found.figures[:, 0], loss)
     assert normalised(torch.tensor([[3.0], [4.0]])).tolist() == [[3.0], [4.0]]
 
 
@@ -136,14 +146,12 @@ def test_padding_is_in_no_loss(actions: int) -> None:
     mask = present if actions < 3 else None
     found = ppo_gradients(mean, log_std, value[:2], told, 0.2, 0.01, 0.5, present=mask)
     forecast = forecast_gradients(mean, mean, came, 0.5, mask)
-    assert found.figures is not None
     for k, count in enumerate((actions, 3)):
         row, own = slice(k, k + 1), slice(count)
         alone = Samples(told.actions[row, :, own], *(part[row] for part in told[1:]))
         cut = mean[row, :, own]
         mine = ppo_gradients(cut, log_std[row, own], value[row], alone, 0.2, 0.01, 0.5)
         for part, expected in zip(found, mine, strict=True):
-            assert part is not None and expected is not None
             within = part[row] if part.dim() == 2 and part.shape != (2, 3) else part[row, ..., own]
             torch.testing.assert_close(within, expected, rtol=1e-12, atol=1e-14)
         its = forecast_gradients(cut, cut, came[row, :, own], 0.5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtquant.learning.towers import HIDDEN_GAIN, Towers, TowerShape, tanh_of_half_
+from mtquant.learning.towers import HIDDEN_GAIN, Towers, TowerShape
 
 
 def twin(shape: TowerShape, parameters: torch.Tensor, k: int) -> nn.Sequential:
@@ -103,13 +103,3 @@ def test_bf16_rounds_factors_and_nothing_else() -> None:
         assert rounded.dtype == torch.float32
         assert not torch.equal(exact, rounded)
         assert (exact - rounded).norm() < 0.02 * exact.norm()  # measured: 0.004 to 0.006
-
-
-@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 3e-7), (torch.float64, 1e-15)])
-def test_the_hyperbolic_tangent_is_torchs(dtype: torch.dtype, error: float) -> None:
-    values = torch.linspace(-30.0, 30.0, 200_001, dtype=dtype)
-    ends = torch.tensor([-torch.inf, -1e30, 0.0, 1e30, torch.inf], dtype=dtype)
-    for own in (values, ends):
-        found = tanh_of_half_(2.0 * own)
-        torch.testing.assert_close(found, torch.tanh(own), rtol=0.0, atol=error)
-    assert tanh_of_half_(torch.tensor([torch.nan], dtype=dtype)).isnan().all()

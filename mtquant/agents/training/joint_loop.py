@@ -24,6 +24,7 @@ from mtquant.agents.stack import Said
 from mtquant.agents.training.gradient_coordination import GradientCoordinationSystem
 from mtquant.agents.training.joint_rollout import JointCollector, JointRollout
 from mtquant.agents.training.loop import adam_state, charge, load_adam, load_parameters
+from mtquant.agents.training.rollout import Minibatch
 from mtquant.core.seeding import SeedTree
 from mtquant.core.states import Arrays, below, generator_state, part, set_generator
 from mtquant.core.training_config import PPOSettings
@@ -107,16 +108,17 @@ class JointUpdater:
         meta: bool,
         final: bool,
     ) -> None:
-        observed = flat.meta_seen[:, rows]
+        told = flat.meta(rows)
+        observed = told.observations
         spoken: _Spoken | None = None
         if specialists:
             spoken = self._speak(flat, rows)
             entries = spoken.entries(observed, self._entries)
             observed = observed.index_copy(2, self._entries, entries)
-        back = self._meta_loss(flat, rows, observed, report, final)
+        back = self._meta_loss(observed, told.samples, report, final)
         if spoken is not None:
             self._meta_goal(spoken, back)
-            self._own_goal(flat, rows, spoken, report, final)
+            self._own_goal(spoken, flat.awake[:, rows], report, final)
             found = self.coordination.coordinate_updates(self._meta_gradients, self._own_gradients)
             self.crew.stack.gradients.copy_(found)
             norms = clip_rows(self.crew.stack.gradients, self.settings.max_grad_norm)
@@ -129,8 +131,8 @@ class JointUpdater:
 
     def _speak(self, flat: _Flat, rows: torch.Tensor) -> _Spoken:
         """The messages of a minibatch, computed again, with a way back for autograd."""
-        views = flat.views[:, rows]
-        said = self.crew.stack.forward(views)
+        own = flat.own(rows)
+        said = self.crew.stack.forward(own.observations)
         leaves = Said(*(part.detach().clone().requires_grad_() for part in said))
         with torch.enable_grad():
             drawn = torch.exp(self.crew.stack.log_std.detach())[:, None] * flat.noise[:, rows]
@@ -141,13 +143,12 @@ class JointUpdater:
             )
             scaled = ((told - mean) / scale).clamp(-CLIP, CLIP)
         awake = flat.awake[:, rows].permute(1, 0, 2).flatten(1, 2)[:, self._spoken]
-        return _Spoken(views, leaves, scaled, awake[:, :, None])
+        return _Spoken(own, leaves, scaled, awake[:, :, None])
 
     def _meta_loss(
         self,
-        flat: _Flat,
-        rows: torch.Tensor,
         observed: torch.Tensor,
+        samples: Samples,
         report: JointReport,
         final: bool,
     ) -> torch.Tensor:
@@ -160,15 +161,14 @@ class JointUpdater:
             said.mean,
             stack.log_std,
             said.value,
-            flat.meta_samples(rows),
+            samples,
             settings.clip_range,
             settings.ent_coef,
             settings.vf_coef,
-            figures=final,
         )
         change = Said(loss.mean, loss.value, said.forecast, said.log_deviation)
         back = stack.backward_to_inputs(observed, change, loss.log_std, stack.gradients)
-        if loss.figures is not None:
+        if final:
             report.meta_figures += loss.figures[0]
         return back
 
@@ -184,40 +184,41 @@ class JointUpdater:
             )
         )
         nothing = torch.zeros_like(self.crew.stack.log_std)
-        self.crew.stack.backward(spoken.views, change, nothing, self._meta_gradients)
+        seen = spoken.own.observations
+        self.crew.stack.backward(seen, change, nothing, self._meta_gradients)
 
     def _own_goal(
-        self, flat: _Flat, rows: torch.Tensor, spoken: _Spoken, report: JointReport, final: bool
+        self, spoken: _Spoken, awake: torch.Tensor, report: JointReport, final: bool
     ) -> None:
         """What their own losses ask of the specialists; bars of a closed market do not count."""
-        stack, settings, said = self.crew.stack, self.settings, spoken.leaves
+        stack, settings = self.crew.stack, self.settings
+        own, said = spoken.own, spoken.leaves
         loss = ppo_gradients(
             said.mean,
             stack.log_std,
             said.value,
-            flat.own_samples(rows),
+            own.samples,
             settings.clip_range,
             settings.ent_coef,
             settings.vf_coef,
-            figures=final,
             present=stack.present_actions,
         )
         forecast = forecast_gradients(
             said.forecast,
             said.log_deviation,
-            flat.came[:, rows],
+            own.came,
             settings.forecast_coef,
             stack.present_forecasts,
         )
-        awake = flat.awake[:, rows].to(loss.value.dtype)
+        awake = awake.to(loss.value.dtype)
         change = Said(
             loss.mean * awake,
             loss.value * awake.amax(2),
             forecast.mean,
             forecast.log_deviation,
         )
-        stack.backward(spoken.views, change, loss.log_std, self._own_gradients)
-        if loss.figures is not None:
+        stack.backward(own.observations, change, loss.log_std, self._own_gradients)
+        if final:
             report.figures += loss.figures
             report.forecast_loss += forecast.loss
 
@@ -226,9 +227,9 @@ class _Spoken:
     """Messages of a minibatch with a way back."""
 
     def __init__(
-        self, views: torch.Tensor, leaves: Said, scaled: torch.Tensor, awake: torch.Tensor
+        self, own: Minibatch, leaves: Said, scaled: torch.Tensor, awake: torch.Tensor
     ) -> None:
-        self.views, self.leaves, self.scaled, self.awake = views, leaves, scaled, awake
+        self.own, self.leaves, self.scaled, self.awake = own, leaves, scaled, awake
 
     def entries(self, observed: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
         """Message entries of the meta-controller's observation, [1, B, N x MESSAGE]: new where the
@@ -242,26 +243,19 @@ class _Flat:
     """A joint rollout with bars and accounts as one axis of samples."""
 
     def __init__(self, rollout: JointRollout) -> None:
-        self._own, self._meta = (
-            {
-                name: getattr(part, name).flatten(1, 2)
-                for name in ("actions", "log_probs", "advantages", "returns")
-            }
-            for part in (rollout.own, rollout.meta)
-        )
-        self.views = rollout.own.observations.flatten(1, 2)
-        self.meta_seen = rollout.meta.observations.flatten(1, 2)
-        self.came = rollout.own.forecasts.flatten(1, 2)
+        self._rollout = rollout
         self.noise = rollout.noise.flatten(1, 2)
-        self.awake = rollout.awake.flatten(1, 2).to(self.views.device)
+        self.awake = rollout.awake.flatten(1, 2).to(self.noise.device)
+        count, size = self.noise.shape[:2]
+        self._first = size * torch.arange(count, device=self.noise.device)[:, None]
 
-    def own_samples(self, rows: torch.Tensor) -> Samples:
-        """The specialists'."""
-        return Samples(**{name: held[:, rows] for name, held in self._own.items()})
+    def own(self, rows: torch.Tensor) -> Minibatch:
+        """The specialists' part of samples `rows` [B]."""
+        return self._rollout.own.minibatch(rows + self._first)
 
-    def meta_samples(self, rows: torch.Tensor) -> Samples:
+    def meta(self, rows: torch.Tensor) -> Minibatch:
         """The meta-controller's."""
-        return Samples(**{name: held[:, rows] for name, held in self._meta.items()})
+        return self._rollout.meta.minibatch(rows[None])
 
 
 class JointReport:

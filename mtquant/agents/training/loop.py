@@ -23,7 +23,7 @@ import torch
 
 from mtquant.agents.scaling import Scaling
 from mtquant.agents.stack import ActorCriticStack, Said
-from mtquant.agents.training.rollout import Collector, Rollout
+from mtquant.agents.training.rollout import Collector, Minibatch, Rollout
 from mtquant.core.errors import CheckpointError
 from mtquant.core.seeding import SeedTree
 from mtquant.core.states import (
@@ -41,13 +41,11 @@ from mtquant.learning.adam import StackedAdam, clip_rows
 from mtquant.learning.losses import (
     APPROX_KL,
     FIGURES,
-    Samples,
     forecast_gradients,
     ppo_gradients,
 )
 from mtquant.learning.schedules import charged_at, rate_at
 
-FACTS = 3  # log-probability, advantage, return; actions and forecasts follow
 KL_MARGIN = 1.5  # stable-baselines3 stops at 1.5 times `target_kl`
 SLOWER = 0.5  # what a restored network's learning rate is multiplied by
 OTHERWISE = "Resume under the configuration that the run began with."
@@ -96,11 +94,12 @@ class Updater:
             permutations: For each pass int64 [K, T x E], the order of the samples t * E + e.
         """
         stack, settings = self.stack, self.settings
-        observations, facts = rollout.flat()
-        count = len(stack)
-        first = torch.arange(count, device=facts.device)[:, None] * permutations[0].shape[1]
+        count, own = len(stack), stack.parameters
+        first = torch.arange(count, device=own.device)[:, None] * permutations[0].shape[1]
         report = UpdateReport(
-            facts.new_zeros(count, len(FIGURES)), facts.new_zeros(count), [0] * count
+            torch.zeros(count, len(FIGURES), dtype=own.dtype),
+            torch.zeros(count, dtype=own.dtype),
+            [0] * count,
         )
         for epoch, order in enumerate(permutations):
             batches = (order.to(first.device) + first).split(settings.batch_size, dim=1)
@@ -109,7 +108,7 @@ class Updater:
                 resting = report.stopped | report.failed
                 if len(resting) == count:
                     return report
-                self._minibatch(observations, facts, rows, rate, report, final)
+                self._minibatch(rollout.minibatch(rows), rate, report, final)
             for k in set(range(count)) - report.stopped - report.failed:
                 report.epochs[k] += 1
             if final:
@@ -117,48 +116,32 @@ class Updater:
                 report.forecast_loss /= len(batches)
         return report
 
-    def _minibatch(
-        self,
-        observations: torch.Tensor,
-        facts: torch.Tensor,
-        rows: torch.Tensor,
-        rate: float,
-        report: UpdateReport,
-        final: bool,
-    ) -> None:
+    def _minibatch(self, batch: Minibatch, rate: float, report: UpdateReport, final: bool) -> None:
         settings, stack = self.settings, self.stack
-        seen, told = (
-            torch.index_select(held, 0, rows.flatten()).unflatten(0, rows.shape)
-            for held in (observations, facts)
-        )
-        said = stack.forward(seen)
-        watched = final or settings.target_kl is not None
-        samples, came = _samples(told, stack.shape.actions)
+        said = stack.forward(batch.observations)
         loss = ppo_gradients(
             said.mean,
             stack.log_std,
             said.value,
-            samples,
+            batch.samples,
             settings.clip_range,
             settings.ent_coef,
             settings.vf_coef,
-            figures=watched,
             present=stack.present_actions,
         )
         forecast = forecast_gradients(
             said.forecast,
             said.log_deviation,
-            came,
+            batch.came,
             settings.forecast_coef,
             stack.present_forecasts,
         )
         change = Said(loss.mean, loss.value, forecast.mean, forecast.log_deviation)
-        stack.backward(seen, change, loss.log_std, stack.gradients)
-        if loss.figures is not None:
-            self._watch(loss.figures, report)
-            if final:
-                report.figures += loss.figures
-                report.forecast_loss += forecast.loss
+        stack.backward(batch.observations, change, loss.log_std, stack.gradients)
+        self._watch(loss.figures, report)
+        if final:
+            report.figures += loss.figures
+            report.forecast_loss += forecast.loss
         norms = clip_rows(stack.gradients, settings.max_grad_norm)
         report.failed |= set(torch.nonzero(~norms.isfinite())[:, 0].tolist())
         self.adam.step(rate, report.stopped | report.failed)
@@ -168,12 +151,6 @@ class Updater:
         if self.settings.target_kl is not None:
             far = figures[:, APPROX_KL] > KL_MARGIN * self.settings.target_kl
             report.stopped |= set(torch.nonzero(far)[:, 0].tolist())
-
-
-def _samples(told: torch.Tensor, n_actions: int) -> tuple[Samples, torch.Tensor]:
-    log_probs, advantage, returns = told[:, :, :FACTS].unbind(2)
-    actions = told[:, :, FACTS : FACTS + n_actions]
-    return Samples(actions, log_probs, advantage, returns), told[:, :, FACTS + n_actions :]
 
 
 class PPOLoop:

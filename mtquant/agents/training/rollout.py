@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from mtquant.envs.fused import EPISODE_NAMES
 from mtquant.envs.luck import Luck
 from mtquant.envs.market_env import MarketEnv
 from mtquant.learning.gae import advantages
+from mtquant.learning.losses import Samples
 from mtquant.rewards.compose import TERM_NAMES
 
 LATEST_EPISODES = 100
@@ -32,8 +33,25 @@ PAID = "reward/"
 ENDINGS = (*EPISODE_NAMES, "drawdown", *(PAID + name for name in TERM_NAMES))
 
 
+class Minibatch(NamedTuple):
+    """Some of a rollout's samples.
+
+    Attributes:
+        observations: [K, B, inputs].
+        samples: What the losses are told.
+        came: [K, B, F], what forecasts are compared with.
+    """
+
+    observations: torch.Tensor
+    samples: Samples
+    came: torch.Tensor
+
+
 class Rollout:
     """What K networks lived through, T bars of E accounts each.
+
+    What a minibatch needs of a sample lies side by side in one row, so that it is fetched from
+    memory once.
 
     Args:
         stack: The networks.
@@ -49,14 +67,15 @@ class Rollout:
     def __init__(self, stack: ActorCriticStack, n_steps: int, n_accounts: int) -> None:
         shape, own = stack.shape, stack.parameters
         size = (len(stack), n_steps, n_accounts)
-        self.observations = own.new_zeros((*size, shape.inputs))
-        self.actions = own.new_zeros((*size, shape.actions))
-        self.forecasts = own.new_zeros((*size, shape.forecasts))
+        self._widths = (shape.inputs, 1, 1, 1, shape.actions, shape.forecasts)
+        self._rows = own.new_zeros((*size, sum(self._widths)))
+        self.observations, *numbers, self.actions, self.forecasts = self._rows.split(
+            self._widths, dim=3
+        )
+        self.log_probs, self.advantages, self.returns = (part.squeeze(3) for part in numbers)
         for k, each in enumerate(stack.own):
             self.forecasts[k, ..., each.forecasts :] = torch.nan
-        self.log_probs, self.values, self.rewards, self.advantages, self.returns = (
-            own.new_zeros(size) for _ in range(5)
-        )
+        self.values, self.rewards = (own.new_zeros(size) for _ in range(2))
         self.last = torch.zeros(size, dtype=torch.uint8)
 
     def estimate(self, bootstrap: torch.Tensor, gamma: float, lam: float) -> None:
@@ -70,13 +89,16 @@ class Rollout:
         self.advantages.copy_(torch.from_numpy(out))
         torch.add(self.advantages, self.values, out=self.returns)
 
-    def flat(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Observations [K x T x E, inputs], and beside them in one matrix log-probability,
-        advantage, return, actions and forecasts: what a minibatch is gathered from.
+    def minibatch(self, samples: torch.Tensor) -> Minibatch:
+        """Some samples of each network.
+
+        Args:
+            samples: int64 [K, B], where they stand among all K x T x E.
         """
-        numbers = torch.stack((self.log_probs, self.advantages, self.returns), dim=3)
-        facts = torch.cat((numbers, self.actions, self.forecasts), dim=3)
-        return self.observations.flatten(0, 2), facts.flatten(0, 2)
+        rows = torch.index_select(self._rows.flatten(0, 2), 0, samples.flatten())
+        found = rows.view(*samples.shape, -1).split(self._widths, dim=2)
+        seen, *numbers, actions, came = found
+        return Minibatch(seen, Samples(actions, *(part.squeeze(2) for part in numbers)), came)
 
     def explained_variance(self) -> torch.Tensor:
         """1 - Var(returns - values) / Var(returns) of each network, [K]; NaN without variance."""

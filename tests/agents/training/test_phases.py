@@ -158,26 +158,24 @@ def test_the_gradient_through_messages_is_autograds(either: Trained) -> None:
     from mtquant.learning.losses import ppo_gradients
 
     flat, rows = _Flat(rollout), torch.arange(64)
+    told = flat.meta(rows)
     report = JointReport(len(crew))
 
     def observed() -> torch.Tensor:
         spoken = updater._speak(flat, rows)
-        seen = flat.meta_seen[:, rows]
+        seen = told.observations
         return seen.index_copy(2, updater._entries, spoken.entries(seen, updater._entries))
 
     def loss() -> float:
         said = meta.forward(observed())
-        own = ppo_gradients(
-            said.mean, meta.log_std, said.value, flat.meta_samples(rows), 0.2, 0.0, 0.5
-        )
-        assert own.figures is not None
+        own = ppo_gradients(said.mean, meta.log_std, said.value, told.samples, 0.2, 0.0, 0.5)
         return float(own.figures[0, 0] + 0.5 * own.figures[0, 1])
 
     # Before any update, what is said again is what was heard.
-    torch.testing.assert_close(observed(), flat.meta_seen[:, rows], rtol=0.0, atol=1e-4)
+    torch.testing.assert_close(observed(), told.observations, rtol=0.0, atol=1e-4)
     with torch.no_grad():
         spoken = updater._speak(flat, rows)
-        back = updater._meta_loss(flat, rows, observed(), report, final=False)
+        back = updater._meta_loss(observed(), told.samples, report, final=False)
         updater._meta_goal(spoken, back)
         wanted = updater._meta_gradients.clone()
         for k in range(len(crew)):
