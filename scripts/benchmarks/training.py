@@ -42,7 +42,7 @@ from mtquant.learning.towers import TowerShape
 from tests.support.parity import after_an_update
 
 TOLERANCE = 1e-9  # of a weight, in float64, after one update of three passes
-THEIR_ACCOUNTS = (8, 64, 256)
+ACCOUNTS = (8, 64, 256)  # what either side may choose from, with the same rollout
 ENOUGH = 0.95  # share of the optimum
 
 
@@ -204,32 +204,66 @@ def _backward(tower: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) 
             torch.bmm(outputs, weights.transpose(1, 2))
 
 
-def throughput(
-    market: Market, scale: Scale, preset: str, seeds: SeedTree
-) -> tuple[dict[str, Timings], PPOLoop]:
-    """All contestants in turn, so that noise hits all alike; the first round is not counted."""
-    settings = settings_of(preset, scale.shrink)
-    loop = market.loop(settings, scale.specialists, 10**9, seeds.child("ours"))
-    contestants: dict[str, tuple[int, Callable[[], Any]]] = {
-        "ours": (scale.specialists * settings.rollout_steps, loop.iterate),
-        "matmuls": (
-            scale.specialists * settings.rollout_steps,
-            MatmulFloor(loop.stack.shape, scale.specialists, settings),
-        ),
-    }
-    for accounts in THEIR_ACCOUNTS:
-        theirs = settings_of(preset, scale.shrink, accounts)
-        bursts = LibraryBursts(market, theirs, seeds.child(accounts))
-        contestants[f"sb3, {accounts} accounts"] = (theirs.rollout_steps, bursts)
-    timings = {name: Timings(steps) for name, (steps, _) in contestants.items()}
-    for _, run in contestants.values():
-        run()
-    for _ in range(scale.rounds):
-        for name, (_, run) in contestants.items():
-            timings[name].burst(run)
-    for name, own in timings.items():
-        print(f"{preset:>12} {name:>18}: {own}", flush=True)
-    return timings, loop
+OURS, FLOOR, THEIRS = "ours", "matmuls", "sb3"
+
+
+class Contest:
+    """One preset's contestants: our engine, its matrix products alone and stable-baselines3, each
+    with every number of accounts.
+
+    Attributes:
+        timings: By (contestant, accounts).
+        loops: Our engine, by accounts.
+    """
+
+    def __init__(self, market: Market, scale: Scale, preset: str, seeds: SeedTree) -> None:
+        self.preset = preset
+        self.timings: dict[tuple[str, int], Timings] = {}
+        self.loops: dict[int, PPOLoop] = {}
+        self._runs: dict[tuple[str, int], Callable[[], Any]] = {}
+        for accounts in ACCOUNTS:
+            settings = settings_of(preset, scale.shrink, accounts)
+            own, steps = seeds.child(accounts), settings.rollout_steps
+            loop = market.loop(settings, scale.specialists, 10**9, own.child("ours"))
+            floor = MatmulFloor(loop.stack.shape, scale.specialists, settings)
+            self._enter((OURS, accounts), scale.specialists * steps, loop.iterate)
+            self._enter((FLOOR, accounts), scale.specialists * steps, floor)
+            self._enter((THEIRS, accounts), steps, LibraryBursts(market, settings, own))
+            self.loops[accounts] = loop
+
+    def _enter(self, name: tuple[str, int], steps: int, run: Callable[[], Any]) -> None:
+        self.timings[name], self._runs[name] = Timings(steps), run
+
+    def run(self, rounds: int) -> None:
+        """All in turn, so that noise hits all alike; the first round is not counted."""
+        for run in self._runs.values():
+            run()
+        for _ in range(rounds):
+            for name, run in self._runs.items():
+                self.timings[name].burst(run)
+        for (name, accounts), own in self.timings.items():
+            print(f"{self.preset:>12} {name:>8}, {accounts:>3} accounts: {own}", flush=True)
+
+    def best(self, name: str) -> int:
+        """The number of accounts that suits a contestant best."""
+        return min(ACCOUNTS, key=lambda accounts: self.timings[name, accounts].per_step)
+
+    def figures(self) -> dict[str, Any]:
+        """Everybody with the accounts that suit best, and us also with the preset's own."""
+        preset, timings = self.preset, self.timings
+        configured = settings_of(preset, 1).n_envs
+        accounts, theirs = self.best(OURS), self.best(THEIRS)
+        ours, library = timings[OURS, accounts], timings[THEIRS, theirs]
+        return {
+            f"vs_sb3_{preset}": library.per_step / ours.per_step,
+            f"vs_sb3_{preset}_as_configured": library.per_step / timings[OURS, configured].per_step,
+            f"vs_matmul_floor_{preset}": ours.per_step / timings[FLOOR, accounts].per_step,
+            f"steps_per_s_{preset}": ours.steps / statistics.median(ours.wall),
+            f"steps_per_cpu_s_{preset}": 1.0 / ours.per_step,
+            f"accounts_{preset}": accounts,
+            f"sb3_accounts_{preset}": theirs,
+            f"shares_{preset}": shares(self.loops[accounts], 2),
+        }
 
 
 def shares(loop: PPOLoop, rounds: int) -> dict[str, float]:
@@ -371,14 +405,6 @@ def race(
     return ours.arrived, one_by_one
 
 
-def best_of(timings: dict[str, Timings]) -> tuple[int, Timings]:
-    """stable-baselines3 with the number of accounts that suits it best."""
-    return min(
-        ((accounts, timings[f"sb3, {accounts} accounts"]) for accounts in THEIR_ACCOUNTS),
-        key=lambda pair: pair[1].per_step,
-    )
-
-
 def main() -> None:
     """Checks, times, races and prints."""
     arguments = options(__doc__.splitlines()[0])
@@ -393,16 +419,10 @@ def main() -> None:
     market = Market(scale.bars, seeds.child("market"))
     figures: dict[str, Any] = {"parity": apart}
     for preset in ("spec", "recommended"):
-        timings, loop = throughput(market, scale, preset, seeds.child(preset))
-        accounts, theirs = best_of(timings)
-        ours, floor = timings["ours"], timings["matmuls"]
-        figures[f"vs_sb3_{preset}"] = theirs.per_step / ours.per_step
-        figures[f"vs_matmul_floor_{preset}"] = ours.per_step / floor.per_step
-        figures[f"steps_per_s_{preset}"] = ours.steps / statistics.median(ours.wall)
-        figures[f"steps_per_cpu_s_{preset}"] = 1.0 / ours.per_step
-        figures[f"sb3_accounts_{preset}"] = accounts
-        figures[f"shares_{preset}"] = shares(loop, 2)
-    ours_at, theirs_at = race(market, scale, accounts, seeds.child("race"))
+        contest = Contest(market, scale, preset, seeds.child(preset))
+        contest.run(scale.rounds)
+        figures |= contest.figures()
+    ours_at, theirs_at = race(market, scale, contest.best(THEIRS), seeds.child("race"))
     ratio = theirs_at / ours_at if ours_at and theirs_at else None
     print_result(
         {
