@@ -91,11 +91,11 @@ def ppo_gradients(
         present: [K, A], 1 where the network has such an action, else 0; None for everywhere.
 
     Returns:
-        NaN where anything that an entry depends on is not finite.
+        What is NaN makes what depends on it NaN; an infinite ratio may be clipped away.
     """
     found = Gradients(
         torch.empty(mean.shape, dtype=mean.dtype),
-        torch.empty(log_std.shape, dtype=mean.dtype),
+        torch.empty(log_std.shape, dtype=torch.float64),  # of many samples
         torch.empty(value.shape, dtype=mean.dtype),
         torch.empty(len(value), len(FIGURES), dtype=mean.dtype),
     )
@@ -103,7 +103,7 @@ def ppo_gradients(
     told = (mean, torch.exp(-width), width, value, *samples, _mask(present, log_std))
     arrays = [part.numpy(force=True) for part in (*told, *found)]
     _ppo_gradients(clip_range, ent_coef, vf_coef, *arrays)
-    by_mean, by_log_std, by_value = (part.to(mean.device) for part in found[:3])
+    by_mean, by_log_std, by_value = (part.to(mean) for part in found[:3])
     return Gradients(by_mean, by_log_std, by_value, found.figures)
 
 

@@ -6,8 +6,7 @@ layer of all networks is one batched matrix product, an optimiser is a few opera
 matrix, and a row can be masked, restored or handed to another process as it is.
 
 The backward pass is written out (Rumelhart, Hinton & Williams 1986), into buffers that are kept:
-under autograd the same layers take 1.4 times as long, most of it for fresh memory. A test compares
-both.
+under autograd the same layers take two to three times as long. A test compares both.
 """
 
 from __future__ import annotations

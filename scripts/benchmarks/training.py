@@ -42,7 +42,7 @@ from mtquant.learning.towers import TowerShape
 from tests.support.parity import after_an_update
 
 TOLERANCE = 1e-9  # of a weight, in float64, after one update of three passes
-ACCOUNTS = (8, 64, 256)  # what either side may choose from, with the same rollout
+ACCOUNTS = (8, 64, 256)  # what a contestant may choose from, with the same rollout
 ENOUGH = 0.95  # share of the optimum
 
 
@@ -214,6 +214,7 @@ class Contest:
     Attributes:
         timings: By (contestant, accounts).
         loops: Our engine, by accounts.
+        configured: The preset's own accounts.
     """
 
     def __init__(self, market: Market, scale: Scale, preset: str, seeds: SeedTree) -> None:
@@ -221,7 +222,8 @@ class Contest:
         self.timings: dict[tuple[str, int], Timings] = {}
         self.loops: dict[int, PPOLoop] = {}
         self._runs: dict[tuple[str, int], Callable[[], Any]] = {}
-        for accounts in ACCOUNTS:
+        self.configured = settings_of(preset, 1).n_envs
+        for accounts in sorted({*ACCOUNTS, self.configured}):
             settings = settings_of(preset, scale.shrink, accounts)
             own, steps = seeds.child(accounts), settings.rollout_steps
             loop = market.loop(settings, scale.specialists, 10**9, own.child("ours"))
@@ -246,17 +248,17 @@ class Contest:
 
     def best(self, name: str) -> int:
         """The number of accounts that suits a contestant best."""
-        return min(ACCOUNTS, key=lambda accounts: self.timings[name, accounts].per_step)
+        return min(self.loops, key=lambda accounts: self.timings[name, accounts].per_step)
 
     def figures(self) -> dict[str, Any]:
-        """Everybody with the accounts that suit best, and us also with the preset's own."""
+        """Both engines with the accounts that suit each best, and ours also with the preset's."""
         preset, timings = self.preset, self.timings
-        configured = settings_of(preset, 1).n_envs
         accounts, theirs = self.best(OURS), self.best(THEIRS)
         ours, library = timings[OURS, accounts], timings[THEIRS, theirs]
         return {
             f"vs_sb3_{preset}": library.per_step / ours.per_step,
-            f"vs_sb3_{preset}_as_configured": library.per_step / timings[OURS, configured].per_step,
+            f"vs_sb3_{preset}_as_configured": library.per_step
+            / timings[OURS, self.configured].per_step,
             f"vs_matmul_floor_{preset}": ours.per_step / timings[FLOOR, accounts].per_step,
             f"steps_per_s_{preset}": ours.steps / statistics.median(ours.wall),
             f"steps_per_cpu_s_{preset}": 1.0 / ours.per_step,

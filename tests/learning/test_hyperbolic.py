@@ -49,6 +49,8 @@ def test_forward_and_backward_are_autograds(size: tuple[int, int, int]) -> None:
     expected.backward(change.double())
     assert leaf.grad is not None
     assert own.grad is not None
+    turned = bias_tanh_(values.mT.clone(memory_format=torch.contiguous_format).mT, bias)
+    torch.testing.assert_close(turned.double(), expected.detach(), rtol=0.0, atol=4e-7)
     found = bias_tanh_(values.clone(), bias)
     torch.testing.assert_close(found.double(), expected.detach(), rtol=0.0, atol=4e-7)
     gradients = torch.zeros_like(held)
@@ -57,5 +59,10 @@ def test_forward_and_backward_are_autograds(size: tuple[int, int, int]) -> None:
     torch.testing.assert_close(below.double(), leaf.grad, rtol=0.0, atol=5e-6)
     sums = gradients[:, 2 : 2 + width].double()
     torch.testing.assert_close(sums, own.grad[:, 0], rtol=0.0, atol=1e-4)
+    other = torch.zeros_like(sums, dtype=torch.float32)[:, None]
+    turned = change.mT.clone(memory_format=torch.contiguous_format).mT
+    bias_tanh_back_(turned, found, other)
+    torch.testing.assert_close(turned, below, rtol=0.0, atol=5e-6)
+    torch.testing.assert_close(other[:, 0].double(), sums, rtol=0.0, atol=1e-4)
     assert not gradients[:, :2].any()
     assert not gradients[:, 2 + width :].any()

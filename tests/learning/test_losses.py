@@ -77,6 +77,19 @@ def test_at_a_ratio_of_one_the_gradient_is_minus_the_advantage() -> None:
     torch.testing.assert_close(log_ratio.grad, torch.tensor([0.0, 2.0]))
 
 
+@pytest.mark.parametrize("part", ["mean", "log_std", "value", *Samples._fields])
+def test_what_is_not_a_number_is_seen_in_its_own_row(part: str) -> None:
+    """Rows are restored when their gradient is not finite, so none may hide that."""
+    mean, log_std, value, samples = drawn(3)
+    held = {"mean": mean, "log_std": log_std, "value": value, **samples._asdict()}
+    whole = ppo_gradients(mean, log_std, value, samples, 0.2, 0.01, 0.5)
+    held[part][1].view(-1)[-1] = torch.nan
+    found = ppo_gradients(mean, log_std, value, samples, 0.2, 0.01, 0.5)
+    for own, other in zip(found, whole, strict=True):
+        assert torch.equal(own[::2], other[::2])
+    assert not all(bool(own[1].isfinite().all()) for own in found[:3])
+
+
 def test_a_single_sample_keeps_its_advantage() -> None:
     mean, log_std, value, samples = drawn(0)
     one = Samples(*(part[:, :1] for part in samples))

@@ -58,15 +58,16 @@ class JointUpdater:
         self.meta_adam = StackedAdam(self.meta.stack.parameters, self.meta.stack.gradients)
         hierarchy = collector.hierarchy
         # Where an instrument's message stands among those of all specialists' K x A actions.
-        self._spoken = torch.from_numpy(self.crew.stack.entries[hierarchy.spoken])
+        device = self.meta.stack.parameters.device
+        self._spoken = torch.from_numpy(self.crew.stack.entries[hierarchy.spoken]).to(device)
         names = hierarchy.meta_names()
         symbols = hierarchy.layout.symbols
         self._entries = torch.tensor(
-            [[names.index(f"{symbol}.{name}") for name in MESSAGE_NAMES] for symbol in symbols]
+            [[names.index(f"{symbol}.{name}") for name in MESSAGE_NAMES] for symbol in symbols],
+            device=device,
         ).flatten()
         self._own_gradients = torch.zeros_like(self.crew.stack.gradients)
         self._meta_gradients = torch.zeros_like(self.crew.stack.gradients)
-        self._scratch = torch.zeros_like(self.meta.stack.gradients)
 
     @torch.no_grad()
     def update(
@@ -90,7 +91,7 @@ class JointUpdater:
         flat = _Flat(rollout)
         report = JointReport(len(self.crew))
         for epoch, order in enumerate(orders):
-            batches = order.split(self.settings.batch_size)
+            batches = order.to(self._entries.device).split(self.settings.batch_size)
             final = epoch == len(orders) - 1
             for rows in batches:
                 self._minibatch(flat, rows, rate, report, specialists, meta, final)
