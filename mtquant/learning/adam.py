@@ -7,6 +7,7 @@ function: going through `torch.optim.Adam` takes as long again for networks as s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 import torch
@@ -23,6 +24,11 @@ def clip_rows(gradients: torch.Tensor, most: float) -> torch.Tensor:
     norms: torch.Tensor = torch.linalg.vector_norm(gradients, dim=1)
     gradients.mul_((most / (norms + TINY)).clamp(max=1.0)[:, None])
     return norms
+
+
+def broken(norms: torch.Tensor) -> set[int]:
+    """The rows whose gradient is not finite, by the norms [K] that `clip_rows` returned."""
+    return {k for k, norm in enumerate(norms.tolist()) if not math.isfinite(norm)}
 
 
 class StackedAdam:

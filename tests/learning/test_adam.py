@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mtquant.learning.adam import EPSILON, StackedAdam, clip_rows
+from mtquant.learning.adam import EPSILON, StackedAdam, broken, clip_rows
 
 K, P = 3, 7
 
@@ -81,3 +81,12 @@ def test_rows_are_clipped_one_by_one() -> None:
     assert norms.tolist() == pytest.approx([5.0, 0.5])
     # torch.nn.utils.clip_grad_norm_ divides by the norm plus 1e-6.
     torch.testing.assert_close(gradients, torch.tensor([[0.6, 0.8], [0.3, 0.4]]), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_a_gradient_that_is_not_finite_is_found_by_its_norm(value: float) -> None:
+    _, gradients = drawn(3)
+    own = gradients[0].clone()
+    assert broken(clip_rows(own, 0.5)) == set()
+    own[1, 4] = value
+    assert broken(clip_rows(own, 0.5)) == {1}

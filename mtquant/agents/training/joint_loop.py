@@ -13,7 +13,8 @@ Off-beat iterations leave the specialists as they are and move the meta-controll
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from mtquant.core.seeding import SeedTree
 from mtquant.core.states import Arrays, below, generator_state, part, set_generator
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.hierarchy import MESSAGE_NAMES
-from mtquant.learning.adam import StackedAdam, clip_rows
+from mtquant.learning.adam import StackedAdam, broken, clip_rows
 from mtquant.learning.losses import FIGURES, Samples, forecast_gradients, ppo_gradients
 from mtquant.learning.schedules import rate_at
 
@@ -88,63 +89,58 @@ class JointUpdater:
             specialists: Whether specialists learn: an on-beat iteration.
             meta: Whether the meta-controller learns.
         """
-        flat = _Flat(rollout)
-        report = JointReport(len(self.crew))
+        report, size = JointReport(len(self.crew)), self.settings.batch_size
         for epoch, order in enumerate(orders):
-            batches = order.to(self._entries.device).split(self.settings.batch_size)
             final = epoch == len(orders) - 1
-            for rows in batches:
-                self._minibatch(flat, rows, rate, report, specialists, meta, final)
+            for told, lived in minibatches(rollout, order, size, specialists):
+                self._minibatch(told, lived, rate, report, meta, final)
             if final:
-                report.finish(len(batches))
+                report.finish(len(order) // size)
         return report
 
     def _minibatch(
         self,
-        flat: _Flat,
-        rows: torch.Tensor,
+        told: Minibatch,
+        lived: Lived | None,
         rate: float,
         report: JointReport,
-        specialists: bool,
         meta: bool,
         final: bool,
     ) -> None:
-        told = flat.meta(rows)
         observed = told.observations
         spoken: _Spoken | None = None
-        if specialists:
-            spoken = self._speak(flat, rows)
+        if lived is not None:
+            spoken = self._speak(lived)
             entries = spoken.entries(observed, self._entries)
             observed = observed.index_copy(2, self._entries, entries)
         back = self._meta_loss(observed, told.samples, report, final)
         if spoken is not None:
             self._meta_goal(spoken, back)
-            self._own_goal(spoken, flat.awake[:, rows], report, final)
+            self._own_goal(spoken, report, final)
             found = self.coordination.coordinate_updates(self._meta_gradients, self._own_gradients)
             self.crew.stack.gradients.copy_(found)
             norms = clip_rows(self.crew.stack.gradients, self.settings.max_grad_norm)
-            report.failed |= set(torch.nonzero(~norms.isfinite())[:, 0].tolist())
+            report.failed |= broken(norms)
             self.adam.step(rate, report.failed)
         if meta and not report.meta_failed:
             norms = clip_rows(self.meta.stack.gradients, self.settings.max_grad_norm)
             report.meta_failed = not bool(norms.isfinite().all())
             self.meta_adam.step(rate, {0} if report.meta_failed else ())
 
-    def _speak(self, flat: _Flat, rows: torch.Tensor) -> _Spoken:
+    def _speak(self, lived: Lived) -> _Spoken:
         """The messages of a minibatch, computed again, with a way back for autograd."""
-        own = flat.own(rows)
-        said = self.crew.stack.forward(own.observations)
+        said = self.crew.stack.forward(lived.own.observations)
         leaves = Said(*(part.detach().clone().requires_grad_() for part in said))
         with torch.enable_grad():
-            drawn = torch.exp(self.crew.stack.log_std.detach())[:, None] * flat.noise[:, rows]
+            drawn = torch.exp(self.crew.stack.log_std.detach())[:, None] * lived.noise
             told = messages(leaves, leaves.mean + drawn).flatten(1, 2)[:, self._spoken]
             mean, scale = (
                 held[0, self._entries].view(told.shape[1:])
                 for held in (self.meta.scaling.mean, self.meta.scaling.scale)
             )
             scaled = ((told - mean) / scale).clamp(-CLIP, CLIP)
-        awake = flat.awake[:, rows].permute(1, 0, 2).flatten(1, 2)[:, self._spoken]
-        return _Spoken(own, leaves, scaled, awake[:, :, None])
+        awake = lived.awake.permute(1, 0, 2).flatten(1, 2)[:, self._spoken]
+        return _Spoken(lived, leaves, scaled, awake[:, :, None])
 
     def _meta_loss(
         self,
@@ -185,15 +181,13 @@ class JointUpdater:
             )
         )
         nothing = torch.zeros_like(self.crew.stack.log_std)
-        seen = spoken.own.observations
+        seen = spoken.lived.own.observations
         self.crew.stack.backward(seen, change, nothing, self._meta_gradients)
 
-    def _own_goal(
-        self, spoken: _Spoken, awake: torch.Tensor, report: JointReport, final: bool
-    ) -> None:
+    def _own_goal(self, spoken: _Spoken, report: JointReport, final: bool) -> None:
         """What their own losses ask of the specialists; bars of a closed market do not count."""
         stack, settings = self.crew.stack, self.settings
-        own, said = spoken.own, spoken.leaves
+        own, said = spoken.lived.own, spoken.leaves
         loss = ppo_gradients(
             said.mean,
             stack.log_std,
@@ -211,7 +205,7 @@ class JointUpdater:
             settings.forecast_coef,
             stack.present_forecasts,
         )
-        awake = awake.to(loss.value.dtype)
+        awake = spoken.lived.awake.to(loss.value.dtype)
         change = Said(
             loss.mean * awake,
             loss.value * awake.amax(2),
@@ -224,13 +218,56 @@ class JointUpdater:
             report.forecast_loss += forecast.loss
 
 
-class _Spoken:
-    """Messages of a minibatch with a way back."""
+class Lived(NamedTuple):
+    """The specialists' part of a minibatch.
 
-    def __init__(
-        self, own: Minibatch, leaves: Said, scaled: torch.Tensor, awake: torch.Tensor
-    ) -> None:
-        self.own, self.leaves, self.scaled, self.awake = own, leaves, scaled, awake
+    Attributes:
+        own: What each lived through.
+        noise, awake: [K, B, A], as in `JointRollout`.
+    """
+
+    own: Minibatch
+    noise: torch.Tensor
+    awake: torch.Tensor
+
+
+def minibatches(
+    rollout: JointRollout, order: torch.Tensor, size: int, specialists: bool
+) -> Iterator[tuple[Minibatch, Lived | None]]:
+    """All samples of a joint rollout, `size` at a time: the meta-controller's part, and that of the
+    specialists where they learn.
+
+    Args:
+        rollout: With advantages.
+        order: int64 [T x E], of the samples t * E + e.
+        size: Samples of a minibatch.
+        specialists: Whether they learn.
+    """
+    told = rollout.meta.minibatches(order[None], size)
+    if not specialists:
+        yield from ((heard, None) for heard in told)
+        return
+    noise, awake = rollout.noise.flatten(1, 2), rollout.awake.flatten(1, 2).to(rollout.noise.device)
+    own = rollout.own.minibatches(order.expand(len(noise), -1), size)
+    batches = order.to(noise.device).split(size)
+    for rows, heard, lived in zip(batches, told, own, strict=True):
+        yield heard, Lived(lived, noise[:, rows], awake[:, rows])
+
+
+class _Spoken(NamedTuple):
+    """Messages of a minibatch with a way back.
+
+    Attributes:
+        lived: The minibatch.
+        leaves: What the specialists say now.
+        scaled: Their messages [B, N, MESSAGE] as the meta-controller sees them.
+        awake: bool [B, N, 1], the instrument's market was open.
+    """
+
+    lived: Lived
+    leaves: Said
+    scaled: torch.Tensor
+    awake: torch.Tensor
 
     def entries(self, observed: torch.Tensor, entries: torch.Tensor) -> torch.Tensor:
         """Message entries of the meta-controller's observation, [1, B, N x MESSAGE]: new where the
@@ -238,25 +275,6 @@ class _Spoken:
         """
         stood = observed[0][:, entries].view(self.scaled.shape)
         return torch.where(self.awake, self.scaled.detach(), stood).flatten(1)[None]
-
-
-class _Flat:
-    """A joint rollout with bars and accounts as one axis of samples."""
-
-    def __init__(self, rollout: JointRollout) -> None:
-        self._rollout = rollout
-        self.noise = rollout.noise.flatten(1, 2)
-        self.awake = rollout.awake.flatten(1, 2).to(self.noise.device)
-        count, size = self.noise.shape[:2]
-        self._first = size * torch.arange(count, device=self.noise.device)[:, None]
-
-    def own(self, rows: torch.Tensor) -> Minibatch:
-        """The specialists' part of samples `rows` [B]."""
-        return self._rollout.own.minibatch(rows + self._first)
-
-    def meta(self, rows: torch.Tensor) -> Minibatch:
-        """The meta-controller's."""
-        return self._rollout.meta.minibatch(rows[None])
 
 
 class JointReport:

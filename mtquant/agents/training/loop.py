@@ -37,7 +37,7 @@ from mtquant.core.states import (
 )
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.batch import Batch
-from mtquant.learning.adam import StackedAdam, clip_rows
+from mtquant.learning.adam import StackedAdam, broken, clip_rows
 from mtquant.learning.losses import (
     APPROX_KL,
     FIGURES,
@@ -95,25 +95,24 @@ class Updater:
         """
         stack, settings = self.stack, self.settings
         count, own = len(stack), stack.parameters
-        first = torch.arange(count, device=own.device)[:, None] * permutations[0].shape[1]
         report = UpdateReport(
             torch.zeros(count, len(FIGURES), dtype=own.dtype),
             torch.zeros(count, dtype=own.dtype),
             [0] * count,
         )
         for epoch, order in enumerate(permutations):
-            batches = (order.to(first.device) + first).split(settings.batch_size, dim=1)
             final = epoch == len(permutations) - 1
-            for rows in batches:
+            for batch in rollout.minibatches(order, settings.batch_size):
                 resting = report.stopped | report.failed
                 if len(resting) == count:
                     return report
-                self._minibatch(rollout.minibatch(rows), rate, report, final)
+                self._minibatch(batch, rate, report, final)
             for k in set(range(count)) - report.stopped - report.failed:
                 report.epochs[k] += 1
             if final:
-                report.figures /= len(batches)
-                report.forecast_loss /= len(batches)
+                batches = order.shape[1] // settings.batch_size
+                report.figures /= batches
+                report.forecast_loss /= batches
         return report
 
     def _minibatch(self, batch: Minibatch, rate: float, report: UpdateReport, final: bool) -> None:
@@ -143,7 +142,7 @@ class Updater:
             report.figures += loss.figures
             report.forecast_loss += forecast.loss
         norms = clip_rows(stack.gradients, settings.max_grad_norm)
-        report.failed |= set(torch.nonzero(~norms.isfinite())[:, 0].tolist())
+        report.failed |= broken(norms)
         self.adam.step(rate, report.stopped | report.failed)
 
     def _watch(self, figures: torch.Tensor, report: UpdateReport) -> None:

@@ -10,7 +10,7 @@ its forecasts.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -50,8 +50,9 @@ class Minibatch(NamedTuple):
 class Rollout:
     """What K networks lived through, T bars of E accounts each.
 
-    What a minibatch needs of a sample lies side by side in one row, so that it is fetched from
-    memory once.
+    What a minibatch needs of a sample lies side by side in one row, and every pass shuffles the
+    rows of one network after the other: fetched for each minibatch, from all over the memory, they
+    would take twice as long.
 
     Args:
         stack: The networks.
@@ -69,6 +70,7 @@ class Rollout:
         size = (len(stack), n_steps, n_accounts)
         self._widths = (shape.inputs, 1, 1, 1, shape.actions, shape.forecasts)
         self._rows = own.new_zeros((*size, sum(self._widths)))
+        self._shuffled: torch.Tensor | None = None
         self.observations, *numbers, self.actions, self.forecasts = self._rows.split(
             self._widths, dim=3
         )
@@ -89,16 +91,22 @@ class Rollout:
         self.advantages.copy_(torch.from_numpy(out))
         torch.add(self.advantages, self.values, out=self.returns)
 
-    def minibatch(self, samples: torch.Tensor) -> Minibatch:
-        """Some samples of each network.
+    def minibatches(self, order: torch.Tensor, size: int) -> Iterator[Minibatch]:
+        """All samples, `size` of each network at a time; valid until the next call.
 
         Args:
-            samples: int64 [K, B], where they stand among all K x T x E.
+            order: int64 [K, T x E], of the samples t * E + e of each network.
+            size: B.
         """
-        rows = torch.index_select(self._rows.flatten(0, 2), 0, samples.flatten())
-        found = rows.view(*samples.shape, -1).split(self._widths, dim=2)
-        seen, *numbers, actions, came = found
-        return Minibatch(seen, Samples(actions, *(part.squeeze(2) for part in numbers)), came)
+        if self._shuffled is None:
+            self._shuffled = torch.empty_like(self._rows.flatten(1, 2))
+        order = order.to(self._rows.device)
+        for rows, own, out in zip(self._rows.flatten(1, 2), order, self._shuffled, strict=True):
+            torch.index_select(rows, 0, own, out=out)
+        for rows in self._shuffled.split(size, dim=1):
+            seen, *numbers, actions, came = rows.split(self._widths, dim=2)
+            samples = Samples(actions, *(part.squeeze(2) for part in numbers))
+            yield Minibatch(seen, samples, came)
 
     def explained_variance(self) -> torch.Tensor:
         """1 - Var(returns - values) / Var(returns) of each network, [K]; NaN without variance."""

@@ -154,15 +154,16 @@ def test_the_gradient_through_messages_is_autograds(either: Trained) -> None:
     loop = trainer.build_loop()
     updater, rollout = loop.updater, loop.collector.collect(0.99, 0.95)
     crew, meta = updater.crew.stack, updater.meta.stack
-    from mtquant.agents.training.joint_loop import JointReport, _Flat
+    from mtquant.agents.training.joint_loop import JointReport, minibatches
     from mtquant.learning.losses import ppo_gradients
 
-    flat, rows = _Flat(rollout), torch.arange(64)
-    told = flat.meta(rows)
+    order = torch.arange(rollout.noise[0, ..., 0].numel())
+    told, lived = next(minibatches(rollout, order, 64, specialists=True))
+    assert lived is not None
     report = JointReport(len(crew))
 
     def observed() -> torch.Tensor:
-        spoken = updater._speak(flat, rows)
+        spoken = updater._speak(lived)
         seen = told.observations
         return seen.index_copy(2, updater._entries, spoken.entries(seen, updater._entries))
 
@@ -174,7 +175,7 @@ def test_the_gradient_through_messages_is_autograds(either: Trained) -> None:
     # Before any update, what is said again is what was heard.
     torch.testing.assert_close(observed(), told.observations, rtol=0.0, atol=1e-4)
     with torch.no_grad():
-        spoken = updater._speak(flat, rows)
+        spoken = updater._speak(lived)
         back = updater._meta_loss(observed(), told.samples, report, final=False)
         updater._meta_goal(spoken, back)
         wanted = updater._meta_gradients.clone()
