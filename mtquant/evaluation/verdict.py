@@ -27,6 +27,7 @@ MIN_TIME_IN_MARKET = 0.02  # share of bars
 MIN_MEAN_GROSS = 0.02  # units of equity
 BARS_PER_TURN = 250  # one turn of the book is asked for per so many bars, and at least one in all
 CONFIDENCE = 0.95  # of the deflated Sharpe ratio
+LONG_YEARS = 100.0  # longer than anybody's history
 
 
 class Grade(StrEnum):
@@ -232,11 +233,14 @@ def _trading_line(summary: dict[str, float], turns: float) -> str:
 
 
 def _return_line(summary: dict[str, float]) -> str:
-    yearly = (
-        "" if np.isnan(summary["annual_return"]) else f" ({summary['annual_return']:+z.1%} a year)"
-    )
-    total, fall = summary["total_return"], summary["max_drawdown"]
-    return f"Total return {total:+z.1%}{yearly}, largest fall {fall:.1%}."
+    annual, fall = summary["annual_return"], summary["max_drawdown"]
+    yearly = "" if np.isnan(annual) else f" ({_gain(annual)} a year)"
+    return f"Total return {_gain(summary['total_return'])}{yearly}, largest fall {fall:.1%}."
+
+
+def _gain(value: float) -> str:
+    """With its sign, unless it rounds to 0."""
+    return f"{value:+z.1%}".replace("+0.0%", "0.0%")
 
 
 def _sharpe_line(found: SharpeEstimate) -> str:
@@ -254,13 +258,12 @@ def _tried_lines(found: SharpeEstimate, deflated: float, tried: Tried | None) ->
         f"Deflated for {_count(tried)}: the ratio is above what luck alone gives the best of them"
         f" with a probability of {deflated:.1%}; evidence asks for {CONFIDENCE:.0%}."
     ]
-    years, needed = (
-        found.bars / found.periods_per_year,
-        minimum_backtest_years(tried.effective, found.ratio),
-    )
+    years = found.bars / found.periods_per_year
+    needed = minimum_backtest_years(tried.effective, found.ratio)
     if needed > years:
+        span = f"within {needed:.1f} years" if needed <= LONG_YEARS else "over any span of years"
         lines.append(
-            f"Too short for that many tries: luck alone is expected to reach this ratio within"
-            f" {needed:.1f} years, and these are {years:.1f}."
+            f"Too short for that many tries: luck alone is expected to reach this ratio {span},"
+            f" and these are {years:.1f}."
         )
     return lines

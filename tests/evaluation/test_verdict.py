@@ -66,7 +66,17 @@ def test_a_backtest_shorter_than_its_search_is_called_so() -> None:
     # (3.26 / 1.7)^2 = 3.7 years for the best of 1,000; these are 2.3.
     ledger = ledger_from_returns(NOISE / NOISE.std() * 0.01 + 1.7 / 16.15 * 0.01)
     lines = v.verdict(ledger, 1, Tried(1000, 1000.0)).lines
-    assert "these are 2.3" in lines[position(lines, "Too short")]
+    assert "within 3.7 years, and these are 2.3" in lines[position(lines, "Too short")]
+    # A ratio next to nothing would take luck's best of 1,000 more than a million years to fall to.
+    ledger = ledger_from_returns(NOISE / NOISE.std() * 0.01 + 0.002 / 16.15 * 0.01)
+    lines = v.verdict(ledger, 1, Tried(1000, 1000.0)).lines
+    assert "over any span of years" in lines[position(lines, "Too short")]
+
+
+def test_a_return_that_rounds_to_nothing_has_no_sign() -> None:
+    summary = {"total_return": -0.0016, "annual_return": -0.0004, "max_drawdown": 0.059}
+    line = "Total return -0.2% (0.0% a year), largest fall 5.9%."
+    assert v._return_line(summary) == line
 
 
 def test_the_market_is_no_edge() -> None:

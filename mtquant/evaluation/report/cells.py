@@ -15,8 +15,8 @@ UNDEFINED_ESTIMATE = Estimate(float("nan"), float("nan"), float("nan"), SHARPE_U
 
 
 def percent(value: float, digits: int = 1, signed: bool = False) -> Number:
-    """0.123 as ``12.3 %``; the value stays a fraction."""
-    sign = "+" if signed else ""
+    """0.123 as ``12.3 %``; the value stays a fraction. What rounds to 0 has no sign."""
+    sign = "+" if signed and round(100.0 * abs(value), digits) != 0.0 else ""
     return Number(value, f"{value * 100:{sign}z,.{digits}f} %", FRACTION)
 
 

@@ -46,6 +46,8 @@ def test_sharpe_without_interval_is_not_shown() -> None:
     ("cell", "text"),
     [
         (percent(-1e-9), "0.0 %"),
+        (percent(-4e-4, signed=True), "0.0 %"),
+        (percent(-6e-4, signed=True), "-0.1 %"),
         (ratio(-1e-9), "0.00"),
         (count(-0.2), "0"),
         (percent(0.1234, 2, signed=True), "+12.34 %"),
