@@ -17,7 +17,7 @@ from itertools import pairwise
 
 import torch
 
-from mtquant.learning.hyperbolic import bias_tanh_, bias_tanh_back_
+from mtquant.learning.activation import bias_tanh_, bias_tanh_back_
 
 HIDDEN_GAIN = math.sqrt(2.0)  # of orthogonal first weights, as in stable-baselines3
 # A large matrix times one of fewer columns than FEW is quicker as its transpose: products like that

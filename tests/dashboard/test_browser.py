@@ -103,11 +103,14 @@ def test_every_tab_shows_what_it_should_and_asks_nobody_else(
 
 def settled(page: Any, element: Any) -> float:
     """Where the top of an element comes to rest."""
-    before = None
-    while (now := element.bounding_box()["y"]) != before:
+    before = float("nan")
+    for _ in range(40):
+        now = float(element.bounding_box()["y"])
+        if now == before:
+            return now
         before = now
         page.wait_for_timeout(250)
-    return float(now)
+    raise AssertionError("the page does not come to rest")
 
 
 @pytest.mark.parametrize("width", [1280, 400])

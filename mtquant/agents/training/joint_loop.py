@@ -13,7 +13,7 @@ Off-beat iterations leave the specialists as they are and move the meta-controll
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from mtquant.agents.crew import messages
 from mtquant.agents.scaling import CLIP
 from mtquant.agents.stack import Said
 from mtquant.agents.training.gradient_coordination import GradientCoordinationSystem
-from mtquant.agents.training.joint_rollout import JointCollector, JointRollout
+from mtquant.agents.training.joint_rollout import JointCollector, JointRollout, Lived
 from mtquant.agents.training.loop import adam_state, charge, load_adam, load_parameters
 from mtquant.agents.training.rollout import Minibatch
 from mtquant.core.seeding import SeedTree
@@ -92,7 +92,7 @@ class JointUpdater:
         report, size = JointReport(len(self.crew)), self.settings.batch_size
         for epoch, order in enumerate(orders):
             final = epoch == len(orders) - 1
-            for told, lived in minibatches(rollout, order, size, specialists):
+            for told, lived in rollout.minibatches(order, size, specialists):
                 self._minibatch(told, lived, rate, report, meta, final)
             if final:
                 report.finish(len(order) // size)
@@ -216,42 +216,6 @@ class JointUpdater:
         if final:
             report.figures += loss.figures
             report.forecast_loss += forecast.loss
-
-
-class Lived(NamedTuple):
-    """The specialists' part of a minibatch.
-
-    Attributes:
-        own: What each lived through.
-        noise, awake: [K, B, A], as in `JointRollout`.
-    """
-
-    own: Minibatch
-    noise: torch.Tensor
-    awake: torch.Tensor
-
-
-def minibatches(
-    rollout: JointRollout, order: torch.Tensor, size: int, specialists: bool
-) -> Iterator[tuple[Minibatch, Lived | None]]:
-    """All samples of a joint rollout, `size` at a time: the meta-controller's part, and that of the
-    specialists where they learn.
-
-    Args:
-        rollout: With advantages.
-        order: int64 [T x E], of the samples t * E + e.
-        size: Samples of a minibatch.
-        specialists: Whether they learn.
-    """
-    told = rollout.meta.minibatches(order[None], size)
-    if not specialists:
-        yield from ((heard, None) for heard in told)
-        return
-    noise, awake = rollout.noise.flatten(1, 2), rollout.awake.flatten(1, 2).to(rollout.noise.device)
-    own = rollout.own.minibatches(order.expand(len(noise), -1), size)
-    batches = order.to(noise.device).split(size)
-    for rows, heard, lived in zip(batches, told, own, strict=True):
-        yield heard, Lived(lived, noise[:, rows], awake[:, rows])
 
 
 class _Spoken(NamedTuple):

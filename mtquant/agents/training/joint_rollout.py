@@ -8,8 +8,8 @@ the meta-controller, whose drawn decision scales the actions into exposures. Tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mtquant.agents.crew import Crew, messages
 from mtquant.agents.stack import Said
-from mtquant.agents.training.rollout import Episodes, Rollout, drawn_noise
+from mtquant.agents.training.rollout import Episodes, Minibatch, Rollout, drawn_noise
 from mtquant.core.states import Arrays, below, fill, generator_state, part, set_generator
 from mtquant.core.training_config import SpecialistReward
 from mtquant.envs import allocation
@@ -28,6 +28,19 @@ from mtquant.envs.shadow import Shadows
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+
+
+class Lived(NamedTuple):
+    """The specialists' part of a minibatch.
+
+    Attributes:
+        own: What each lived through.
+        noise, awake: [K, B, A], as in `JointRollout`.
+    """
+
+    own: Minibatch
+    noise: torch.Tensor
+    awake: torch.Tensor
 
 
 class JointRollout:
@@ -46,6 +59,28 @@ class JointRollout:
         self.meta = Rollout(meta.stack, n_steps, n_accounts)
         self.noise = torch.zeros_like(self.own.actions)
         self.awake = torch.zeros(self.own.actions.shape, dtype=torch.bool)
+
+    def minibatches(
+        self, order: torch.Tensor, size: int, specialists: bool
+    ) -> Iterator[tuple[Minibatch, Lived | None]]:
+        """All samples, `size` at a time: the meta-controller's part, and that of the specialists
+        where they learn; valid until the next call.
+
+        Args:
+            order: int64 [T x E], of the samples t * E + e.
+            size: Samples of a minibatch.
+            specialists: Whether they learn.
+        """
+        told = self.meta.minibatches(order[None], size)
+        if not specialists:
+            yield from ((level, None) for level in told)
+            return
+        device = self.noise.device
+        noise, awake = self.noise.flatten(1, 2), self.awake.flatten(1, 2).to(device)
+        own = self.own.minibatches(order.expand(len(noise), -1), size)
+        batches = order.to(device).split(size)
+        for rows, level, lived in zip(batches, told, own, strict=True):
+            yield level, Lived(lived, noise[:, rows], awake[:, rows])
 
 
 class JointCollector:

@@ -154,11 +154,11 @@ def test_the_gradient_through_messages_is_autograds(either: Trained) -> None:
     loop = trainer.build_loop()
     updater, rollout = loop.updater, loop.collector.collect(0.99, 0.95)
     crew, meta = updater.crew.stack, updater.meta.stack
-    from mtquant.agents.training.joint_loop import JointReport, minibatches
+    from mtquant.agents.training.joint_loop import JointReport
     from mtquant.learning.losses import ppo_gradients
 
     order = torch.arange(rollout.noise[0, ..., 0].numel())
-    told, lived = next(minibatches(rollout, order, 64, specialists=True))
+    told, lived = next(rollout.minibatches(order, 64, specialists=True))
     assert lived is not None
     report = JointReport(len(crew))
 

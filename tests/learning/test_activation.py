@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mtquant.learning.hyperbolic import bias_tanh_, bias_tanh_back_
+from mtquant.learning.activation import bias_tanh_, bias_tanh_back_
 
 DTYPES = [(torch.float32, 4e-7), (torch.float64, 1e-15)]
 
