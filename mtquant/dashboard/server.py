@@ -46,6 +46,9 @@ def options(host: str, port: int) -> dict[str, object]:
         "client.showErrorDetails": "none",
         "client.showErrorLinks": False,
         "global.developmentMode": False,
+        # A chart that is the same as before is sent again: Streamlit may name it by its hash to a
+        # browser that has already forgotten it (streamlit issue 11357), and the page is dead then.
+        "global.minCachedMessageSize": 1e15,
         "logger.level": "error",
         "logger.hideWelcomeMessage": True,  # the command has said where the page is
         "theme.font": FONT,

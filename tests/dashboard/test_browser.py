@@ -20,7 +20,7 @@ from tests.support.browsers import chromium, dashboard
 from tests.support.councils import Council
 from tests.support.paper import OPENING
 
-pytest.importorskip("streamlit", reason="streamlit is not installed")
+messages = pytest.importorskip("streamlit.proto.ForwardMsg_pb2", reason="needs streamlit")
 pytestmark = pytest.mark.slow
 WAIT_MS = 60_000
 TABS = {  # what each one has to show
@@ -78,13 +78,15 @@ def test_every_tab_shows_what_it_should_and_asks_nobody_else(
     page = context.new_page()
     troubles: list[str] = []
     asked: set[str] = set()
+    frames: list[bytes | str] = []
+    page.on("websocket", lambda own: own.on("framereceived", lambda frame: frames.append(frame)))
     page.on("console", lambda message: troubles.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("request", lambda request: asked.add(re.sub(r"^(\w+://[^/]+).*", r"\1", request.url)))
     page.goto(served.address)
-    for tab, shown in TABS.items():
+    for tab in (*TABS, "Models", "Notes", "Models"):
         page.get_by_role("tab", name=tab).click()
-        for text in shown:
+        for text in TABS[tab]:
             page.get_by_text(text).first.wait_for(timeout=WAIT_MS)
         if tab in CHARTS:
             chart = page.locator("[data-testid=stVegaLiteChart] svg.marks").first
@@ -96,6 +98,9 @@ def test_every_tab_shows_what_it_should_and_asks_nobody_else(
     assert page.locator("[data-testid=stException]").count() == 0
     assert [text for text in troubles if not text.startswith(("info", "debug"))] == []
     assert asked == {served.address}
+    # What was drawn before is sent again, not named by its hash (`server.options`).
+    kinds = [messages.ForwardMsg.FromString(frame).WhichOneof("type") for frame in frames]
+    assert "delta" in kinds and "ref_hash" not in kinds
     paper = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
     context.close()
