@@ -117,10 +117,3 @@ def kept(crew: Crew, k: int) -> Weights:
     own = {"mean": crew.scaling.mean[k, :inputs], "scale": crew.scaling.scale[k, :inputs]}
     held = {f"features_extractor.{name}": value.cpu().clone() for name, value in own.items()}
     return crew.stack.weights(k) | held
-
-
-def use_threads(count: int) -> None:
-    """How many threads torch computes with in this process; one is fastest for networks as small
-    as these, above all where cores are shared.
-    """
-    torch.set_num_threads(count)

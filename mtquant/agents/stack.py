@@ -147,6 +147,7 @@ class ActorCriticStack:
         self.critic = Towers(shape.critic, parameters[:, critic])
         self.log_std = parameters[:, std]
         self._gradient_parts = self.gradients[:, actor], self.gradients[:, critic]
+        self._said: dict[int, Said] = {}
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -219,16 +220,13 @@ class ActorCriticStack:
         """What the networks say about scaled observations [K, B, inputs]; valid until the next call
         with as many samples.
         """
-        actions, forecasts = self.shape.actions, self.shape.forecasts
-        outputs = self.actor.forward(observations)
-        value = self.critic.forward(observations).squeeze(2)
-        # `narrow` is the quickest way to a part, which counts where B is 1.
-        return Said(
-            outputs.narrow(2, 0, actions),
-            value,
-            outputs.narrow(2, actions, forecasts),
-            outputs.narrow(2, actions + forecasts, forecasts),
-        )
+        outputs, value = self.actor.forward(observations), self.critic.forward(observations)
+        batch = observations.shape[1]
+        if batch not in self._said:  # the towers answer in the same place again and again
+            widths = (self.shape.actions, self.shape.forecasts, self.shape.forecasts)
+            mean, forecast, log_deviation = outputs.split(widths, dim=2)
+            self._said[batch] = Said(mean, value.squeeze(2), forecast, log_deviation)
+        return self._said[batch]
 
     def act(self, observations: torch.Tensor) -> torch.Tensor:
         """The mean actions of `forward`, [K, B, A], for who asks for nothing else."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -93,18 +94,20 @@ def ppo_gradients(
     Returns:
         What is NaN makes what depends on it NaN; an infinite ratio may be clipped away.
     """
-    found = Gradients(
-        torch.empty(mean.shape, dtype=mean.dtype),
-        torch.empty(log_std.shape, dtype=torch.float64),  # of many samples
-        torch.empty(value.shape, dtype=mean.dtype),
-        torch.empty(len(value), len(FIGURES), dtype=mean.dtype),
+    means, widths, values = (_array(part) for part in (mean, log_std, value))
+    found = (
+        np.empty(means.shape, means.dtype),
+        np.empty(widths.shape),  # a sum over many samples
+        np.empty(values.shape, means.dtype),
+        np.empty((len(values), len(FIGURES)), means.dtype),
     )
-    width = log_std.double()
-    told = (mean, torch.exp(-width), width, value, *samples, _mask(present, log_std))
-    arrays = [part.numpy(force=True) for part in (*told, *found)]
+    width = widths.astype(np.float64)
+    lived = [_array(part) for part in samples]
+    told = [means, np.exp(-width), width, values, *lived, _mask(present, widths)]
+    arrays = [*told, *found, np.empty(values.shape[1])]
     _ppo_gradients(clip_range, ent_coef, vf_coef, *arrays)
-    by_mean, by_log_std, by_value = (part.to(mean) for part in found[:3])
-    return Gradients(by_mean, by_log_std, by_value, found.figures)
+    by_mean, by_log_std, by_value, figures = map(torch.from_numpy, found)
+    return Gradients(by_mean.to(mean), by_log_std.to(mean), by_value.to(mean), figures)
 
 
 class ForecastGradients(NamedTuple):
@@ -134,20 +137,23 @@ def forecast_gradients(
     """
     if mean.shape[2] == 0:
         return ForecastGradients(mean, log_deviation, torch.zeros(len(mean), dtype=mean.dtype))
-    found = ForecastGradients(
-        torch.empty(mean.shape, dtype=mean.dtype),
-        torch.empty(mean.shape, dtype=mean.dtype),
-        torch.empty(len(mean), dtype=mean.dtype),
-    )
-    told = (mean, log_deviation, came, _mask(present, mean[:, 0]))
-    _forecast_gradients(weight, *(part.numpy(force=True) for part in (*told, *found)))
-    by_mean, by_log_deviation = (part.to(mean.device) for part in found[:2])
-    return ForecastGradients(by_mean, by_log_deviation, found.loss)
+    means = _array(mean)
+    found = (np.empty_like(means), np.empty_like(means), np.empty(len(means), means.dtype))
+    told = (means, _array(log_deviation), _array(came), _mask(present, means[:, 0]))
+    _forecast_gradients(weight, *told, *found)
+    by_mean, by_log_deviation, loss = map(torch.from_numpy, found)
+    return ForecastGradients(by_mean.to(mean), by_log_deviation.to(mean), loss)
 
 
-def _mask(present: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+def _array(tensor: torch.Tensor) -> Array:
+    """A tensor's numbers on the processor."""
+    found: Array = tensor.cpu().numpy()
+    return found
+
+
+def _mask(present: torch.Tensor | None, like: Array) -> Array:
     """[K, N], `present`, or 1 everywhere."""
-    return torch.ones(like.shape, dtype=like.dtype) if present is None else present
+    return np.ones(like.shape, like.dtype) if present is None else _array(present)
 
 
 @kernel
@@ -168,7 +174,9 @@ def _ppo_gradients(
     to_log_std: Array,
     to_value: Array,
     figures: Array,
+    room: Array,
 ) -> None:
+    """`room` [B] holds the logarithms of the ratios, then the gradients by the log-densities."""
     batch, n_actions = mean.shape[1], mean.shape[2]
     least, most, share = 1.0 - clip_range, 1.0 + clip_range, 1.0 / batch
     for k in range(mean.shape[0]):
@@ -178,23 +186,20 @@ def _ppo_gradients(
             width += (log_std[k, a] + HALF_LOG_TWO_PI) * present[k, a]
             entropy += (log_std[k, a] + HALF_LOG_TWO_PI + 0.5) * present[k, a]
         middle, scale = _level(advantages[k])
-        policy, error_square, divergence, clipped = 0.0, 0.0, 0.0, 0.0
         for b in range(batch):
             square = 0.0
             for a in range(n_actions):
                 deviation = (actions[k, b, a] - mean[k, b, a]) * narrow[k, a] * present[k, a]
                 square += deviation * deviation
-            log_ratio = -0.5 * square - width - log_probs[k, b]
+            room[b] = -0.5 * square - width - log_probs[k, b]
+        policy, error_square, divergence, clipped = 0.0, 0.0, 0.0, 0.0
+        for b in range(batch):
+            log_ratio = room[b]
             ratio = math.exp(log_ratio)
             advantage = (advantages[k, b] - middle) * scale
             wanted, allowed = ratio * advantage, min(max(ratio, least), most) * advantage
             # Where the clipped one is the smaller, it does not depend on the policy any more.
-            by_log_prob = 0.0 if wanted > allowed else -wanted * share
-            for a in range(n_actions):
-                toward = by_log_prob * present[k, a]
-                deviation = (actions[k, b, a] - mean[k, b, a]) * narrow[k, a]
-                to_mean[k, b, a] = deviation * narrow[k, a] * toward
-                to_log_std[k, a] += (deviation * deviation - 1.0) * toward
+            room[b] = 0.0 if wanted > allowed else -wanted * share
             error = value[k, b] - returns[k, b]
             to_value[k, b] = 2.0 * vf_coef * share * error
             policy -= min(wanted, allowed)
@@ -202,6 +207,12 @@ def _ppo_gradients(
             # Schulman 2020, "Approximating KL divergence", k3: without bias and never below 0.
             divergence += ratio - 1.0 - log_ratio
             clipped += 1.0 if abs(ratio - 1.0) > clip_range else 0.0
+        for a in range(n_actions):
+            for b in range(batch):
+                toward = room[b] * present[k, a]
+                deviation = (actions[k, b, a] - mean[k, b, a]) * narrow[k, a]
+                to_mean[k, b, a] = deviation * narrow[k, a] * toward
+                to_log_std[k, a] += (deviation * deviation - 1.0) * toward
         figures[k, 0] = policy * share
         figures[k, 1] = error_square * share
         figures[k, 2] = -entropy

@@ -18,11 +18,9 @@ from itertools import pairwise
 import torch
 
 from mtquant.learning.activation import bias_tanh_, bias_tanh_back_
+from mtquant.learning.products import Held, multiply
 
 HIDDEN_GAIN = math.sqrt(2.0)  # of orthogonal first weights, as in stable-baselines3
-# A large matrix times one of fewer columns than FEW is quicker as its transpose: products like that
-# take MKL up to ten times as long on some processors (docs/benchmarks.md#results).
-FEW, LARGE = 16, 4_096
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -104,10 +102,11 @@ class Towers:
         self.precision: torch.dtype | None = None
         self.parameters = parameters
         self.layers = shape.split(parameters)
-        # Views cost as much as a small product, so those of the weights and of the latest `out` of
-        # `backward`, which is the same one again and again, are kept.
-        self._turned = [matrix.transpose(1, 2) for matrix, _ in self.layers]
-        self._out, self._wanted = parameters, self.layers
+        self._weights = [Held.of(matrix) for matrix, _ in self.layers]
+        self._turned = [weights.turned() for weights in self._weights]
+        # Views of the latest `out` of `backward`, which is the same one again and again.
+        self._out: torch.Tensor | None = None
+        self._wanted: list[tuple[Held, torch.Tensor]] = []
         self._buffers: dict[int, _Buffers] = {}
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -115,11 +114,13 @@ class Towers:
         samples B.
         """
         *rooms, last = self._of(inputs).seen
-        values = inputs
-        for (matrix, bias), out in zip(self.layers, rooms, strict=False):
-            values = bias_tanh_(self._product(values, matrix, out), bias)
-        matrix, bias = self.layers[-1]
-        return self._product(values, matrix, last).add_(bias)
+        values = Held.of(inputs)
+        for weights, (_, bias), room in zip(self._weights, self.layers, rooms, strict=False):
+            multiply(values, weights, room, self.precision)
+            bias_tanh_(room.tensor, bias)
+            values = room
+        multiply(values, self._weights[-1], last, self.precision)
+        return last.tensor.add_(self.layers[-1][1])
 
     def backward(self, inputs: torch.Tensor, change: torch.Tensor, out: torch.Tensor) -> None:
         """Gradient by the parameters, for the outputs of the latest `forward` of this B.
@@ -131,62 +132,44 @@ class Towers:
         """
         buffers = self._of(inputs)
         if out is not self._out:
-            self._out, self._wanted = out, self.shape.split(out)
+            parts = self.shape.split(out)
+            self._out, self._wanted = out, [(Held.of(matrix), bias) for matrix, bias in parts]
         torch.sum(change, 1, keepdim=True, out=self._wanted[-1][1])
-        for layer in range(len(self.layers) - 1, -1, -1):
-            before = buffers.seen[layer - 1] if layer else inputs
-            self._product(before.transpose(1, 2), change, buffers.products[layer])
-            self._wanted[layer][0].copy_(buffers.products[layer])
-            if layer:
-                change = self._back(change, self._turned[layer], buffers.changes[layer - 1])
-                bias_tanh_back_(change, before, self._wanted[layer - 1][1])
+        by = Held.of(change)
+        for layer in range(len(self.layers) - 1, 0, -1):
+            before, room = buffers.seen[layer - 1], buffers.changes[layer - 1]
+            multiply(buffers.turned[layer - 1], by, self._wanted[layer][0], self.precision)
+            self._back(by, layer, room)
+            bias_tanh_back_(room.tensor, before.tensor, self._wanted[layer - 1][1])
+            by = room
+        multiply(Held.of(inputs).turned(), by, self._wanted[0][0], self.precision)
 
     def to_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """Gradient by the inputs, [K, B, inputs], behind the latest `backward` of this B."""
-        change = self._of(inputs).changes[0]
-        return self._back(change, self._turned[0], torch.empty_like(inputs))
+        found = torch.empty_like(inputs)
+        self._back(self._of(inputs).changes[0], 0, Held.of(found))
+        return found
 
-    def _back(self, change: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """Batched matrix product, into `out`; of a single column it is an outer product."""
-        if self.precision is None and change.shape[2] == 1:
-            return torch.mul(change, matrix, out=out)
-        return self._product(change, matrix, out)
-
-    def _product(self, one: torch.Tensor, other: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """Batched matrix product, into `out`."""
-        if self.precision is not None:
-            return out.copy_(torch.bmm(one.to(self.precision), other.to(self.precision)))
-        if not _turns(one.shape[1], one.shape[2], other.shape[2], one):
-            return torch.bmm(one, other, out=out)
-        turned = other.transpose(1, 2).contiguous()
-        torch.bmm(turned, one.transpose(1, 2), out=out.transpose(1, 2))
-        return out
+    def _back(self, change: Held, layer: int, out: Held) -> None:
+        """Gradient by what a layer was given; of a single output it is an outer product."""
+        if self.precision is None and change.tensor.shape[2] == 1:
+            torch.mul(change.tensor, self._turned[layer].tensor, out=out.tensor)
+        else:
+            multiply(change, self._turned[layer], out, self.precision)
 
     def _of(self, inputs: torch.Tensor) -> _Buffers:
         """The buffers for inputs [K, B, inputs]."""
         batch = inputs.shape[1]
         if batch not in self._buffers:
-            self._buffers[batch] = _Buffers(self.shape, self.layers, batch)
+            self._buffers[batch] = _Buffers(self.shape, self.parameters, batch)
         return self._buffers[batch]
 
 
 class _Buffers:
-    """What one batch size needs: outputs of all layers, gradients by them, products [in, out]."""
+    """What one batch size needs: outputs of all layers, also turned, and gradients by them."""
 
-    def __init__(self, shape: TowerShape, layers: Layers, batch: int) -> None:
-        first, sizes = layers[0][0], shape.layers
-        self.seen = [_room(first, batch, before, outputs) for before, outputs in sizes]
-        self.changes = [first.new_empty(len(first), batch, outputs) for _, outputs in sizes[:-1]]
-        self.products = [_room(first, inputs, batch, outputs) for inputs, outputs in sizes]
-
-
-def _turns(rows: int, between: int, columns: int, like: torch.Tensor) -> bool:
-    """Whether [rows, between] @ [between, columns] is computed as its transpose."""
-    return columns < FEW and rows * between >= LARGE and not like.is_cuda
-
-
-def _room(like: torch.Tensor, rows: int, between: int, columns: int) -> torch.Tensor:
-    """Where such products go, [K, rows, columns], laid out as they are computed."""
-    if _turns(rows, between, columns, like):
-        return like.new_empty(len(like), columns, rows).transpose(1, 2)
-    return like.new_empty(len(like), rows, columns)
+    def __init__(self, shape: TowerShape, parameters: torch.Tensor, batch: int) -> None:
+        rooms = [parameters.new_empty(len(parameters), batch, size) for _, size in shape.layers]
+        self.seen = [Held.of(room) for room in rooms]
+        self.turned = [seen.turned() for seen in self.seen]
+        self.changes = [Held.of(torch.empty_like(room)) for room in rooms[:-1]]

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtquant.agents.crew import use_threads
 from mtquant.backtest.vectorbt_audit import Audit, audit
 from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
 from mtquant.core.config import Config
@@ -17,6 +16,7 @@ from mtquant.data.instruments import Instrument
 from mtquant.evaluation.report import Material, report_summary, write_report
 from mtquant.evaluation.significance.tried import Tried
 from mtquant.evaluation.summary import summarize
+from mtquant.learning.threads import use_threads
 from mtquant.market.ledger import Ledger
 from mtquant.workflows.backtesting import (
     Market,

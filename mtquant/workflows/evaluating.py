@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.agents.crew import use_threads
 from mtquant.agents.hierarchy import HierarchyPolicy
 from mtquant.core.config import Config, config_hash
 from mtquant.core.records import write_atomically
@@ -31,6 +30,7 @@ from mtquant.core.runs import check_writable, plain
 from mtquant.core.seeding import SeedTree
 from mtquant.data.instruments import Instrument
 from mtquant.evaluation.sections import Section, document
+from mtquant.learning.threads import use_threads
 from mtquant.workflows.allocation_study import (
     AllocationStudy,
     AllocationTrial,

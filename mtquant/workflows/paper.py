@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.agents.crew import use_threads
 from mtquant.agents.ensemble import SpecialistEnsemble
 from mtquant.agents.hierarchy import HierarchyPolicy
 from mtquant.core.config import Config
@@ -32,6 +31,7 @@ from mtquant.data.yahoo.cache import DEFAULT_FOLDER
 from mtquant.data.yahoo.download import YahooDownloader
 from mtquant.data.yahoo.frames import DELAY_NS
 from mtquant.features.timeframes import TimeframePipeline, without_ages
+from mtquant.learning.threads import use_threads
 from mtquant.market.live_tape import LiveTape
 from mtquant.market.observation import ObservationLayout
 from mtquant.market.rules import Rules

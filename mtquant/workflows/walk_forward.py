@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtquant.agents.crew import use_threads
 from mtquant.backtest.vectorbt_audit import audit
 from mtquant.backtest.vectorbt_views import vectorbt_figures, vectorbt_tables
 from mtquant.core.config import Config, config_hash
@@ -38,6 +37,7 @@ from mtquant.evaluation.track_statistics import Findings, findings
 from mtquant.evaluation.tracks import FoldScore, Track, WalkForward
 from mtquant.evaluation.verdict import Verdict
 from mtquant.evaluation.walk_forward_page import page, sections_of
+from mtquant.learning.threads import use_threads
 from mtquant.market.ledger import Ledger
 from mtquant.market.rules import Rules
 from mtquant.workflows.backtesting import Market, baseline_ledgers

@@ -28,7 +28,6 @@ from common import machine, option_parser, print_result
 
 import numpy as np
 import planted_hierarchy as hierarchy
-import torch
 from numpy.typing import NDArray
 from planted_tasks import (
     SETTINGS,
@@ -47,6 +46,7 @@ from mtquant.core.config import config_hash, load_config
 from mtquant.core.seeding import SeedTree
 from mtquant.data.planted import RANDOM_WALK, STRONG, WEAK
 from mtquant.envs.sb3 import MarketVecEnv
+from mtquant.learning.threads import use_threads
 
 BARS_A_YEAR = 8_766  # losses a year are counted as if bars were hours
 BAND = 0.1  # the optimum may leave a position alone; a trained policy's actions cannot say so
@@ -233,7 +233,7 @@ def main() -> None:
     scale = QUICK if arguments.quick else Scale()
     if arguments.seeds:
         scale = replace(scale, seeds=arguments.seeds)
-    torch.set_num_threads(1)
+    use_threads(1)
     print(machine(None))
     found = {
         name: run_hierarchy(name, scale, arguments.seed)

@@ -38,6 +38,7 @@ from mtquant.core.training_config import PPOSettings
 from mtquant.data.planted import STRONG, PlantedMarket
 from mtquant.envs.sb3 import MarketVecEnv
 from mtquant.features.pipeline import Scaler
+from mtquant.learning.threads import use_threads
 from mtquant.learning.towers import TowerShape
 from tests.support.parity import after_an_update
 
@@ -415,7 +416,7 @@ def main() -> None:
     """Checks, times, races and prints."""
     arguments = options(__doc__.splitlines()[0])
     scale = QUICK if arguments.quick else Scale()
-    torch.set_num_threads(1)
+    use_threads(1)
     print(machine(None))
     apart, _ = after_an_update(torch.float64, 3)
     print(f"one update, largest difference of a weight: {apart:.1e}")

@@ -9,7 +9,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mtquant.agents.networks import ObservationScaler
@@ -18,6 +17,7 @@ from mtquant.agents.training.world import SpecialistWorld
 from mtquant.core.config import load_config
 from mtquant.data.instruments import load_instruments
 from mtquant.data.sources import load_bars, split_bars
+from mtquant.learning.threads import use_threads
 from mtquant.workflows.environments import market_world
 
 SYMBOL = "SPX500"
@@ -26,7 +26,7 @@ SHORT = ("environment.episode_length=250",)  # a year of daily bars
 
 def arguments(argv: Sequence[str] | None, steps: int) -> argparse.Namespace:
     """`--steps` and `--seed`; one thread, since more only wait for each other at this size."""
-    torch.set_num_threads(1)
+    use_threads(1)
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=steps, help="bars to train for")
     parser.add_argument("--seed", type=int, default=0)

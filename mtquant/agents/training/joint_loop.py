@@ -30,7 +30,7 @@ from mtquant.core.seeding import SeedTree
 from mtquant.core.states import Arrays, below, generator_state, part, set_generator
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.hierarchy import MESSAGE_NAMES
-from mtquant.learning.adam import StackedAdam, broken, clip_rows
+from mtquant.learning.adam import StackedAdam
 from mtquant.learning.losses import FIGURES, Samples, forecast_gradients, ppo_gradients
 from mtquant.learning.schedules import rate_at
 
@@ -107,7 +107,7 @@ class JointUpdater:
         meta: bool,
         final: bool,
     ) -> None:
-        observed = told.observations
+        observed, most = told.observations, self.settings.max_grad_norm
         spoken: _Spoken | None = None
         if lived is not None:
             spoken = self._speak(lived)
@@ -119,13 +119,9 @@ class JointUpdater:
             self._own_goal(spoken, report, final)
             found = self.coordination.coordinate_updates(self._meta_gradients, self._own_gradients)
             self.crew.stack.gradients.copy_(found)
-            norms = clip_rows(self.crew.stack.gradients, self.settings.max_grad_norm)
-            report.failed |= broken(norms)
-            self.adam.step(rate, report.failed)
+            report.failed |= self.adam.step(rate, most, report.failed)
         if meta and not report.meta_failed:
-            norms = clip_rows(self.meta.stack.gradients, self.settings.max_grad_norm)
-            report.meta_failed = not bool(norms.isfinite().all())
-            self.meta_adam.step(rate, {0} if report.meta_failed else ())
+            report.meta_failed = bool(self.meta_adam.step(rate, most))
 
     def _speak(self, lived: Lived) -> _Spoken:
         """The messages of a minibatch, computed again, with a way back for autograd."""

@@ -252,8 +252,8 @@ class JointCollector:
         own, meta = self.values(
             end.terminal_observation[None], self.scales[one], self.messages[one]
         )
-        self.rollout.own.rewards[:, t, e] += gamma * own[:, 0]
-        self.rollout.meta.rewards[:, t, e] += gamma * meta[:, 0]
+        self.rollout.own.rewards[:, t, e] += gamma * own[:, 0].cpu()
+        self.rollout.meta.rewards[:, t, e] += gamma * meta[:, 0].cpu()
 
     def _speak(
         self, seen: Float32, scales: NDArray[np.float64], out: torch.Tensor | None = None

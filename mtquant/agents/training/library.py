@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -19,11 +18,12 @@ from mtquant.agents.training.replay import Recorder
 from mtquant.core.telemetry import Telemetry
 from mtquant.core.training_config import Algorithm, PPOSettings
 from mtquant.envs.sb3 import MarketVecEnv
+from mtquant.learning.threads import use_threads
 
 
 def train_with_library(job: Job) -> dict[str, dict[str, Any]]:
     """Trains all specialists of a job; by name what `Phase1Trainer.train_specialist` returns."""
-    torch.set_num_threads(job.config.training.torch_threads)
+    use_threads(job.config.training.torch_threads)
     recorder = Recorder(job.output_dir, job.replay_record())
     return {name: _train(job, name, recorder) for name in job.worlds}
 

@@ -37,7 +37,7 @@ from mtquant.core.states import (
 )
 from mtquant.core.training_config import PPOSettings
 from mtquant.envs.batch import Batch
-from mtquant.learning.adam import StackedAdam, broken, clip_rows
+from mtquant.learning.adam import StackedAdam
 from mtquant.learning.losses import (
     APPROX_KL,
     FIGURES,
@@ -141,9 +141,8 @@ class Updater:
         if final:
             report.figures += loss.figures
             report.forecast_loss += forecast.loss
-        norms = clip_rows(stack.gradients, settings.max_grad_norm)
-        report.failed |= broken(norms)
-        self.adam.step(rate, report.stopped | report.failed)
+        resting = report.stopped | report.failed
+        report.failed |= self.adam.step(rate, settings.max_grad_norm, resting)
 
     def _watch(self, figures: torch.Tensor, report: UpdateReport) -> None:
         """Stops networks that went too far from the policy that lived through the rollout."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from mtquant.agents.crew import Crew
 from mtquant.agents.specialist import load_specialists
@@ -24,6 +23,7 @@ from mtquant.agents.training.rollout import Rollout
 from mtquant.agents.training.session import weights_digest
 from mtquant.envs import allocation
 from mtquant.envs.meta import MetaControllerTrainingEnv
+from mtquant.learning.threads import use_threads
 
 NAME = "meta-controller"
 
@@ -69,7 +69,7 @@ class Phase2Trainer(HierarchicalTrainer):
         Returns:
             ``"timesteps"``, ``"weights_sha256"``, ``"best_step"`` and the validation metrics.
         """
-        torch.set_num_threads(self.config.training.torch_threads)
+        use_threads(self.config.training.torch_threads)
         loop = self.build_loop()
         meta = Crew(loop.stack, loop.scaling)
         session, best = self.session(self.crew), {NAME: self.best}

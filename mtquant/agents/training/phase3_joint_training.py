@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from mtquant.agents.crew import Crew
 from mtquant.agents.hierarchy import META, HierarchyManifest, read_hierarchy, require_domains
@@ -27,6 +26,7 @@ from mtquant.agents.training.replay import Recorder, tensors_digest
 from mtquant.core.errors import CheckpointError
 from mtquant.envs.pettingzoo import JointTrainingEnv
 from mtquant.features.signals import signals_digest
+from mtquant.learning.threads import use_threads
 
 
 class Phase3JointTrainer(HierarchicalTrainer):
@@ -70,7 +70,7 @@ class Phase3JointTrainer(HierarchicalTrainer):
             ``"timesteps"``, ``"weights_sha256"``, ``"best_step"`` and the validation metrics; a
             ``"note"`` where nothing was better than what phase 2 has left (``"best_step"`` 0).
         """
-        torch.set_num_threads(self.config.training.torch_threads)
+        use_threads(self.config.training.torch_threads)
         session, best = self.session(self.crew, self.meta), {NAME: self.best}
         loop = self.build_loop()
         begun = session.begin(loop, best, resume=self.resume)

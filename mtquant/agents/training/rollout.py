@@ -52,7 +52,8 @@ class Rollout:
 
     What a minibatch needs of a sample lies side by side in one row, and every pass shuffles the
     rows of one network after the other: fetched for each minibatch, from all over the memory, they
-    would take twice as long.
+    would take twice as long. What the losses need is then put apart, since between observations
+    they would wait for every number.
 
     Args:
         stack: The networks.
@@ -61,8 +62,9 @@ class Rollout:
 
     Attributes:
         observations: [K, T, E, inputs]; actions: [K, T, E, A]; forecasts: [K, T, E, F], what came
-            after each bar, NaN where that says nothing; log_probs, values, rewards, advantages,
-            returns: [K, T, E]; last: uint8 [K, T, E], the step ended an episode.
+            after each bar, NaN where that says nothing; log_probs, values, advantages, returns:
+            [K, T, E]; rewards: [K, T, E], on the processor; last: uint8 [K, T, E], there too, the
+            step ended an episode.
     """
 
     def __init__(self, stack: ActorCriticStack, n_steps: int, n_accounts: int) -> None:
@@ -77,15 +79,15 @@ class Rollout:
         self.log_probs, self.advantages, self.returns = (part.squeeze(3) for part in numbers)
         for k, each in enumerate(stack.own):
             self.forecasts[k, ..., each.forecasts :] = torch.nan
-        self.values, self.rewards = (own.new_zeros(size) for _ in range(2))
+        self.values = own.new_zeros(size)
+        self.rewards = torch.zeros(size, dtype=own.dtype)
         self.last = torch.zeros(size, dtype=torch.uint8)
 
     def estimate(self, bootstrap: torch.Tensor, gamma: float, lam: float) -> None:
         """Advantages and returns; `bootstrap` [K, E] are the values after the last bar."""
-        rewards, values, following = (
-            held.cpu().numpy() for held in (self.rewards, self.values, bootstrap)
-        )
-        last, out = self.last.numpy(), np.empty_like(values)
+        rewards, last = self.rewards.numpy(), self.last.numpy()
+        values, following = (held.cpu().numpy() for held in (self.values, bootstrap))
+        out = np.empty_like(values)
         for k in range(len(values)):
             advantages(rewards[k], values[k], last[k], following[k], gamma, lam, out[k])
         self.advantages.copy_(torch.from_numpy(out))
@@ -98,15 +100,19 @@ class Rollout:
             order: int64 [K, T x E], of the samples t * E + e of each network.
             size: B.
         """
+        inputs, *widths = self._widths
         if self._shuffled is None:
             self._shuffled = torch.empty_like(self._rows.flatten(1, 2))
+            self._numbers = torch.empty_like(self._shuffled[..., inputs:])
         order = order.to(self._rows.device)
-        for rows, own, out in zip(self._rows.flatten(1, 2), order, self._shuffled, strict=True):
-            torch.index_select(rows, 0, own, out=out)
-        for rows in self._shuffled.split(size, dim=1):
-            seen, *numbers, actions, came = rows.split(self._widths, dim=2)
+        for k, rows in enumerate(self._rows.flatten(1, 2)):
+            torch.index_select(rows, 0, order[k], out=self._shuffled[k])
+            self._numbers[k] = self._shuffled[k, :, inputs:]
+        pieces = (held.split(size, dim=1) for held in (self._shuffled, self._numbers))
+        for rows, held in zip(*pieces, strict=True):
+            *numbers, actions, came = held.split(widths, dim=2)
             samples = Samples(actions, *(part.squeeze(2) for part in numbers))
-            yield Minibatch(seen, samples, came)
+            yield Minibatch(rows.narrow(2, 0, inputs), samples, came)
 
     def explained_variance(self) -> torch.Tensor:
         """1 - Var(returns - values) / Var(returns) of each network, [K]; NaN without variance."""
@@ -189,10 +195,16 @@ class Collector:
         self.rollout = Rollout(stack, n_steps, n_accounts)
         self.episodes = [Episodes() for _ in batches]
         self._shape = (len(batches), n_steps, n_accounts)
-        self._raw = torch.zeros(len(batches), n_accounts, stack.shape.inputs)
         # A bar's, of all networks: one copy into the rollout costs as much as one network's would.
-        self._rewards = torch.zeros(len(batches), n_accounts, dtype=torch.float64)
-        self._last = torch.zeros(len(batches), n_accounts, dtype=torch.uint8)
+        # Nor are views of them made anew, bar by bar: they cost as much as what is done with them.
+        self._raw = torch.zeros(len(batches), n_accounts, stack.shape.inputs)
+        self._acted = torch.zeros(len(batches), n_accounts, stack.shape.actions)
+        self._rewards = np.zeros((len(batches), n_accounts))
+        self._last = np.zeros((len(batches), n_accounts), dtype=np.uint8)
+        raw, acted = self._raw.numpy(), self._acted.numpy()
+        self._seen = [raw[k, :, : own.inputs] for k, own in enumerate(stack.own)]
+        self._orders = [acted[k, :, : own.actions] for k, own in enumerate(stack.own)]
+        self._paid, self._ended = self.rollout.rewards.numpy(), self.rollout.last.numpy()
         paid_in_full = surprise == 1.0 or not stack.shape.forecasts
         self._luck = [] if paid_in_full else [Luck(cast(MarketEnv, batch)) for batch in batches]
         self._terminal: list[tuple[int, int, int, NDArray[np.float32]]] = []
@@ -209,11 +221,12 @@ class Collector:
         for t in range(n_steps):
             scaled = self._observe(rollout.observations[:, t])
             said = self.stack.forward(scaled)
-            rollout.values[:, t] = said.value
-            torch.addcmul(said.mean, spread, noise[:, t], out=rollout.actions[:, t])
-            acted = rollout.actions[:, t].clamp(-1.0, 1.0).float().cpu().numpy()
+            rollout.values.select(1, t).copy_(said.value)
+            drawn = rollout.actions.select(1, t)
+            torch.addcmul(said.mean, spread, noise.select(1, t), out=drawn)
+            self._acted.copy_(drawn.clamp(-1.0, 1.0))
             foreseen = said.forecast.float().cpu().numpy() if self._luck else None
-            self._move(t, acted, foreseen)
+            self._move(t, foreseen)
         constant = self.stack.log_scale()
         torch.sub(noise.square().sum(3).mul_(-0.5), constant[:, None, None], out=rollout.log_probs)
         self._go_on_behind_time(gamma)
@@ -248,37 +261,47 @@ class Collector:
 
     def _observe(self, out: torch.Tensor | None = None) -> torch.Tensor:
         """What all accounts see now, scaled, [K, E, inputs]."""
-        raw = self._raw.numpy()
-        for own, batch, shape in zip(raw, self.batches, self.stack.own, strict=True):
-            own[:, : shape.inputs] = batch.observations
+        for seen, batch in zip(self._seen, self.batches, strict=True):
+            np.copyto(seen, batch.observations)
         return self.scaling.apply(self._raw.to(self.stack.parameters), out)
 
-    def _move(
-        self, t: int, actions: NDArray[np.float32], foreseen: NDArray[np.float32] | None
-    ) -> None:
-        """All accounts live through bar `t` of the rollout under actions [K, E, A]; where rewards
-        leave luck out, [K, E, F] is foreseen.
+    def _move(self, t: int, foreseen: NDArray[np.float32] | None) -> None:
+        """All accounts live through bar `t` of the rollout under the actions `_acted`; where
+        rewards leave luck out, [K, E, F] is foreseen.
         """
-        rollout, rewards, last = self.rollout, self._rewards.numpy(), self._last.numpy()
-        for k, (batch, own) in enumerate(zip(self.batches, self.stack.own, strict=True)):
-            acted = np.ascontiguousarray(actions[k, :, : own.actions])
-            unpaid = 0.0
-            if own.forecasts:
-                env = cast(MarketEnv, batch)
-                came = env.next_returns()
-                rollout.forecasts[k, t, :, : own.forecasts] = torch.from_numpy(came)
-                if foreseen is not None:
-                    targets, said = acted * env.unit.astype(np.float32), foreseen[k]
-                    luck = self._luck[k].gains(targets, came, said[:, : own.forecasts]).sum(1)
-                    unpaid = (1.0 - self._surprise) * env.worth_of_gain() * luck
+        for k, (batch, own) in enumerate(zip(self.batches, self._orders, strict=True)):
+            acted = np.ascontiguousarray(own)
+            unpaid = self._foresee(k, t, acted, foreseen) if self.stack.own[k].forecasts else None
             for e, end in step_batch(batch, acted):
                 self.episodes[k].add(end.totals, end.rewards, end.drawdown)
                 if end.truncated:
                     self._terminal.append((k, t, e, end.terminal_observation))
-            np.subtract(batch.rewards, unpaid, out=rewards[k])
-            last[k] = batch.done
-        rollout.rewards[:, t] = self._rewards
-        rollout.last[:, t] = self._last
+            self._rewards[k] = batch.rewards
+            if unpaid is not None:
+                self._rewards[k] -= unpaid
+            self._last[k] = batch.done
+        self._paid[:, t] = self._rewards
+        self._ended[:, t] = self._last
+
+    def _foresee(
+        self,
+        k: int,
+        t: int,
+        acted: NDArray[np.float32],
+        foreseen: NDArray[np.float32] | None,
+    ) -> NDArray[np.float64] | None:
+        """Keeps what network k's forecasts of bar `t` are compared with, and says how much of the
+        bar's rewards was luck that is not paid, float64 [E]; None where all is paid.
+        """
+        env, count = cast(MarketEnv, self.batches[k]), self.stack.own[k].forecasts
+        came = env.next_returns()
+        self.rollout.forecasts[k, t, :, :count] = torch.from_numpy(came)
+        if foreseen is None:
+            return None
+        targets = acted * env.unit.astype(np.float32)
+        luck = self._luck[k].gains(targets, came, foreseen[k, :, :count]).sum(1)
+        unpaid: NDArray[np.float64] = (1.0 - self._surprise) * env.worth_of_gain() * luck
+        return unpaid
 
     def _go_on_behind_time(self, gamma: float) -> None:
         """Adds gamma x value of what came next to rewards of episodes that time ended."""
@@ -290,8 +313,10 @@ class Collector:
             bars, accounts, seen = zip(*ends, strict=True)
             raw = torch.zeros(len(self.batches), len(ends), self.stack.shape.inputs)
             raw[k, :, : self.stack.own[k].inputs] = torch.from_numpy(np.stack(seen))
-            value = self.stack.forward(self.scaling.apply(raw.to(own))).value[k]
-            self.rollout.rewards[k, torch.tensor(bars), torch.tensor(accounts)] += gamma * value
+            value = self.stack.forward(self.scaling.apply(raw.to(own))).value[k].cpu()
+            self.rollout.rewards[k, torch.tensor(bars), torch.tensor(accounts)] += (
+                gamma * value.cpu()
+            )
 
 
 def drawn_noise(

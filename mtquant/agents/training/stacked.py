@@ -9,8 +9,6 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Protocol
 
-import torch
-
 from mtquant.agents.crew import Crew, kept
 from mtquant.agents.scaling import Scaling
 from mtquant.agents.stack import ActorCriticStack, PolicyShape
@@ -27,6 +25,7 @@ from mtquant.core.seeding import SeedTree
 from mtquant.core.states import Arrays, below, part
 from mtquant.core.telemetry import Telemetry
 from mtquant.features.signals import signals_digest
+from mtquant.learning.threads import use_threads
 
 Metrics = dict[str, float]
 
@@ -149,7 +148,7 @@ class Shift:
     """The specialists of one process."""
 
     def __init__(self, job: Job) -> None:
-        torch.set_num_threads(job.config.training.torch_threads)
+        use_threads(job.config.training.torch_threads)
         self._job, self._loop = job, build_loop(job)
         self._crew = Crew(self._loop.stack, self._loop.scaling)
 

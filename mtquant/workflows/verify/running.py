@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from mtquant.agents.crew import use_threads
 from mtquant.core.errors import MtquantError
+from mtquant.learning.threads import use_threads
 from mtquant.market.ledger import Ledger
 from mtquant.workflows.verify.accounting import NAME as ACCOUNTING
 from mtquant.workflows.verify.accounting import check_accounting
