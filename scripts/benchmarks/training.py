@@ -15,7 +15,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,7 @@ from mtquant.core.training_config import PPOSettings
 from mtquant.data.planted import STRONG, PlantedMarket
 from mtquant.envs.sb3 import MarketVecEnv
 from mtquant.features.pipeline import Scaler
+from mtquant.learning.products import Held, multiply
 from mtquant.learning.threads import use_threads
 from mtquant.learning.towers import TowerShape
 from tests.support.parity import after_an_update
@@ -165,46 +166,52 @@ class MatmulFloor:
     """The matrix products of one iteration, forward and backward, and nothing else."""
 
     def __init__(self, shape: PolicyShape, count: int, settings: PPOSettings) -> None:
-        self.settings, self.count = settings, count
+        self.settings = settings
         towers = (shape.actor, shape.critic)
-        self._inference = [self._products(tower, settings.n_envs) for tower in towers]
-        self._update = [self._products(tower, settings.batch_size) for tower in towers]
-
-    def _products(
-        self, tower: TowerShape, batch: int
-    ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """(inputs [K, B, in], weights [K, in, out], outputs [K, B, out]) of each layer."""
-        return [
-            (
-                torch.randn(self.count, batch, inputs),
-                torch.randn(self.count, inputs, outputs),
-                torch.empty(self.count, batch, outputs),
-            )
-            for inputs, outputs in tower.layers
-        ]
+        self._inference = [LayerProducts.of(own, count, settings.n_envs) for own in towers]
+        self._update = [LayerProducts.of(own, count, settings.batch_size) for own in towers]
 
     def __call__(self) -> None:
         """One iteration's."""
         settings = self.settings
         for _ in range(settings.n_steps):
-            for tower in self._inference:
-                _forward(tower)
+            for layers in self._inference:
+                for layer in layers:
+                    layer.forward()
         for _ in range(settings.n_epochs * settings.rollout_steps // settings.batch_size):
-            for tower in self._update:
-                _forward(tower)
-                _backward(tower)
+            for layers in self._update:
+                for layer in layers:
+                    layer.forward()
+                for layer in layers:
+                    layer.backward()
 
 
-def _forward(tower: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> None:
-    for inputs, weights, outputs in tower:
-        torch.bmm(inputs, weights, out=outputs)
+class LayerProducts:
+    """The products of a layer, [K, B, in] @ [K, in, out], into places that are kept."""
 
+    def __init__(self, count: int, batch: int, inputs: int, outputs: int, first: bool) -> None:
+        sizes = ((batch, inputs), (inputs, outputs), (batch, outputs))
+        drawn = [Held.of(torch.randn(count, *size)) for size in sizes]
+        self._seen, self._weights, self._said = drawn
+        self._seen_turned, self._weights_turned = self._seen.turned(), self._weights.turned()
+        self._by_weights = Held.of(torch.empty(count, inputs, outputs))
+        self._by_seen = None if first else Held.of(torch.empty(count, batch, inputs))
 
-def _backward(tower: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> None:
-    for layer, (inputs, weights, outputs) in enumerate(tower):
-        torch.bmm(inputs.transpose(1, 2), outputs)
-        if layer:  # nobody asks for the gradient by the observations
-            torch.bmm(outputs, weights.transpose(1, 2))
+    @classmethod
+    def of(cls, tower: TowerShape, count: int, batch: int) -> list[LayerProducts]:
+        """Of all layers of a tower."""
+        sizes = enumerate(tower.layers)
+        return [cls(count, batch, inputs, outputs, n == 0) for n, (inputs, outputs) in sizes]
+
+    def forward(self) -> None:
+        """What the layer says."""
+        multiply(self._seen, self._weights, self._said)
+
+    def backward(self) -> None:
+        """Gradients by weights and, behind the first layer, by what the layer saw."""
+        multiply(self._seen_turned, self._said, self._by_weights)
+        if self._by_seen is not None:
+            multiply(self._said, self._weights_turned, self._by_seen)
 
 
 OURS, FLOOR, THEIRS = "ours", "matmuls", "sb3"
