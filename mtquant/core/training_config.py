@@ -185,7 +185,7 @@ class TrainingConfig(PPONumbers):
         precision: What the factors of matrix products are rounded to while training; ``"bf16"`` is
             for a GPU, a processor without bfloat16 arithmetic is slower with it. Weights stay
             float32.
-        torch_threads: Threads torch may use; another number gives other roundings.
+        torch_threads: Threads that torch and NumPy may use; another number gives other roundings.
         workers: Processes that phase 1 splits its specialists over; another number gives other
             roundings. Phases 2 and 3, whose networks hear each other, take one.
         seed: Root of the run's seed tree.

@@ -2,8 +2,8 @@
 """What stands between the matrix products of a tower: bias, hyperbolic tangent and the way back.
 
 In float32 on a processor one compiled pass does what takes torch three or four, and a rational
-function works the tangent out in a ninth of the time of torch's `tanh_`. Elsewhere (float64, GPU,
-products that were turned around) torch's own do; a test holds the two together.
+function works the tangent out in a ninth of the time of torch's `tanh_`. Elsewhere (float64, GPU)
+torch's own do; a test holds the two together.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Held(NamedTuple):
     @classmethod
     def of(cls, tensor: torch.Tensor) -> Held:
         """A tensor and its view."""
-        return cls(tensor, None if tensor.is_cuda else tensor.numpy())
+        return cls(tensor, tensor.numpy() if tensor.is_cpu else None)
 
     def turned(self) -> Held:
         """Its matrices transposed, in the same memory."""
