@@ -46,11 +46,12 @@ class StackedAdam:
     """
 
     def __init__(self, parameters: torch.Tensor, gradients: torch.Tensor) -> None:
-        self._parameters, self._gradients = parameters, gradients
         self._moments = {name: torch.zeros_like(parameters) for name in MOMENTS}
         self._clocks = torch.zeros(len(parameters), device=parameters.device)
         self._scales = [1.0] * len(parameters)
         self._held = (parameters, gradients, *self._moments.values(), self._clocks)
+        # A row of everything, as torch's Adam takes it: views, made once.
+        self._rows = [[part[k] for part in self._held] for k in range(len(parameters))]
 
     def __len__(self) -> int:
         return len(self._scales)
@@ -67,10 +68,10 @@ class StackedAdam:
             The rows that would have, had their gradient been finite.
         """
         moving = [k for k in range(len(self)) if k not in resting]
-        if self._parameters.is_cpu:
+        if self._clocks.is_cpu:
             norms = self._step_here(rate, most, moving)
         else:
-            norms = clip_rows(self._gradients, most).tolist()
+            norms = clip_rows(self._held[1], most).tolist()
             self._step_there(rate, [k for k in moving if math.isfinite(norms[k])])
         return {k for k in moving if not math.isfinite(norms[k])}
 
@@ -86,10 +87,8 @@ class StackedAdam:
     def _step_there(self, rate: float, moving: list[int]) -> None:
         """`step` of rows on a GPU, whose gradients are as long as they may be."""
         for scale in sorted({self._scales[k] for k in moving}):  # rows of one rate are one call
-            rows = [k for k in moving if self._scales[k] == scale]
-            parameters, gradients, first, second, clocks = (
-                [part[k] for k in rows] for part in self._held
-            )
+            rows = [self._rows[k] for k in moving if self._scales[k] == scale]
+            parameters, gradients, first, second, clocks = map(list, zip(*rows, strict=True))
             adam(
                 parameters,
                 gradients,
