@@ -25,6 +25,21 @@ def test_an_iteration_is_stable_baselines3s(
     assert moved > 0.01
 
 
+def test_a_rollout_is_what_the_accounts_lived_through() -> None:
+    loop, twin = make_loop(2, n_steps=64), make_loop(2, n_steps=64)
+    rollout = loop.collector.collect(0.0, 0.95)  # nothing is added behind the end of time
+    for t in range(64):
+        acted = rollout.actions[:, t].clamp(-1.0, 1.0).float().numpy()
+        seen = np.stack([batch.observations for batch in twin.collector.batches])
+        scaled = twin.scaling.apply(torch.from_numpy(seen).to(twin.stack.parameters))
+        assert torch.equal(rollout.observations[:, t], scaled)
+        for k, batch in enumerate(twin.collector.batches):
+            batch.step(acted[k])
+            assert rollout.rewards[k, t].tolist() == batch.rewards.tolist()
+            assert rollout.last[k, t].tolist() == batch.done.tolist()
+    assert rollout.last.any() and not rollout.last.all()
+
+
 def test_rewards_go_on_behind_the_end_of_time() -> None:
     """Where an episode was cut by time, gamma x the value of its last observation is added."""
     loop = make_loop(1, n_steps=64)
