@@ -138,6 +138,27 @@ def test_phase_3_moves_everybody(either: Trained) -> None:
     assert torch.equal(loop.updater.crew.stack.parameters, crew)
 
 
+def test_a_meta_controller_whose_gradient_is_not_finite_goes_back_alone(trained: Trained) -> None:
+    trainer = trained.trainer(Phase3JointTrainer, "spoilt", **source(trained, 3))
+    loop = trainer.build_loop()
+    env, step = loop.collector.env, loop.collector.env.step
+    crew, meta = (level.stack.parameters for level in (loop.updater.crew, loop.updater.meta))
+    crew_before, meta_before = crew.clone(), meta.clone()
+
+    def spoil(targets: Any) -> Any:
+        ended = step(targets)
+        env.rewards[0] = np.nan
+        return ended
+
+    env.step = spoil  # type: ignore[method-assign]
+    metrics, specialists = loop.iterate()
+    assert metrics["train/restored"] == 1.0
+    assert torch.equal(meta, meta_before)
+    assert loop.updater.meta_adam.scales == [0.5]
+    assert [own["train/restored"] for own in specialists] == [0.0] * len(crew)
+    assert bool((crew != crew_before).any(1).all())
+
+
 def test_the_meta_loss_reaches_every_specialist(either: Trained) -> None:
     """Also the hidden layers, and of every specialist: through its messages."""
     trainer = either.trainer(Phase3JointTrainer, "reach", **source(either, 3))
