@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batched matrix products, [K, m, n] @ [K, n, p], on whatever is quickest where they are.
 
-On a processor that is NumPy and its OpenBLAS: torch's MKL takes up to five times as long for
-products of few rows or columns, on some processors, and never less (docs/benchmarks.md#results).
-Threads are those of `core.threads`.
+On a processor that is NumPy and its OpenBLAS: for products of few rows or columns torch's MKL takes
+up to five times as long on some processors, and for the others about the same
+(docs/benchmarks.md#results). `threads.py` says with how many threads.
 """
 
 from __future__ import annotations
