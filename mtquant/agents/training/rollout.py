@@ -203,7 +203,7 @@ class Collector:
         self._last = np.zeros((len(batches), n_accounts), dtype=np.uint8)
         raw, acted = self._raw.numpy(), self._acted.numpy()
         self._seen = [raw[k, :, : own.inputs] for k, own in enumerate(stack.own)]
-        self._orders = [acted[k, :, : own.actions] for k, own in enumerate(stack.own)]
+        self._acts = [acted[k, :, : own.actions] for k, own in enumerate(stack.own)]
         self._paid, self._ended = self.rollout.rewards.numpy(), self.rollout.last.numpy()
         paid_in_full = surprise == 1.0 or not stack.shape.forecasts
         self._luck = [] if paid_in_full else [Luck(cast(MarketEnv, batch)) for batch in batches]
@@ -269,7 +269,7 @@ class Collector:
         """All accounts live through bar `t` of the rollout under the actions `_acted`; where
         rewards leave luck out, [K, E, F] is foreseen.
         """
-        for k, (batch, own) in enumerate(zip(self.batches, self._orders, strict=True)):
+        for k, (batch, own) in enumerate(zip(self.batches, self._acts, strict=True)):
             acted = np.ascontiguousarray(own)
             unpaid = self._foresee(k, t, acted, foreseen) if self.stack.own[k].forecasts else None
             for e, end in step_batch(batch, acted):
@@ -314,9 +314,7 @@ class Collector:
             raw = torch.zeros(len(self.batches), len(ends), self.stack.shape.inputs)
             raw[k, :, : self.stack.own[k].inputs] = torch.from_numpy(np.stack(seen))
             value = self.stack.forward(self.scaling.apply(raw.to(own))).value[k].cpu()
-            self.rollout.rewards[k, torch.tensor(bars), torch.tensor(accounts)] += (
-                gamma * value.cpu()
-            )
+            self.rollout.rewards[k, torch.tensor(bars), torch.tensor(accounts)] += gamma * value
 
 
 def drawn_noise(
