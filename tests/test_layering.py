@@ -67,11 +67,13 @@ HEAVY = BRING_TORCH | {
     "vectorbt",
     "yfinance",
 }
-# core/compiled.py and prefetch.py are where numba lives; who wants no kernels imports neither.
+# Where numba lives; who wants no kernels imports none of them.
 HEAVY_AT_HOME = {
-    ("core/lanes.py", "numba"),
     ("core/compiled.py", "numba"),
     ("core/handover.py", "numba"),
+    ("core/lanes.py", "numba"),
+    ("core/logarithm.py", "numba"),
+    ("core/moves.py", "numba"),
     ("core/prefetch.py", "numba"),
 }
 

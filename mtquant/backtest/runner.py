@@ -106,7 +106,7 @@ def trade_on(
         values = np.zeros(layout.size, dtype=np.float32)
         states[::LANES] = reward_state
         see_block(desk.block, desk.sheet, desk.rules_matrix, states, shown)
-        write_observation(values, desk.row, features, layout.window_bars, shown, 0)
+        write_observation(values, desk.row, features, layout.window_bars, shown)
         seen = Observation(values, int(tape.stamps[desk.row]), tape.symbols, names)
         targets, state = policy.act(seen, state)
         desk.plan(targets)

@@ -78,7 +78,7 @@ def kernel(function: Function) -> Function:
 
 def cold_kernel(function: Function) -> Function:
     """A kernel that its callers call instead of taking it in: for long code that seldom runs, which
-    would cost every caller its compile time.
+    would cost every caller its compile time, and for loops that need the registers for themselves.
     """
     return _compiled(function, inline=False)
 

@@ -15,9 +15,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from mtquant.core.aligned import CACHE_LINE_BYTES
 from mtquant.core.compiled import kernel
-
-CACHE_LINE_BYTES = 64
 
 
 @intrinsic  # type: ignore[misc]
@@ -46,8 +45,10 @@ def _prefetch(typing_context: Any, array: Any, row: Any, offset: Any) -> Any:
 
 
 def prefetch_row(array: Any, row: int, size_bytes: int) -> None:
-    """Fetches the cache lines of ``array[row]``, which is `size_bytes` long."""
-    for offset in range(0, size_bytes + CACHE_LINE_BYTES - 1, CACHE_LINE_BYTES):
+    """Fetches the cache lines of ``array[row]``, which is `size_bytes` long and begins where a line
+    does (`aligned.py`): of others, the last line may be left out.
+    """
+    for offset in range(0, size_bytes, CACHE_LINE_BYTES):
         _prefetch(array, row, offset)
 
 

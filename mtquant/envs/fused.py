@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
+from mtquant.core.aligned import CACHE_LINE_BYTES
 from mtquant.core.compiled import kernel
 from mtquant.core.handover import unpacker
 from mtquant.core.lanes import LANES, as_tuple, choose, lane, lanes_of
+from mtquant.core.moves import natural
 from mtquant.core.prefetch import prefetch_row
 from mtquant.market.account import (
     ACCOUNT,
@@ -31,7 +33,7 @@ from mtquant.market.account import (
 )
 from mtquant.market.desk import desk_bar
 from mtquant.market.diversification import write_diversification
-from mtquant.market.observation import see_block, write_observation
+from mtquant.market.observation import see_block, write_observations
 from mtquant.market.planning import Limits, plan_block
 from mtquant.market.rules import RULE_COLUMNS
 from mtquant.market.tape import CLOCK_COLUMNS, S_TARGET, TAPE_COLUMNS, load_bars, sheet_at
@@ -53,12 +55,13 @@ EPISODES = len(EPISODE_NAMES)
 OUTCOMES = len(oc.OUTCOME_COLUMNS)
 
 # The book of a block of accounts: the state of the reward, its trace over the episode, and the sums
-# over the episode. At work it lies in front of the block, in the same array, and holds of the trace
-# and the sums what the bar adds to them.
+# over the episode. At work the state and what the bar adds to the trace lie in front of the block,
+# in the same array.
 STATE_ROWS = slice(0, STATES)
 TRACE_ROWS = slice(STATE_ROWS.stop, STATE_ROWS.stop + TERMS)
 EPISODE_ROWS = slice(TRACE_ROWS.stop, TRACE_ROWS.stop + EPISODES)
 TRACE = TRACE_ROWS.start * LANES
+FRONT = TRACE_ROWS.stop * LANES
 BOOK = EPISODE_ROWS.stop * LANES
 (X_REWARD, X_LENGTH, X_GROWTH, X_TURNOVER, X_COST, X_STOPS, X_BOUND, X_GROSS) = range(
     EPISODE_ROWS.start * LANES, BOOK, LANES
@@ -69,34 +72,26 @@ BOOK = EPISODE_ROWS.stop * LANES
 def reward_block(
     work: Float, parameters: Float, weights: Float, rewards: Float32, live: int
 ) -> None:
-    """The reward of every account, the state of the reward, and what the bar adds to the book."""
-    for k in range(TERMS):
-        for i in range(lanes_of(work)):
-            work[TRACE + k * LANES + i] = 0.0
+    """The reward of every account, the state of the reward, and what the bar adds to the trace."""
     numbers, shares = as_tuple(parameters, PARAMETERS), as_tuple(weights, TERMS)
     if numbers[P_MORE] == 0.0:
+        for k in range(TRACE, TRACE + CORE_TERMS * LANES):
+            work[k] = 0.0
         # The same loop without the branch for terms that nobody has asked for.
         lean = numbers[:P_MORE] + (0.0,)  # noqa: RUF005 - Numba knows no star here
         for i in range(lanes_of(work)):
-            outcome = lane(work, BOOK + OUTCOME + i, OUTCOMES)
+            outcome = lane(work, FRONT + OUTCOME + i, OUTCOMES)
             memory, trace = lane(work, i, STATES), lane(work, TRACE + i, TERMS)
-            work[BOOK + W_SUM + i] = step_reward(memory, outcome, lean, shares, trace)
+            work[FRONT + W_SUM + i] = step_reward(memory, outcome, lean, shares, trace)
     else:
+        for k in range(TRACE, TRACE + TERMS * LANES):
+            work[k] = 0.0
         for i in range(lanes_of(work)):
-            outcome = lane(work, BOOK + OUTCOME + i, OUTCOMES)
+            outcome = lane(work, FRONT + OUTCOME + i, OUTCOMES)
             memory, trace = lane(work, i, STATES), lane(work, TRACE + i, TERMS)
-            work[BOOK + W_SUM + i] = step_reward(memory, outcome, numbers, shares, trace)
-    for i in range(lanes_of(work)):
-        work[X_REWARD + i] = work[BOOK + W_SUM + i]
-        work[X_LENGTH + i] = 1.0
-        work[X_GROWTH + i] = work[BOOK + O_GROWTH + i]
-        work[X_TURNOVER + i] = work[BOOK + O_TURNOVER + i]
-        work[X_COST + i] = work[BOOK + O_COST + i]
-        work[X_STOPS + i] = work[BOOK + BAR_STOPS + i]
-        work[X_BOUND + i] = choose(work[BOOK + O_BINDING + i] > 0.0, 1.0, 0.0)
-        work[X_GROSS + i] = work[BOOK + O_GROSS + i]
+            work[FRONT + W_SUM + i] = step_reward(memory, outcome, numbers, shares, trace)
     for i in range(live):
-        rewards[i] = work[BOOK + W_SUM + i]
+        rewards[i] = work[FRONT + W_SUM + i]
 
 
 @kernel
@@ -116,44 +111,63 @@ def open_book(book: Float, work: Float) -> None:
 
 @kernel
 def enter_book(work: Float, book: Float, parameters: Float) -> None:
-    """Enters the bar into the book of a block: state, trace and sums."""
+    """Enters the bar into the book of a block: state, trace and sums over the episode."""
     for k in range(STATES):
         for i in range(lanes_of(work)):
             book[k * LANES + i] = work[k * LANES + i]
     evaluated = TRACE + LANES * (CORE_TERMS if parameters[P_MORE] == 0.0 else TERMS)
     for k in range(TRACE, evaluated):
         book[k] += work[k]
-    for k in range(X_REWARD, BOOK):
-        book[k] += work[k]
+    for i in range(lanes_of(work)):
+        book[X_REWARD + i] += work[FRONT + W_SUM + i]
+        book[X_LENGTH + i] += 1.0
+        book[X_GROWTH + i] += work[FRONT + O_GROWTH + i]
+        book[X_TURNOVER + i] += work[FRONT + O_TURNOVER + i]
+        book[X_COST + i] += work[FRONT + O_COST + i]
+        book[X_STOPS + i] += work[FRONT + BAR_STOPS + i]
+        book[X_BOUND + i] += choose(work[FRONT + O_BINDING + i] > 0.0, 1.0, 0.0)
+        book[X_GROSS + i] += work[FRONT + O_GROSS + i]
 
 
 @kernel
-def write_block(
-    values: Float32,
-    first: int,
-    live: int,
-    row: Rows,
-    tape: Float,
-    clock: Float,
-    features: Float32,
-    window: int,
-    seen: Float32,
-    risk: Float,
-) -> None:
-    """Writes the observations of accounts `first` and on, and asks for the bars that the block
-    behind them will live through next, and for the risk it plans with: they are anywhere in memory,
-    and are here by the time they are needed.
+def ask_for_features(rows: Rows, features: Float32, live: int) -> None:
+    """Asks for the features that accounts will show at the end of this bar: they are anywhere in
+    memory, and are here by the time they are needed. So with what is asked for below.
     """
-    n = tape.shape[1]
+    size = 4 * features.shape[1] * features.shape[2]
     for i in range(live):
-        write_observation(values[first + i], row[first + i], features, window, seen, i)
-        behind = first + LANES + i
-        behind = row[behind if behind < row.shape[0] else i] + 1
-        prefetch_row(tape, behind, 8 * TAPE_COLUMNS * n)
-        prefetch_row(clock, behind, 8 * CLOCK_COLUMNS)
-        prefetch_row(features, behind, 4 * features.shape[2] * n)
+        prefetch_row(features, natural(rows[i]) + 1, size)
+
+
+@kernel
+def ask_for_bars(
+    first: int, actions: Float32, row: Rows, tape: Float, clock: Float, risk: Float
+) -> None:
+    """Asks for what the block of account `first` will need first: its actions, the bars that it
+    will live through next, and the risk it plans with.
+    """
+    if first >= actions.shape[0]:
+        return
+    n = tape.shape[1]
+    elsewhere = CACHE_LINE_BYTES - 1  # actions are not ours, and begin anywhere
+    prefetch_row(actions, first, 4 * n * LANES + elsewhere)
+    for i in range(min(LANES, actions.shape[0] - first)):
+        now = natural(row[natural(first + i)])
+        prefetch_row(tape, now + 1, 8 * TAPE_COLUMNS * n)
+        prefetch_row(clock, now + 1, 8 * CLOCK_COLUMNS)
         if risk.shape[0] > 1:  # of the eigenvectors behind the correlations few have need
-            prefetch_row(risk, behind - 1, 8 * (RISK_CORRELATION + n) * n)
+            prefetch_row(risk, now, 8 * (RISK_CORRELATION + n) * n)
+
+
+@kernel
+def note_ends(block: Float, rows: Rows, end: Rows, done: NDArray[np.uint8], live: int) -> bool:
+    """Notes whose episode ends with this bar, and why; whether there is anybody."""
+    anybody = False
+    for i in range(live):
+        over, ruined = rows[i] >= end[i], block[O_STATUS + i] == oc.STATUS_BANKRUPT
+        anybody |= over | ruined
+        done[i] = DONE_TERMINATED if ruined else (DONE_TRUNCATED if over else 0)
+    return anybody
 
 
 @kernel
@@ -196,17 +210,18 @@ def _step_all(
     left behind; `risk` has no rows where the reward does not pay for diversification.
     """
     ended = 0
-    block = work[BOOK:]
+    block = work[FRONT:]
     for b in range(blocks.shape[0]):
         first = b * LANES
         live = min(LANES, actions.shape[0] - first)
         book = books[b]
         open_book(book, work)
-        copy_numbers(blocks[b], work[BOOK + ACCOUNT :])
+        copy_numbers(blocks[b], work[FRONT + ACCOUNT :])
         rows = row[first : first + LANES]
         for n in range(n_instruments):
             for i in range(live):
                 sheet[sheet_at(n, S_TARGET) + i] = np.float64(actions[first + i, n]) * unit[n]
+        ask_for_features(rows, features, live)
         plan_block(block, sheet, rows, rules, settings, limits, live)
         for i in range(live):
             rows[i] += 1
@@ -217,37 +232,33 @@ def _step_all(
         reward_block(work, parameters, weights, rewards[first : first + live], live)
         enter_book(work, book, parameters)
         see_block(block, sheet, rules, work[:TRACE], seen)
-        write_block(values, first, live, row, tape, clock, features, window, seen, limits[4])
-        before = ended
-        for i in range(live):
-            e = first + i
-            done[e] = DONE_TRUNCATED if rows[i] >= end[e] else 0
-            if block[O_STATUS + i] == oc.STATUS_BANKRUPT:
-                done[e] = DONE_TERMINATED
-            if done[e] == 0:
-                continue
-            ended += 1
-            copy_numbers(values[e], last_values[e])
-            copy_numbers(lane(book, i, BOOK // LANES), last_books[e])
-            copy_numbers(lane(block, OUTCOME + i, OUTCOMES), last_outcomes[e])
-            finished[ended - 1] = e
-            draw = cursor[e]
-            cursor[e] = draw + 1
-            rows[i], end[e] = starts[e, draw], ends[e, draw]
-            for k in range(0, BOOK, LANES):
-                book[k + i] = 0.0
-            for k in range(OUTCOME, ACCOUNT, LANES):
-                block[k + i] = 0.0
-            start_reward(lane(book, i, STATES))
-            open_account(block, i, equity, scales[e, draw], tape[rows[i]])
-        if ended > before:
+        ask_for_bars(first + LANES, actions, row, tape, clock, limits[4])
+        write_observations(values, first, live, rows, features, window, seen)
+        if note_ends(block, rows, end[first : first + live], done[first : first + live], live):
+            for i in range(live):
+                e = first + i
+                if done[e] == 0:
+                    continue
+                ended += 1
+                copy_numbers(values[e], last_values[e])
+                copy_numbers(lane(book, i, BOOK // LANES), last_books[e])
+                copy_numbers(lane(block, OUTCOME + i, OUTCOMES), last_outcomes[e])
+                finished[ended - 1] = e
+                draw = cursor[e]
+                cursor[e] = draw + 1
+                rows[i], end[e] = starts[e, draw], ends[e, draw]
+                for k in range(0, BOOK, LANES):
+                    book[k + i] = 0.0
+                for k in range(OUTCOME, ACCOUNT, LANES):
+                    block[k + i] = 0.0
+                start_reward(lane(book, i, STATES))
+                open_account(block, i, equity, scales[e, draw], tape[rows[i]])
+            # The whole block again: who goes on shows what he showed before.
             open_book(book, work)
             load_bars(tape, rows, 0, sheet, live)
             see_block(block, sheet, rules, work[:TRACE], seen)
-            for i in range(live):
-                if done[first + i] != 0:
-                    write_observation(values[first + i], rows[i], features, window, seen, i)
-        copy_numbers(work[BOOK + ACCOUNT :], blocks[b])
+            write_observations(values, first, live, rows, features, window, seen)
+        copy_numbers(work[FRONT + ACCOUNT :], blocks[b])
     return ended
 
 
@@ -273,10 +284,9 @@ def observe_accounts(
         rows = row[first : first + live]
         load_bars(tape, rows, 0, sheet, live)
         open_book(books[b], work)
-        copy_numbers(blocks[b], work[BOOK + ACCOUNT :])
-        see_block(work[BOOK:], sheet, rules, work[:TRACE], seen)
-        for i in range(live):
-            write_observation(values[first + i], rows[i], features, window, seen, i)
+        copy_numbers(blocks[b], work[FRONT + ACCOUNT :])
+        see_block(work[FRONT:], sheet, rules, work[:TRACE], seen)
+        write_observations(values, first, live, rows, features, window, seen)
 
 
 # The arrays of a step behind the actions; shapes in `MarketEnv` and `Simulator`. Limits:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
+from mtquant.core.aligned import aligned
 from mtquant.core.config import EnvironmentConfig
 from mtquant.core.errors import ConfigError, DataError, PolicyError
 from mtquant.core.handover import Handover
@@ -26,6 +27,7 @@ from mtquant.envs.fused import (
     DONE_TRUNCATED,
     EPISODE_NAMES,
     EPISODE_ROWS,
+    FRONT,
     MOST_FEATURES,
     STATE_ROWS,
     STEP_KINDS,
@@ -153,7 +155,7 @@ class MarketEnv:
         nothing = np.zeros((0, 2 * n + 2, n))
         nothing.setflags(write=False)  # as a tape's rows are: one type, one compilation
         self._risk = tape.risk(rules.var_method).rows if paid else nothing
-        self.observations = np.zeros((n_accounts, self.layout.size), dtype=np.float32)
+        self.observations = aligned((n_accounts, self.layout.size), np.float32)
         self.rewards = np.zeros(n_accounts, dtype=np.float32)
         self.done = np.zeros(n_accounts, dtype=np.uint8)
         self._finished = np.zeros(n_accounts, dtype=np.int64)
@@ -161,9 +163,9 @@ class MarketEnv:
         self._last_books = np.zeros((n_accounts, BOOK // LANES))
         self._last_outcomes = np.zeros((n_accounts, len(oc.OUTCOME_COLUMNS)))
         self._action_shape = (n_accounts, n)
-        self._books = np.zeros((len(self.simulator.blocks), BOOK))
-        self._block = np.zeros(BOOK + block_size(n, rules.latency_bars > 0))
-        self._sheet = np.zeros(n * SHEET_SIZE)
+        self._books = aligned((len(self.simulator.blocks), BOOK))
+        self._block = aligned(FRONT + block_size(n, rules.latency_bars > 0))
+        self._sheet = aligned(n * SHEET_SIZE)
         self._seen = new_seen(self.layout)
         self._deposit = rules.initial_equity
         self._handover = self._hand_over()
@@ -341,7 +343,7 @@ class MarketEnv:
                 len(self),
                 "Use smaller batches, or `episode_end`.",
             )
-        return account_of(self._block[BOOK + OUTCOME : BOOK + ACCOUNT], e)
+        return account_of(self._block[FRONT + OUTCOME : FRONT + ACCOUNT], e)
 
     def state(self) -> Arrays:
         """Copies of everything that a run which goes on has to know."""

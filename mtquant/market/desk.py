@@ -20,6 +20,8 @@ from mtquant.core import outcome as oc
 from mtquant.core.compiled import kernel
 from mtquant.core.errors import PolicyError
 from mtquant.core.lanes import LANES, choose, lanes_of, single_block
+from mtquant.core.logarithm import log
+from mtquant.core.moves import natural
 from mtquant.market.account import (
     A_CASH,
     A_EQUITY,
@@ -79,7 +81,6 @@ from mtquant.market.rules import (
     R_MULTIPLIER,
     S_BANKRUPTCY,
     S_FILL_AT_CLOSE,
-    Rule,
     Rules,
     count_of,
     rule_of,
@@ -110,8 +111,9 @@ TAIL_SIGMAS = 1.645  # 95 % quantile of the normal distribution
 @kernel
 def _start_bar(block: Float, clock: Float, rows: Rows, live: int) -> None:
     for i in range(live):
-        block[W_ELAPSED + i] = clock[rows[i], C_ELAPSED]
-        block[W_BENCHMARK + i] = clock[rows[i], C_BENCHMARK]
+        now = clock[natural(rows[i])]
+        block[W_ELAPSED + i] = now[C_ELAPSED]
+        block[W_BENCHMARK + i] = now[C_BENCHMARK]
     for i in range(lanes_of(block)):
         block[W_BEFORE + i] = block[A_EQUITY + i]
         block[BAR_FEE + i] = 0.0
@@ -144,7 +146,10 @@ def _mark_close(block: Float, sheet: Float, rules: Float) -> None:
     for n in range(count_of(rules)):
         rule = rule_of(rules, n)
         for i in range(lanes_of(block)):
-            _mark_position(block, i, n, sheet, rule)
+            _mark_position(block, i, n, sheet)
+        for i in range(lanes_of(block)):
+            block[A_EQUITY + i] += gain_of(block, i, n, rule[R_MULTIPLIER])
+            block[W_MARGIN + i] += margin_of(block, i, n, rule)
             value = value_of(block, i, n, rule[R_MULTIPLIER])
             value = choose(block[at(n, B_POSITION) + i] != 0.0, value, 0.0)
             block[O_NET + i] += value
@@ -153,16 +158,18 @@ def _mark_close(block: Float, sheet: Float, rules: Float) -> None:
 
 
 @kernel
-def _mark_position(block: Float, i: int, n: int, sheet: Float, rule: Rule) -> None:
-    """One position at the close: mark, rate, bars held; equity and used margin are added to."""
+def _mark_position(block: Float, i: int, n: int, sheet: Float) -> None:
+    """One position at the close: mark, rate, bars held.
+
+    In a loop of its own: together with what is added up behind it, it is more than the compiler
+    turns into vector instructions.
+    """
     tradable = sheet[sheet_at(n, T_TRADABLE) + i] > 0.0
     block[at(n, B_MARK) + i] = sheet[sheet_at(n, T_CLOSE) + i]
     block[at(n, B_RATE) + i] = sheet[sheet_at(n, T_RATE_CLOSE) + i]
     block[at(n, B_HELD_BARS) + i] += choose(
         tradable & (block[at(n, B_POSITION) + i] != 0.0), 1.0, 0.0
     )
-    block[A_EQUITY + i] += gain_of(block, i, n, rule[R_MULTIPLIER])
-    block[W_MARGIN + i] += margin_of(block, i, n, rule)
 
 
 @kernel
@@ -229,14 +236,14 @@ def open_bar(
 
 
 @kernel
-def close_bar(block: Float, sheet: Float, rules: Float, settings: Float, live: int) -> None:
+def close_bar(block: Float, sheet: Float, rules: Float, settings: Float) -> None:
     """The mark at the close and the ledger row: events 4 and 5. Arguments as in `desk_bar`."""
     _mark_close(block, sheet, rules)
     bankruptcy_frac = settings[S_BANKRUPTCY]
     for i in range(lanes_of(block)):
         _write_outcome(block, i, bankruptcy_frac)
-    for i in range(live):  # apart: a logarithm is no vector instruction
-        block[O_GROWTH + i] = math.log(block[W_RATIO + i])
+    for i in range(lanes_of(block)):
+        block[O_GROWTH + i] = log(block[W_RATIO + i])
 
 
 @kernel
@@ -268,7 +275,7 @@ def desk_bar(
     open_bar(block, rows, tape, clock, rules, settings, fills, sheet, live)
     trigger_stops(block, sheet, rows, rules, fills)
     liquidate(block, sheet, rows, rules, settings, fills, live)
-    close_bar(block, sheet, rules, settings, live)
+    close_bar(block, sheet, rules, settings)
 
 
 @kernel
@@ -314,7 +321,7 @@ def broker_bar(
             executions[k, oc.FILL_WANTED],
             int(executions[k, oc.FILL_REASON]),
         )
-    close_bar(block, sheet, rules, settings, 1)
+    close_bar(block, sheet, rules, settings)
 
 
 class Desk:

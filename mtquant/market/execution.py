@@ -197,9 +197,13 @@ def fill_orders(
         live: Lanes in use, the first ones.
     """
     _find_ample(block, sheet, rules)
-    for i in range(live):
-        if not block[W_SUM + i] < 0.0:
-            _fill_in_turn(block, i, sheet, rows[i], rules, fills)
+    scarce = False
+    for i in range(lanes_of(block)):
+        scarce |= not block[W_SUM + i] < 0.0
+    if scarce:
+        for i in range(live):
+            if not block[W_SUM + i] < 0.0:
+                _fill_in_turn(block, i, sheet, rows[i], rules, fills)
     if count_of(rules) == 1:  # one instrument needs no order among its orders
         rule = rule_of(rules, 0)
         for i in range(lanes_of(block)):
@@ -343,6 +347,11 @@ def liquidate(
         rule = rule_of(rules, n)
         for i in range(lanes_of(block)):
             block[W_SUM + i] += _headroom(block, i, n, 1.0, sheet, rule, maintenance)
+    ruined = False
+    for i in range(lanes_of(block)):
+        ruined |= not block[W_SUM + i] > 0.0
+    if not ruined:
+        return
     for i in range(live):
         if not block[W_SUM + i] > 0.0:
             _liquidate_one(block, i, sheet, rows[i], rules, maintenance, fills, block[W_SUM + i])

@@ -31,8 +31,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtquant.core.compiled import kernel
+from mtquant.core.aligned import aligned, aligned_copy
+from mtquant.core.compiled import cold_kernel, kernel
 from mtquant.core.lanes import LANES, choose, lanes_of
+from mtquant.core.moves import SIDE, move, natural, turn
 from mtquant.market.account import (
     A_COST_SCALE,
     A_EQUITY,
@@ -53,10 +55,12 @@ from mtquant.market.tape import T_TRADABLE, sheet_at
 
 Float = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+Rows = NDArray[np.int64]
 
 INSTRUMENT_NAMES = ("exposure", "open_return", "held_bars", "cost", "tradable")
 INSTRUMENT_EXTRAS = len(INSTRUMENT_NAMES)
 MOST_ENTRIES = 1 << 16
+WIDE = 16  # numbers moved at once: a cache line
 HELD_HALF_BARS = 24.0
 ACCOUNT_NAMES = ("drawdown", "gross", "net", "margin_use", "volatility")
 ACCOUNT_EXTRAS = len(ACCOUNT_NAMES)
@@ -157,46 +161,94 @@ def see_block(
 
 
 @kernel
-def write_observation(
-    values: Float32, row: int, features: Float32, window: int, seen: Float32, i: int
+def _write_row(values: Float32, at: int, known: Float32) -> None:
+    """Copies `known` into entries `at` and on: WIDE numbers at a time, the last ones twice where
+    they are no multiple of it.
+    """
+    count = min(known.shape[0], MOST_ENTRIES)
+    if count < WIDE:
+        for f in range(count):
+            move(values, at + f, known, f, 1)
+        return
+    for f in range(0, count - WIDE, WIDE):
+        move(values, at + f, known, f, WIDE)
+    move(values, at + count - WIDE, known, count - WIDE, WIDE)
+
+
+@kernel
+def _write_seen(
+    values: Float32, first: int, live: int, at: int, seen: Float32, k: int, count: int
 ) -> None:
-    """Writes what one account shows at the close of panel row `row` (>= window - 1).
+    """Writes columns `k` and on of `seen` into entries `at` and on."""
+    size = values.shape[1]
+    turned = count - count % SIDE if live % SIDE == 0 else 0
+    for j in range(0, turned, SIDE):
+        for i in range(0, live, SIDE):
+            to, of = (first + i) * size + at + j, (k + j) * LANES + i
+            rows = (to, to + size, to + 2 * size, to + 3 * size)
+            turn(values, rows, seen, (of, of + LANES, of + 2 * LANES, of + 3 * LANES))
+    for j in range(turned, count):
+        for i in range(live):
+            move(values[natural(first + i)], at + j, seen, (k + j) * LANES + i, 1)
+
+
+@cold_kernel
+def write_observations(
+    values: Float32,
+    first: int,
+    live: int,
+    rows: Rows,
+    features: Float32,
+    window: int,
+    seen: Float32,
+) -> None:
+    """Writes what the accounts of a block show at the close of their panel rows.
 
     Args:
-        values: float32 [layout.size], written.
-        row: The row.
+        values: float32 [E, layout.size], of which the rows `first` to `first` + `live` are written.
+        first: The block's first account.
+        live: Lanes in use, the first ones.
+        rows: int64 [live], the panel rows (>= window - 1).
         features: float32 [T, N, F], finite (`observable`).
         window: Bars of features, oldest first.
-        seen: What `see_block` wrote, of which lane i is the account's.
-        i: The lane.
+        seen: What `see_block` wrote.
     """
     # Numbers with a bound: then no index can count from the end of an array, and none is checked.
     n_instruments = min(features.shape[1], MOST_ENTRIES)
     width, bars = min(features.shape[2], MOST_ENTRIES), min(max(window, 1), MOST_ENTRIES)
     size = bars * width + INSTRUMENT_EXTRAS
+    for i in range(live):
+        own = values[natural(first + i)]
+        for n in range(n_instruments):
+            for back in range(bars):
+                known = features[natural(rows[i] - bars + 1 + back), n]
+                _write_row(own, n * size + back * width, known)
     for n in range(n_instruments):
-        for back in range(bars):
-            known = features[row - bars + 1 + back, n]
-            for f in range(width):
-                values[n * size + back * width + f] = known[f]
-        for j in range(INSTRUMENT_EXTRAS):
-            values[n * size + bars * width + j] = seen[(n * INSTRUMENT_EXTRAS + j) * LANES + i]
+        at, k = n * size + bars * width, n * INSTRUMENT_EXTRAS
+        _write_seen(values, first, live, at, seen, k, INSTRUMENT_EXTRAS)
     shown = n_instruments * INSTRUMENT_EXTRAS
-    for j in range(min(seen.shape[0] // LANES - shown, MOST_ENTRIES)):
-        values[n_instruments * size + j] = seen[(shown + j) * LANES + i]
+    rest = min(seen.shape[0] // LANES - shown, MOST_ENTRIES)
+    _write_seen(values, first, live, n_instruments * size, seen, shown, rest)
+
+
+def write_observation(
+    values: Float32, row: int, features: Float32, window: int, seen: Float32
+) -> None:
+    """`write_observations` for one account, in lane 0: float32 [layout.size], written."""
+    write_observations(values[None], 0, 1, np.array([row]), features, window, seen)
 
 
 def new_seen(layout: ObservationLayout) -> Float32:
     """Room for what `see_block` writes, flat."""
     features = len(layout.symbols) * layout.window_bars * len(layout.feature_names)
-    return np.zeros((layout.size - features) * LANES, dtype=np.float32)
+    return aligned((layout.size - features) * LANES, np.float32)
 
 
 def observable(features: Float32) -> Float32:
     """Features as observations hold them: 0 in place of what is not yet known, contiguous
     float32.
     """
-    return np.ascontiguousarray(np.nan_to_num(features, nan=0.0, posinf=0.0, neginf=0.0))
+    return aligned_copy(np.nan_to_num(features, nan=0.0, posinf=0.0, neginf=0.0))
 
 
 def specialist_view(

@@ -290,6 +290,11 @@ def _limit_block(
         project_block(block, sheet, rules, caps, bounds[BOUND_GROSS])
         _add_up(block, sheet, rules)
         _doubt(block, sheet, rules, sector_of, sector_caps, bounds)
+    doubtful = False
+    for i in range(lanes_of(block)):
+        doubtful |= block[W_DOUBT + i] != 0.0
+    if not doubtful:
+        return
     for i in range(live):
         doubt = block[W_DOUBT + i]
         if doubt == 0.0:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.core.aligned import aligned
 from mtquant.core.errors import DataError
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
@@ -70,7 +71,7 @@ class Simulator:
         self._log_costs = [float(np.log(factor)) for factor in cost_draw_range]
         n_blocks = -(-n_accounts // LANES)
         self._fresh = np.zeros(block_size(len(tape.symbols), rules.latency_bars > 0))
-        self.blocks = np.zeros((n_blocks, len(self._fresh) - ACCOUNT))
+        self.blocks = aligned((n_blocks, len(self._fresh) - ACCOUNT))
         # The last block may be wider than what is left for it.
         self.rows = np.zeros(n_blocks * LANES, dtype=np.int64)
         self.row = self.rows[:n_accounts]

@@ -11,17 +11,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mtquant.core.aligned import aligned, aligned_copy
 from mtquant.core.compiled import kernel
 from mtquant.core.errors import RulesError
 from mtquant.core.lanes import LANES
+from mtquant.core.moves import SIDE, natural, turn
 from mtquant.data.panel import Panel
 from mtquant.data.stamps import NANOSECONDS
-from mtquant.market.rules import HOURS, InstrumentRules, Rules
+from mtquant.market.rules import HOURS, MOST_INSTRUMENTS, InstrumentRules, Rules
 from mtquant.risk.dependence import RiskTable, VarMethod, risk_table
 
 Float = NDArray[np.float64]
 
-TAPE_COLUMNS = 8  # a cache line
+TAPE_COLUMNS = 8  # a cache line, and squares of `turn`
 (
     T_OPEN,
     T_HIGH,
@@ -99,7 +101,7 @@ class Tape:
                 panel.symbols,
                 f"The rules hold {rules.symbols}; build both from one list.",
             )
-        prices = np.empty((len(panel.stamps), len(panel.symbols), TAPE_COLUMNS))
+        prices = aligned((len(panel.stamps), len(panel.symbols), TAPE_COLUMNS))
         for column, array in enumerate((panel.open, panel.high, panel.low, panel.close)):
             prices[:, :, column] = array
         prices[:, :, T_TRADABLE] = _tradable(panel, rules)
@@ -115,7 +117,7 @@ class Tape:
         )
         return cls(
             prices=prices,
-            clock=np.ascontiguousarray(clock),
+            clock=aligned_copy(clock),
             own_rate=tuple(own),
             symbols=panel.symbols,
             stamps=panel.stamps,
@@ -208,8 +210,19 @@ def sheet_at(n: int, column: int) -> int:
 @kernel
 def load_bars(tape: Float, rows: NDArray[np.int64], back: int, sheet: Float, live: int) -> None:
     """Lays the bars `back` rows before the accounts' own side by side."""
-    for i in range(live):
-        bar = tape[rows[i] - back]
-        for n in range(bar.shape[0]):
+    count = min(max(tape.shape[1], 0), MOST_INSTRUMENTS)
+    size = count * TAPE_COLUMNS
+    turned = live - live % SIDE
+    for i in range(0, turned, SIDE):
+        a, b = (rows[i] - back) * size, (rows[i + 1] - back) * size
+        c, d = (rows[i + 2] - back) * size, (rows[i + 3] - back) * size
+        for n in range(count):
+            for column in range(0, TAPE_COLUMNS, SIDE):
+                k, to = n * TAPE_COLUMNS + column, sheet_at(n, column) + i
+                columns = (to, to + LANES, to + 2 * LANES, to + 3 * LANES)
+                turn(sheet, columns, tape, (a + k, b + k, c + k, d + k))
+    for i in range(turned, live):
+        bar = tape[natural(rows[i] - back)]
+        for n in range(count):
             for column in range(TAPE_COLUMNS):
                 sheet[sheet_at(n, column) + i] = bar[n, column]

@@ -95,7 +95,7 @@ class Eyes:
         see_block(desk.block, desk.sheet, desk.rules_matrix, states, self._shown)
         values = np.zeros(self.layout.size, dtype=np.float32)
         bars = self.layout.window_bars
-        write_observation(values, bars - 1, observable(self._window), bars, self._shown, 0)
+        write_observation(values, bars - 1, observable(self._window), bars, self._shown)
         stamp = int(desk.tape.stamps[desk.row])
         return Observation(values, stamp, self.layout.symbols, self._names)
 

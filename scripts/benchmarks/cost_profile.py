@@ -20,18 +20,19 @@ from mtquant.core.compiled import kernel
 from mtquant.core.lanes import LANES
 from mtquant.core.seeding import SeedTree
 from mtquant.envs.fused import (
-    BOOK,
+    FRONT,
     TRACE,
+    ask_for_bars,
+    ask_for_features,
     copy_numbers,
     enter_book,
     open_book,
     reward_block,
-    write_block,
 )
 from mtquant.market.account import ACCOUNT
 from mtquant.market.desk import close_bar, open_bar
 from mtquant.market.execution import liquidate, trigger_stops
-from mtquant.market.observation import see_block
+from mtquant.market.observation import see_block, write_observations
 from mtquant.market.planning import Limits, plan_block
 from mtquant.market.tape import S_TARGET, sheet_at
 
@@ -47,7 +48,7 @@ STAGES = (
     "mark at close and outcome",
     "reward and sums over the episode",
     "observation: all but the features",
-    "observation: written with its features, next bars asked for",
+    "observation: written with its features, what comes next asked for",
 )
 
 
@@ -75,12 +76,14 @@ def cut_step(
     seen: Float32,
 ) -> None:
     """The first `stages` stages for all accounts (a multiple of LANES)."""
-    block = work[BOOK:]
+    block = work[FRONT:]
     for b in range(blocks.shape[0]):
         first = b * LANES
         row = rows[first : first + LANES]
         open_book(books[b], work)
-        copy_numbers(blocks[b], work[BOOK + ACCOUNT :])
+        copy_numbers(blocks[b], work[FRONT + ACCOUNT :])
+        if stages >= 8:
+            ask_for_features(row, features, LANES)
         if stages >= 2:
             for n in range(n_instruments):
                 for i in range(LANES):
@@ -94,15 +97,16 @@ def cut_step(
             trigger_stops(block, sheet, row, rules, None)
             liquidate(block, sheet, row, rules, settings, None, LANES)
         if stages >= 5:
-            close_bar(block, sheet, rules, settings, LANES)
+            close_bar(block, sheet, rules, settings)
         if stages >= 6:
             reward_block(work, parameters, weights, rewards[first : first + LANES], LANES)
             enter_book(work, books[b], parameters)
         if stages >= 7:
             see_block(block, sheet, rules, work[:TRACE], seen)
         if stages >= 8:
-            write_block(values, first, LANES, rows, tape, clock, features, 1, seen, limits[4])
-        copy_numbers(work[BOOK + ACCOUNT :], blocks[b])
+            ask_for_bars(first + LANES, actions, rows, tape, clock, limits[4])
+            write_observations(values, first, LANES, row, features, 1, seen)
+        copy_numbers(work[FRONT + ACCOUNT :], blocks[b])
 
 
 def profile(market: Market, accounts: int, steps: int, seeds: SeedTree) -> dict[str, float]:

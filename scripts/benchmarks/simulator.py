@@ -328,7 +328,7 @@ def show_profile(effort: Effort, seeds: SeedTree) -> dict[str, dict[str, float]]
     for stage in columns["1"]:
         table.add_row(stage, *(f"{column[stage]:,.1f}" for column in columns.values()))
         if stage in (
-            "observation: written with its features, next bars asked for",
+            "observation: written with its features, what comes next asked for",
             "sum of the stages",
         ):
             table.add_section()

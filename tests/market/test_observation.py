@@ -7,7 +7,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtquant.market.observation import ObservationLayout, observable, specialist_view
+from mtquant.core.lanes import LANES
+from mtquant.market.observation import (
+    INSTRUMENT_EXTRAS,
+    ObservationLayout,
+    new_seen,
+    observable,
+    specialist_view,
+    write_observations,
+)
 
 counts = st.integers(1, 4)
 
@@ -47,3 +55,31 @@ def test_what_is_not_known_is_zero():
     assert found.tolist() == [[[0.0, 1.5], [0.0, 0.0]]]
     assert found.dtype == np.float32 and found.flags["C_CONTIGUOUS"]
     assert np.isnan(features[0, 0, 0])  # the caller's own stay as they were
+
+
+@given(st.integers(1, LANES), counts, st.integers(1, 40), counts, st.integers(0, 5), st.data())
+def test_every_account_gets_its_features_and_its_lane(
+    live, instruments, width, window, states, data
+):
+    layout = ObservationLayout(
+        tuple(f"X{n}" for n in range(instruments)),
+        tuple(f"f{k}" for k in range(width)),
+        window,
+        tuple(f"state{k}" for k in range(states)),
+    )
+    generator = np.random.default_rng(data.draw(st.integers(0, 99)))
+    features = generator.standard_normal((30, instruments, width), dtype=np.float32)
+    seen = new_seen(layout)
+    seen[:] = generator.standard_normal(len(seen), dtype=np.float32)
+    rows, first = generator.integers(window - 1, 30, live), data.draw(st.integers(0, 3))
+    values = np.zeros((first + live + 1, layout.size), dtype=np.float32)
+    write_observations(values, first, live, rows, features, window, seen)
+    columns = seen.reshape(-1, LANES)
+    for i, row in enumerate(rows):
+        blocks = []
+        for n in range(instruments):
+            own = columns[n * INSTRUMENT_EXTRAS : (n + 1) * INSTRUMENT_EXTRAS, i]
+            blocks += [features[row - window + 1 : row + 1, n].ravel(), own]
+        shown = columns[instruments * INSTRUMENT_EXTRAS :, i]
+        assert np.array_equal(values[first + i], np.concatenate([*blocks, shown]))
+    assert not values[:first].any() and not values[first + live :].any()  # nobody else's

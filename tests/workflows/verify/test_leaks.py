@@ -151,8 +151,8 @@ def test_an_observation_of_the_next_row_is_found(monkeypatch: pytest.MonkeyPatch
     """Features and environment are honest here: it is the backtest that shows too much."""
     write = runner.write_observation
 
-    def early(values: Any, row: int, features: Any, window: int, seen: Any, lane: int) -> None:
-        write(values, min(row + 1, len(features) - 1), features, window, seen, lane)
+    def early(values: Any, row: int, features: Any, window: int, seen: Any) -> None:
+        write(values, min(row + 1, len(features) - 1), features, window, seen)
 
     monkeypatch.setattr(runner, "write_observation", early)
     report = verify(subject_of(), LITTLE)
