@@ -226,13 +226,13 @@ def _step_all(
         for i in range(live):
             rows[i] += 1
         desk_bar(block, rows, tape, clock, rules, settings, None, sheet, live)
+        ask_for_bars(first + LANES, actions, row, tape, clock, limits[4])
         if risk.shape[0] > 0:
             for i in range(live):
                 write_diversification(block, i, rules, risk[rows[i] - 1])
         reward_block(work, parameters, weights, rewards[first : first + live], live)
         enter_book(work, book, parameters)
         see_block(block, sheet, rules, work[:TRACE], seen)
-        ask_for_bars(first + LANES, actions, row, tape, clock, limits[4])
         write_observations(values, first, live, rows, features, window, seen)
         if note_ends(block, rows, end[first : first + live], done[first : first + live], live):
             for i in range(live):

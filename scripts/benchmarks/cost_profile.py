@@ -98,13 +98,14 @@ def cut_step(
             liquidate(block, sheet, row, rules, settings, None, LANES)
         if stages >= 5:
             close_bar(block, sheet, rules, settings)
+        if stages >= 8:
+            ask_for_bars(first + LANES, actions, rows, tape, clock, limits[4])
         if stages >= 6:
             reward_block(work, parameters, weights, rewards[first : first + LANES], LANES)
             enter_book(work, books[b], parameters)
         if stages >= 7:
             see_block(block, sheet, rules, work[:TRACE], seen)
         if stages >= 8:
-            ask_for_bars(first + LANES, actions, rows, tape, clock, limits[4])
             write_observations(values, first, LANES, row, features, 1, seen)
         copy_numbers(work[FRONT + ACCOUNT :], blocks[b])
 
