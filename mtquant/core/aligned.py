@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 CACHE_LINE_BYTES = 64
+AMID = CACHE_LINE_BYTES - 1  # what to add to a size that may begin amid a line
 
 
 def aligned(shape: int | tuple[int, ...], dtype: DTypeLike = np.float64) -> NDArray[Any]:

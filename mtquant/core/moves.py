@@ -20,8 +20,11 @@ SIDE = 4  # of the squares of `turn`
 
 
 def _may_move(target: Any, source: Any) -> bool:
-    """Whether two arrays lie in memory without gaps and hold the same kind of number."""
-    return target.layout == source.layout == "C" and target.dtype == source.dtype
+    """Whether two arrays lie in memory without gaps, hold the same kind of number, and one may be
+    written.
+    """
+    alike = target.layout == source.layout == "C" and target.dtype == source.dtype
+    return bool(alike and target.mutable)
 
 
 def _address(builder: Any, data: Any, offset: Any, vector: Any) -> Any:
@@ -32,7 +35,8 @@ def _address(builder: Any, data: Any, offset: Any, vector: Any) -> Any:
 def natural(typing_context: Any, number: Any) -> Any:
     """The number itself, of which the compiler may take for granted that it is not negative.
 
-    Of an index that comes out of memory it would have to ask whether it counts from the end.
+    Of an index that comes out of memory it would have to ask whether it counts from the end. What
+    happens to a negative number is not defined.
     """
     signature = types.intp(types.intp)
 
@@ -52,7 +56,7 @@ def move(typing_context: Any, target: Any, at: Any, source: Any, first: Any, cou
 
     Both are flat, without gaps, and of one type.
     """
-    if not _may_move(target, source):
+    if not (_may_move(target, source) and isinstance(count, types.IntegerLiteral)):
         return None
     signature = types.void(target, types.intp, source, types.intp, count)
 

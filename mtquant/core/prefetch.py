@@ -46,7 +46,8 @@ def _prefetch(typing_context: Any, array: Any, row: Any, offset: Any) -> Any:
 
 def prefetch_row(array: Any, row: int, size_bytes: int) -> None:
     """Fetches the cache lines of ``array[row]``, which is `size_bytes` long and begins where a line
-    does (`aligned.py`): of others, the last line may be left out.
+    does (`aligned.py`), or lies within one. Of others, say AMID bytes more: else the last line may
+    be left out.
     """
     for offset in range(0, size_bytes, CACHE_LINE_BYTES):
         _prefetch(array, row, offset)

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtquant.core import outcome as oc
-from mtquant.core.aligned import CACHE_LINE_BYTES
+from mtquant.core.aligned import AMID, CACHE_LINE_BYTES
 from mtquant.core.compiled import kernel
 from mtquant.core.handover import unpacker
 from mtquant.core.lanes import LANES, as_tuple, choose, lane, lanes_of
-from mtquant.core.moves import natural
+from mtquant.core.moves import move, natural
 from mtquant.core.prefetch import prefetch_row
 from mtquant.market.account import (
     ACCOUNT,
@@ -102,6 +102,13 @@ def copy_numbers(source: NDArray[Any], target: NDArray[Any]) -> None:
 
 
 @kernel
+def copy_columns(source: Float, target: Float) -> None:
+    """The same for whole columns of a block."""
+    for k in range(0, source.shape[0], LANES):
+        move(target, k, source, k, LANES)
+
+
+@kernel
 def open_book(book: Float, work: Float) -> None:
     """Lays the state of the reward on the workbench; the rest of the book stays where it is."""
     for k in range(STATES):
@@ -135,28 +142,30 @@ def ask_for_features(rows: Rows, features: Float32, live: int) -> None:
     memory, and are here by the time they are needed. So with what is asked for below.
     """
     size = 4 * features.shape[1] * features.shape[2]
+    if size % CACHE_LINE_BYTES != 0:
+        size += AMID
     for i in range(live):
         prefetch_row(features, natural(rows[i]) + 1, size)
 
 
 @kernel
 def ask_for_bars(
-    first: int, actions: Float32, row: Rows, tape: Float, clock: Float, risk: Float
+    first: int, actions: Float32, row: Rows, end: Rows, tape: Float, clock: Float, risk: Float
 ) -> None:
-    """Asks for what the block of account `first` will need first: its actions, the bars that it
-    will live through next, and the risk it plans with.
+    """Asks for what the block of account `first` will need: its actions, the bars that it will live
+    through next, the risk it plans with, and when its episodes end.
     """
     if first >= actions.shape[0]:
         return
     n = tape.shape[1]
-    elsewhere = CACHE_LINE_BYTES - 1  # actions are not ours, and begin anywhere
-    prefetch_row(actions, first, 4 * n * LANES + elsewhere)
+    prefetch_row(actions, first, 4 * n * LANES + AMID)
+    prefetch_row(end, first, 8 * LANES + AMID)
     for i in range(min(LANES, actions.shape[0] - first)):
         now = natural(row[natural(first + i)])
         prefetch_row(tape, now + 1, 8 * TAPE_COLUMNS * n)
         prefetch_row(clock, now + 1, 8 * CLOCK_COLUMNS)
         if risk.shape[0] > 1:  # of the eigenvectors behind the correlations few have need
-            prefetch_row(risk, now, 8 * (RISK_CORRELATION + n) * n)
+            prefetch_row(risk, now, 8 * (RISK_CORRELATION + n) * n + AMID)
 
 
 @kernel
@@ -216,7 +225,7 @@ def _step_all(
         live = min(LANES, actions.shape[0] - first)
         book = books[b]
         open_book(book, work)
-        copy_numbers(blocks[b], work[FRONT + ACCOUNT :])
+        copy_columns(blocks[b], work[FRONT + ACCOUNT :])
         rows = row[first : first + LANES]
         for n in range(n_instruments):
             for i in range(live):
@@ -226,7 +235,7 @@ def _step_all(
         for i in range(live):
             rows[i] += 1
         desk_bar(block, rows, tape, clock, rules, settings, None, sheet, live)
-        ask_for_bars(first + LANES, actions, row, tape, clock, limits[4])
+        ask_for_bars(first + LANES, actions, row, end, tape, clock, limits[4])
         if risk.shape[0] > 0:
             for i in range(live):
                 write_diversification(block, i, rules, risk[rows[i] - 1])
@@ -258,7 +267,7 @@ def _step_all(
             load_bars(tape, rows, 0, sheet, live)
             see_block(block, sheet, rules, work[:TRACE], seen)
             write_observations(values, first, live, rows, features, window, seen)
-        copy_numbers(work[FRONT + ACCOUNT :], blocks[b])
+        copy_columns(work[FRONT + ACCOUNT :], blocks[b])
     return ended
 
 
@@ -284,7 +293,7 @@ def observe_accounts(
         rows = row[first : first + live]
         load_bars(tape, rows, 0, sheet, live)
         open_book(books[b], work)
-        copy_numbers(blocks[b], work[FRONT + ACCOUNT :])
+        copy_columns(blocks[b], work[FRONT + ACCOUNT :])
         see_block(work[FRONT:], sheet, rules, work[:TRACE], seen)
         write_observations(values, first, live, rows, features, window, seen)
 

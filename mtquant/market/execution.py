@@ -197,7 +197,7 @@ def fill_orders(
         live: Lanes in use, the first ones.
     """
     _find_ample(block, sheet, rules)
-    scarce = False
+    scarce = False  # lanes that nobody uses may be counted in: it is only a reason to look
     for i in range(lanes_of(block)):
         scarce |= not block[W_SUM + i] < 0.0
     if scarce:

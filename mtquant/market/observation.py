@@ -208,7 +208,7 @@ def write_observations(
         values: float32 [E, layout.size], of which the rows `first` to `first` + `live` are written.
         first: The block's first account.
         live: Lanes in use, the first ones.
-        rows: int64 [live], the panel rows (>= window - 1).
+        rows: int64 [live or more], the panel rows (>= window - 1).
         features: float32 [T, N, F], finite (`observable`).
         window: Bars of features, oldest first.
         seen: What `see_block` wrote.

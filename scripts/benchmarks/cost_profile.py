@@ -24,7 +24,7 @@ from mtquant.envs.fused import (
     TRACE,
     ask_for_bars,
     ask_for_features,
-    copy_numbers,
+    copy_columns,
     enter_book,
     open_book,
     reward_block,
@@ -61,6 +61,7 @@ def cut_step(
     blocks: Float,
     books: Float,
     rows: Rows,
+    end: Rows,
     tape: Float,
     clock: Float,
     features: Float32,
@@ -81,7 +82,7 @@ def cut_step(
         first = b * LANES
         row = rows[first : first + LANES]
         open_book(books[b], work)
-        copy_numbers(blocks[b], work[FRONT + ACCOUNT :])
+        copy_columns(blocks[b], work[FRONT + ACCOUNT :])
         if stages >= 8:
             ask_for_features(row, features, LANES)
         if stages >= 2:
@@ -99,7 +100,7 @@ def cut_step(
         if stages >= 5:
             close_bar(block, sheet, rules, settings)
         if stages >= 8:
-            ask_for_bars(first + LANES, actions, rows, tape, clock, limits[4])
+            ask_for_bars(first + LANES, actions, rows, end, tape, clock, limits[4])
         if stages >= 6:
             reward_block(work, parameters, weights, rewards[first : first + LANES], LANES)
             enter_book(work, books[b], parameters)
@@ -107,7 +108,7 @@ def cut_step(
             see_block(block, sheet, rules, work[:TRACE], seen)
         if stages >= 8:
             write_observations(values, first, LANES, row, features, 1, seen)
-        copy_numbers(work[FRONT + ACCOUNT :], blocks[b])
+        copy_columns(work[FRONT + ACCOUNT :], blocks[b])
 
 
 def profile(market: Market, accounts: int, steps: int, seeds: SeedTree) -> dict[str, float]:
@@ -139,6 +140,7 @@ def _stages(market: Market, accounts: int, steps: int, seeds: SeedTree) -> dict[
                 actions,
                 env.unit,
                 *changing,
+                simulator.end,
                 tape.prices,
                 tape.clock,
                 env.features,

@@ -30,6 +30,9 @@ def drawn(name):
     }[name]
 
 
+@pytest.mark.skipif(
+    np.finfo(np.longdouble).eps >= np.finfo(np.float64).eps, reason="no number with more digits"
+)
 @pytest.mark.parametrize(
     "name",
     [
@@ -43,7 +46,6 @@ def drawn(name):
 def test_it_is_within_one_unit_in_the_last_place(name):
     numbers = drawn(name)
     true = np.log(numbers.astype(np.longdouble))
-    assert np.finfo(np.longdouble).eps < np.finfo(np.float64).eps  # else this compares nothing
     units = np.abs((logs(numbers) - true) / np.spacing(np.abs(true.astype(np.float64))))
     assert units.max() < 1.0
 

@@ -58,8 +58,9 @@ def test_a_natural_number_is_itself():
         (np.zeros(64)[::2], np.zeros(32)),
         (np.zeros(32), np.zeros(64)[::2]),
         (np.zeros(32, dtype=np.float32), np.zeros(32)),
+        (np.frombuffer(bytes(256)), np.zeros(32)),
     ],
-    ids=["gaps in the target", "gaps in the source", "two types"],
+    ids=["gaps in the target", "gaps in the source", "two types", "a target to read only"],
 )
 def test_arrays_that_cannot_be_moved_so_do_not_compile(target, source):
     with pytest.raises(TypingError):

@@ -63,7 +63,8 @@ def features_of(tape, seed=0):
     return features
 
 
-def make_env(world, n_accounts, seeds, reward=MIXED, **environment):
+def make_env(world, n_accounts, seeds, reward=MIXED, times=1, **environment):
+    """`times`: how often every feature is there."""
     settings = {
         "episode_length": 12,
         "window_bars": 2,
@@ -74,8 +75,8 @@ def make_env(world, n_accounts, seeds, reward=MIXED, **environment):
     return MarketEnv(
         world.tape,
         world.rules,
-        features_of(world.tape),
-        FEATURES,
+        np.tile(features_of(world.tape), times),
+        tuple(name + k * "'" for k in range(times) for name in FEATURES),
         reward,
         slice(4, len(world.tape.stamps)),
         n_accounts,
@@ -100,9 +101,12 @@ def actions_of(seed, steps, accounts, instruments):
     return actions
 
 
-def record(env, actions):
-    """Everything that a run of the environment says, as bytes per step and account."""
+def record(env, actions, shorter=0):
+    """Everything that a run of the environment says, as bytes per step and account; the first
+    episodes are `shorter` by so many bars.
+    """
     told = [[one.tobytes() for one in env.reset()]]
+    env.simulator.end[:] -= shorter
     for step in actions:
         ends = {e: env.episode_end(e) for e in env.step(np.ascontiguousarray(step)).tolist()}
         told.append(
@@ -134,11 +138,13 @@ def test_a_batch_is_as_many_batches_of_one(seed, accounts):
     world = random_world(seed, rows=40)
     seeds = SeedTree(seed, ("env",))
     actions = actions_of(seed, 40, accounts, len(world.tape.symbols))
-    batch = record(make_env(world, accounts, seeds), actions)
+    shorter = np.arange(accounts) % 7  # some episodes of a block end while others go on
+    batch = record(make_env(world, accounts, seeds), actions, shorter)
     assert sum(told[0][2] > 0 for told in batch[1:]) >= 2  # several episodes
     for e in range(accounts):
         single = make_env(world, 1, OneBranch(seeds.root, seeds.path, e))
-        assert record(single, actions[:, e : e + 1]) == [[told[e]] for told in batch]
+        alone = record(single, actions[:, e : e + 1], shorter[e])
+        assert alone == [[told[e]] for told in batch]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not():
@@ -441,7 +447,9 @@ for seed in (0, 1, 2, 3):
     world = random_world(seed, rows=25)
     count = len(world.tape.symbols)
     print(run_desk(world.tape, world.rules, world.targets, world.cost_scale).hash())
-    told = record(make_env(world, 2, SeedTree(seed)), actions_of(seed, 15, 2, count))
+    accounts, times = (20, 6) if seed == 3 else (2, 1)  # a block and a part; wide rows
+    env = make_env(world, accounts, SeedTree(seed), times=times)
+    told = record(env, actions_of(seed, 15, accounts, count))
     print(hashlib.sha256(repr(told).encode()).hexdigest())
 """
 

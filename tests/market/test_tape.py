@@ -8,12 +8,15 @@ import pytest
 
 from mtquant.core.config import EnvironmentConfig
 from mtquant.core.errors import RulesError
+from mtquant.core.lanes import LANES
+from mtquant.core.moves import SIDE
 from mtquant.data.instruments import load_instruments
 from mtquant.data.panel import Panel
 from mtquant.market.rules import Rules
 from mtquant.market.tape import (
     C_BENCHMARK,
     C_ELAPSED,
+    SHEET_SIZE,
     T_CLOSE,
     T_HIGH,
     T_LOW,
@@ -21,8 +24,10 @@ from mtquant.market.tape import (
     T_RATE_CLOSE,
     T_RATE_OPEN,
     T_TRADABLE,
+    TAPE_COLUMNS,
     Tape,
     currency_path,
+    load_bars,
 )
 from tests.support.builders import START_NS, make_bars
 from tests.support.judges import run_desk
@@ -159,3 +164,19 @@ def test_panel_and_rules_must_name_the_same_instruments(world):
     panel, rules = world
     with pytest.raises(RulesError, match="same in panel and rules"):
         Tape.from_panel(panel, replace(rules, instruments=rules.instruments[::-1]))
+
+
+@pytest.mark.parametrize("back", [0, 1])
+@pytest.mark.parametrize("live", range(1, LANES + 1))
+@pytest.mark.parametrize("instruments", [1, 3, 8])
+def test_bars_are_laid_side_by_side(instruments, live, back):
+    assert TAPE_COLUMNS % SIDE == LANES % SIDE == 0
+    generator = np.random.default_rng(live)
+    bars = generator.normal(size=(12, instruments, TAPE_COLUMNS))
+    rows = generator.integers(1, 12, LANES)
+    sheet = np.full(instruments * SHEET_SIZE, np.nan)
+    load_bars(bars, rows, back, sheet, live)
+    columns = sheet.reshape(instruments, -1, LANES)
+    for i in range(live):
+        assert np.array_equal(columns[:, :TAPE_COLUMNS, i], bars[rows[i] - back])
+    assert np.isnan(columns[:, TAPE_COLUMNS:]).all() and np.isnan(columns[:, :, live:]).all()
