@@ -20,6 +20,7 @@ from tests.support.browsers import chromium, dashboard
 from tests.support.councils import Council
 from tests.support.paper import OPENING
 
+playwright = pytest.importorskip("playwright.sync_api", reason="needs a browser")
 messages = pytest.importorskip("streamlit.proto.ForwardMsg_pb2", reason="needs streamlit")
 pytestmark = pytest.mark.slow
 WAIT_MS = 60_000
@@ -72,6 +73,22 @@ def served(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     loop.recorder.ledger.close()
 
 
+def open_tab(page: Any, name: str) -> None:
+    """Clicks a tab as a reader does: again where the page, which draws itself anew all the time,
+    stands at another one afterwards. One that is open and stays empty is for the caller to find.
+    """
+    tab = page.get_by_role("tab", name=name)
+    for _ in range(3):
+        tab.click()
+        try:
+            page.get_by_text(TABS[name][0]).first.wait_for(timeout=WAIT_MS / 4)
+        except playwright.TimeoutError:
+            if tab.get_attribute("aria-selected") == "true":
+                return
+        else:
+            return
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
 def test_every_tab_shows_what_it_should_and_asks_nobody_else(
     browser: Any, served: Served, tmp_path: Path, width: int, scheme: str
@@ -89,7 +106,7 @@ def test_every_tab_shows_what_it_should_and_asks_nobody_else(
     page.on("request", lambda request: asked.add(re.sub(r"^(\w+://[^/]+).*", r"\1", request.url)))
     page.goto(served.address)
     for tab in (*TABS, "Models", "Notes", "Models"):
-        page.get_by_role("tab", name=tab).click()
+        open_tab(page, tab)
         for text in TABS[tab]:
             page.get_by_text(text).first.wait_for(timeout=WAIT_MS)
         if tab in CHARTS:
